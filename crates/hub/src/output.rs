@@ -1,0 +1,109 @@
+//! What a hub asks of its driver.
+
+use postrider_proto::{
+    Link, Record, SpoolOutput, Time,
+    wire::{Bytes, ClientId, Connect, Text},
+};
+
+/// Names a link of one hub. Numbers of closed links are not reused soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId {
+    /// Slot in the hub's table; small, for the driver's own table.
+    pub slot: u32,
+    /// Tells one user of the slot from the next.
+    pub generation: u32,
+}
+
+/// A question about a CONNECT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Echo it in [`crate::Hub::handle_answer`].
+    pub link: LinkId,
+    /// Client identifier as sent; may be empty.
+    pub client_id: ClientId,
+    /// User name.
+    pub user_name: Option<Text>,
+    /// Password.
+    pub password: Option<Bytes>,
+}
+
+/// A link on its way to the hub where its session lives: the driver hands it over with the socket and unread bytes.
+#[derive(Debug)]
+pub struct MovedLink {
+    pub(crate) link: Link,
+    pub(crate) connect: Box<Connect>,
+}
+
+/// What one hub tells another; opaque to the driver, which keeps the order between any two hubs.
+#[derive(Clone, Debug)]
+pub struct PeerMessage {}
+
+/// What the driver must do. Drain until `Wait`.
+#[derive(Debug)]
+pub enum Output {
+    /// The link has output: write [`crate::Hub::chunks`], then [`crate::Hub::consume`]. Once per drain.
+    Transmit(LinkId),
+    /// Flush what is left, then close the stream. The link is forgotten by the hub once its output is consumed or
+    /// `handle_closed` is called; the driver calls `handle_closed` in any case.
+    Close(LinkId),
+    /// Stop reading this link until `Resume`.
+    Pause(LinkId),
+    /// Call `handle_bytes` for this link again, with whatever is unread, and go on reading it.
+    Resume(LinkId),
+    /// Decide about a CONNECT and call `handle_answer`.
+    Ask(Ask),
+    /// Hand the link, its socket and unread bytes to hub `to`, which calls [`crate::Hub::adopt`]. The link id is void here.
+    Move {
+        /// The link, in this hub's numbers.
+        link: LinkId,
+        /// Index of the other hub.
+        to: u16,
+        /// Its state.
+        moved: Box<MovedLink>,
+    },
+    /// Deliver to the peer hub with this index, in order.
+    Peer(u16, PeerMessage),
+    /// Store this record; call `handle_stored` once it and all before it are durable.
+    Store(u64, Record),
+    /// Read `len` bytes at `offset` of what is stored under `key`; call `handle_loaded`.
+    Load {
+        /// Echoed in the answer.
+        ticket: u64,
+        /// Key in the store.
+        key: Vec<u8>,
+        /// First byte.
+        offset: u64,
+        /// Number of bytes.
+        len: u32,
+    },
+    /// Append to or drop a spool.
+    Spool(SpoolOutput),
+    /// For the log.
+    Event(Event),
+    /// Nothing more now; call `handle_time` at this time at the latest (at once if it is not later than now).
+    Wait(Option<Time>),
+}
+
+/// For the log and for embedding programs; never payloads or credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A session got a link.
+    Connected {
+        /// Its link.
+        link: LinkId,
+        /// Its client identifier.
+        client_id: ClientId,
+        /// Whether it was there before.
+        session_present: bool,
+    },
+    /// A link ended.
+    Disconnected {
+        /// The link.
+        link: LinkId,
+        /// Its client identifier, once it had one.
+        client_id: Option<ClientId>,
+        /// Why.
+        end: postrider_proto::LinkEnd,
+    },
+}

@@ -1,0 +1,1 @@
+//! Finds the subscriptions that match a topic.
