@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{PacketType, ReasonCode};
+use crate::{PacketType, PropertyKind, ReasonCode};
 
 /// The bytes are not a packet that may stand here. The connection must be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub enum Fault {
     RepeatedProperty(u8),
     /// A property has a value that is not allowed.
     PropertyValue(u8),
+    /// A property that must stand here is missing: an Authentication Method.
+    MissingProperty(u8),
     /// A reason code that this packet may not have.
     Reason(u8),
     /// SUBSCRIBE or UNSUBSCRIBE without a filter, or SUBACK without a code.
@@ -86,15 +88,71 @@ pub enum EncodeError {
     Invalid(&'static str),
 }
 
+/// Names what is wrong, where, and the statement: `PUBLISH: packet identifier is 0 at byte 5 [MQTT-2.2.1-3]`.
 impl fmt::Display for DecodeError {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(packet) = self.packet {
+            write!(f, "{packet}: ")?;
+        }
+        write!(f, "{} at byte {} [{}]", self.fault, self.offset, self.statement)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            Self::ReservedType => "reserved packet type",
+            Self::Flags => "wrong flags in the first byte",
+            Self::VarInt => "variable byte integer is too long or not in its shortest form",
+            Self::Truncated => "field goes past the end of the packet",
+            Self::TrailingBytes => "bytes behind the last field",
+            Self::Text => "string is not UTF-8 or holds U+0000",
+            Self::Topic => "topic name is empty or has a wildcard",
+            Self::Filter => "topic filter is not well formed",
+            Self::QoS => "QoS 3",
+            Self::PacketId => "packet identifier is 0",
+            Self::ProtocolName => "unknown protocol name",
+            Self::ProtocolLevel => "unknown protocol level",
+            Self::ConnectFlags => "connect flags contradict each other or the reserved one is set",
+            Self::UnknownProperty(id) => {
+                return write!(f, "property 0x{id:02X} may not stand here");
+            }
+            Self::RepeatedProperty(id) => return write!(f, "property {} stands twice", Name(id)),
+            Self::PropertyValue(id) => {
+                return write!(f, "property {} has a value that is not allowed", Name(id));
+            }
+            Self::MissingProperty(id) => return write!(f, "property {} is missing", Name(id)),
+            Self::Reason(code) => return write!(f, "reason code 0x{code:02X} may not stand here"),
+            Self::Empty => "list is empty",
+            Self::ReservedBits => "reserved bits are not 0",
+            Self::SharedNoLocal => "no local on a shared subscription",
+            Self::TooLarge(size) => return write!(f, "packet of {size} bytes is too large"),
+            Self::Unexpected => "packet may not stand here",
+        })
+    }
+}
+
+/// A property identifier, shown as name and number.
+struct Name(u8);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match PropertyKind::from_byte(self.0) {
+            Some(kind) => write!(f, "{kind} (0x{:02X})", self.0),
+            None => write!(f, "0x{:02X}", self.0),
+        }
     }
 }
 
 impl fmt::Display for EncodeError {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { size, limit } => {
+                write!(f, "packet of {size} bytes is larger than the limit of {limit}")
+            }
+            Self::NotInVersion(what) => write!(f, "this version cannot carry {what}"),
+            Self::Invalid(what) => write!(f, "not allowed by the standard: {what}"),
+        }
     }
 }
 

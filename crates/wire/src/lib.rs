@@ -10,11 +10,13 @@ extern crate alloc;
 mod decode;
 mod encode;
 mod error;
+mod line;
 mod name;
 mod packet;
 mod property;
 mod reason;
 mod scalar;
+mod statement;
 
 pub use bytes::Bytes;
 
@@ -28,4 +30,4 @@ pub use crate::packet::{
 };
 pub use crate::property::{Properties, Property, PropertyKind};
 pub use crate::reason::ReasonCode;
-pub use crate::scalar::{PacketId, QoS, REMAINING_LENGTH_MAX, PACKET_SIZE_MAX, Version};
+pub use crate::scalar::{PACKET_SIZE_MAX, PacketId, QoS, REMAINING_LENGTH_MAX, Version};

@@ -1,6 +1,7 @@
 //! The fifteen control packets, one model for all versions.
 
 use alloc::{boxed::Box, vec::Vec};
+use core::fmt;
 
 use bytes::Bytes;
 
@@ -78,7 +79,7 @@ pub enum Packet {
 }
 
 /// CONNECT. Spec: v5 section 3.1, v3.1.1 section 3.1.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Connect {
     /// Protocol version that the client speaks.
     pub version: Version,
@@ -261,4 +262,219 @@ pub struct Auth {
     pub reason: ReasonCode,
     /// Properties.
     pub properties: Properties,
+}
+
+impl PacketType {
+    /// All types, in the order of their numbers.
+    pub const ALL: [Self; 15] = [
+        Self::Connect,
+        Self::ConnAck,
+        Self::Publish,
+        Self::PubAck,
+        Self::PubRec,
+        Self::PubRel,
+        Self::PubComp,
+        Self::Subscribe,
+        Self::SubAck,
+        Self::Unsubscribe,
+        Self::UnsubAck,
+        Self::PingReq,
+        Self::PingResp,
+        Self::Disconnect,
+        Self::Auth,
+    ];
+
+    /// The type of a number, 1 to 15; `None` for 0 and above 15.
+    #[must_use]
+    pub const fn from_nibble(nibble: u8) -> Option<Self> {
+        Some(match nibble {
+            1 => Self::Connect,
+            2 => Self::ConnAck,
+            3 => Self::Publish,
+            4 => Self::PubAck,
+            5 => Self::PubRec,
+            6 => Self::PubRel,
+            7 => Self::PubComp,
+            8 => Self::Subscribe,
+            9 => Self::SubAck,
+            10 => Self::Unsubscribe,
+            11 => Self::UnsubAck,
+            12 => Self::PingReq,
+            13 => Self::PingResp,
+            14 => Self::Disconnect,
+            15 => Self::Auth,
+            _ => return None,
+        })
+    }
+
+    /// The number of the type, 1 to 15.
+    #[must_use]
+    pub const fn nibble(self) -> u8 {
+        self as u8
+    }
+
+    /// The name that the standard gives it, such as `PUBLISH`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "CONNECT",
+            Self::ConnAck => "CONNACK",
+            Self::Publish => "PUBLISH",
+            Self::PubAck => "PUBACK",
+            Self::PubRec => "PUBREC",
+            Self::PubRel => "PUBREL",
+            Self::PubComp => "PUBCOMP",
+            Self::Subscribe => "SUBSCRIBE",
+            Self::SubAck => "SUBACK",
+            Self::Unsubscribe => "UNSUBSCRIBE",
+            Self::UnsubAck => "UNSUBACK",
+            Self::PingReq => "PINGREQ",
+            Self::PingResp => "PINGRESP",
+            Self::Disconnect => "DISCONNECT",
+            Self::Auth => "AUTH",
+        }
+    }
+
+    /// The four low bits of the first byte, but for PUBLISH. Spec: v5 [MQTT-2.1.3-1].
+    pub(crate) const fn flags(self) -> u8 {
+        match self {
+            Self::PubRel | Self::Subscribe | Self::Unsubscribe => 0b0010,
+            Self::Connect
+            | Self::ConnAck
+            | Self::Publish
+            | Self::PubAck
+            | Self::PubRec
+            | Self::PubComp
+            | Self::SubAck
+            | Self::UnsubAck
+            | Self::PingReq
+            | Self::PingResp
+            | Self::Disconnect
+            | Self::Auth => 0,
+        }
+    }
+}
+
+impl Packet {
+    /// The type of the packet.
+    #[must_use]
+    pub const fn packet_type(&self) -> PacketType {
+        match self {
+            Self::Connect(_) => PacketType::Connect,
+            Self::ConnAck(_) => PacketType::ConnAck,
+            Self::Publish(_) => PacketType::Publish,
+            Self::PubAck(_) => PacketType::PubAck,
+            Self::PubRec(_) => PacketType::PubRec,
+            Self::PubRel(_) => PacketType::PubRel,
+            Self::PubComp(_) => PacketType::PubComp,
+            Self::Subscribe(_) => PacketType::Subscribe,
+            Self::SubAck(_) => PacketType::SubAck,
+            Self::Unsubscribe(_) => PacketType::Unsubscribe,
+            Self::UnsubAck(_) => PacketType::UnsubAck,
+            Self::PingReq => PacketType::PingReq,
+            Self::PingResp => PacketType::PingResp,
+            Self::Disconnect(_) => PacketType::Disconnect,
+            Self::Auth(_) => PacketType::Auth,
+        }
+    }
+}
+
+impl AckKind {
+    /// The packet type of the acknowledgement.
+    #[must_use]
+    pub const fn packet_type(self) -> PacketType {
+        match self {
+            Self::PubAck => PacketType::PubAck,
+            Self::PubRec => PacketType::PubRec,
+            Self::PubRel => PacketType::PubRel,
+            Self::PubComp => PacketType::PubComp,
+        }
+    }
+
+    /// A whole packet of this kind.
+    #[must_use]
+    pub const fn packet(self, ack: Ack) -> Packet {
+        match self {
+            Self::PubAck => Packet::PubAck(ack),
+            Self::PubRec => Packet::PubRec(ack),
+            Self::PubRel => Packet::PubRel(ack),
+            Self::PubComp => Packet::PubComp(ack),
+        }
+    }
+}
+
+impl RetainHandling {
+    /// Reads the two bits; `None` for the illegal value 3.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        match bits {
+            0 => Some(Self::Send),
+            1 => Some(Self::SendIfNew),
+            2 => Some(Self::DoNotSend),
+            _ => None,
+        }
+    }
+
+    /// The value as a number: 0, 1 or 2.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self as u8
+    }
+}
+
+impl fmt::Display for PacketType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Shows the length of the password, never the password.
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connect")
+            .field("version", &self.version)
+            .field("clean_start", &self.clean_start)
+            .field("keep_alive", &self.keep_alive)
+            .field("client_id", &self.client_id)
+            .field("user_name", &self.user_name)
+            .field("password_len", &self.password.as_ref().map(Bytes::len))
+            .field("will", &self.will)
+            .field("properties", &self.properties)
+            .finish()
+    }
+}
+
+/// A set of places where something may stand: packet types, and inside CONNECT the will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Places(u16);
+
+/// One place of [`Places`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A packet type.
+    Packet(PacketType),
+    /// The will inside CONNECT.
+    Will,
+}
+
+impl Places {
+    /// The set of all packet types whose bit (1 shifted by the type) is set; bit 0 is the will.
+    pub(crate) const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    /// Whether the place is in the set.
+    pub(crate) const fn has(self, place: Place) -> bool {
+        self.0 & place.bit() != 0
+    }
+}
+
+impl Place {
+    /// The bit of the place in [`Places`].
+    pub(crate) const fn bit(self) -> u16 {
+        match self {
+            Self::Packet(packet) => 1 << packet.nibble(),
+            Self::Will => 1,
+        }
+    }
 }
