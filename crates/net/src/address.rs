@@ -1,5 +1,7 @@
 //! Where to connect or listen: a URL taken apart.
 
+use url::{Host, Url};
+
 /// A place to connect to or listen at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -33,7 +35,7 @@ pub struct Address {
     pub credentials: Credentials,
 }
 
-/// Why a URL cannot be used; the message names the part and the way out.
+/// Why a URL cannot be used; the message names the part and the way out, and never holds a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
@@ -53,10 +55,29 @@ pub enum UrlError {
 impl Address {
     /// Reads `mqtt://user:pass@host:1883`, `tcp://host`, or `unix:/path`. The port is 1883 if none is given.
     ///
+    /// User name and password are percent-decoded; the path of a Unix socket is taken as it stands.
+    ///
     /// # Errors
     /// [`UrlError`].
-    pub fn parse(_url: &str) -> Result<Self, UrlError> {
-        todo!()
+    pub fn parse(url: &str) -> Result<Self, UrlError> {
+        let malformed = |what: &str| UrlError::Malformed {
+            url: without_credentials(url).to_owned(),
+            what: what.to_owned(),
+        };
+        let Some((scheme, rest)) = scheme(url) else {
+            return Err(malformed("it has no scheme; write mqtt://host:port or unix:/path"));
+        };
+        match scheme.as_str() {
+            "unix" => unix(rest).map_err(malformed),
+            "mqtt" | "tcp" => {
+                if !rest.starts_with("//") {
+                    return Err(malformed("two slashes must follow the scheme"));
+                }
+                let parsed = Url::parse(url).map_err(|error| malformed(&error.to_string()))?;
+                tcp(&parsed).map_err(malformed)
+            }
+            _ => Err(UrlError::Scheme(scheme)),
+        }
     }
 }
 
@@ -73,5 +94,148 @@ impl std::fmt::Display for Endpoint {
             Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
+    }
+}
+
+/// The scheme in small letters and what follows its colon, if the text begins with one.
+fn scheme(url: &str) -> Option<(String, &str)> {
+    let (scheme, rest) = url.split_once(':')?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let scheme = scheme.to_ascii_lowercase();
+    // "user:password@host" has no scheme, and its user name is none of the log's business.
+    let is_plain = scheme != "unix" && !rest.starts_with("//") && rest.contains('@');
+    (is_scheme && !is_plain).then_some((scheme, rest))
+}
+
+/// What follows the last `@`: a password with unescaped `/` or `@` must not leak either.
+fn without_credentials(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, rest)| rest)
+}
+
+fn unix(rest: &str) -> Result<Address, &'static str> {
+    let path = match rest.strip_prefix("//") {
+        Some(path) if path.starts_with('/') => path,
+        Some(_) => return Err("a Unix socket has no host; write unix:/path"),
+        None if rest.starts_with('/') => rest,
+        None => return Err("the path of a Unix socket must begin with '/'"),
+    };
+    if path.len() == 1 || path.contains('\0') {
+        return Err("it names no file");
+    }
+    Ok(Address { endpoint: Endpoint::Unix(path.into()), credentials: Credentials::default() })
+}
+
+fn tcp(url: &Url) -> Result<Address, &'static str> {
+    let host = match url.host() {
+        None | Some(Host::Domain("")) => return Err("it has no host"),
+        Some(Host::Domain(name)) => {
+            percent_decoded(name).ok_or("the host name is not valid UTF-8")?
+        }
+        Some(Host::Ipv4(address)) => address.to_string(),
+        Some(Host::Ipv6(address)) => address.to_string(),
+    };
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err("nothing may follow host and port");
+    }
+    let user = Some(url.username()).filter(|user| !user.is_empty());
+    let decoded = |text: Option<&str>, what: &'static str| {
+        text.map(|text| percent_decoded(text).ok_or(what)).transpose()
+    };
+    let credentials = Credentials {
+        user: decoded(user, "the user name is not valid UTF-8")?,
+        password: decoded(url.password(), "the password is not valid UTF-8")?,
+    };
+    let port = url.port().unwrap_or(PORT);
+    Ok(Address { endpoint: Endpoint::Tcp { host, port }, credentials })
+}
+
+/// Replaces `%41` by `A`; a `%` without two hexadecimal digits stays. `None` if the result is not UTF-8.
+fn percent_decoded(text: &str) -> Option<String> {
+    let hex = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (first, hex(tail.first()), hex(tail.get(1))) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push(u8::try_from(high * 16 + low).unwrap_or(b'%'));
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            _ => decoded.push(*first),
+        }
+    }
+    String::from_utf8(decoded).ok()
+}
+
+/// The port that IANA gave to MQTT.
+const PORT: u16 = 1883;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        check("mqtt://localhost", "tcp://localhost:1883 - -");
+        check("MQTT://localhost/", "tcp://localhost:1883 - -");
+        check("tcp://127.0.0.1:0", "tcp://127.0.0.1:0 - -");
+        check("mqtt://[::1]:1884", "tcp://[::1]:1884 - -");
+        check("mqtt://ann@h", "tcp://h:1883 ann -");
+        check("mqtt://ann:secret@h:9", "tcp://h:9 ann secret");
+        check("mqtt://a%40b:p%3A%2f%25%C3%A9@h", "tcp://h:1883 a@b p:/%\u{e9}");
+        check("mqtt://my_host.example:1883", "tcp://my_host.example:1883 - -");
+        check("unix:/run/a.sock", "unix:/run/a.sock - -");
+        check("unix:///run/a@b.sock", "unix:/run/a@b.sock - -");
+    }
+
+    #[test]
+    fn other_schemes_are_refused_by_name() {
+        for scheme in ["mqtts", "ssl", "tls", "ws", "wss", "http", "quic"] {
+            let error = Address::parse(&format!("{scheme}://ann:hush@h:1")).unwrap_err();
+            assert_eq!(error, UrlError::Scheme(scheme.to_owned()));
+            assert!(error.to_string().contains("mqtt://host:port"), "{error}");
+        }
+        assert_eq!(Address::parse("localhost:1883"), Err(UrlError::Scheme("localhost".to_owned())));
+    }
+
+    #[test]
+    fn faults_are_named_and_passwords_are_not() {
+        for (url, what) in [
+            ("127.0.0.1:1883", "no scheme"),
+            ("ann:hush@host", "no scheme"),
+            ("", "no scheme"),
+            ("mqtt:host", "two slashes"),
+            ("mqtt://", "host"),
+            ("mqtt://ann:hush@", "host"),
+            ("mqtt://ann:hush@h:99999", "port"),
+            ("mqtt://ann:hush@h:1883/topic", "nothing may follow"),
+            ("mqtt://ann:hu/sh@h", ""),
+            ("mqtt://ann:hush%ff@h", "password"),
+            ("mqtt://ann:hush@[::1", ""),
+            ("unix:here.sock", "begin with"),
+            ("unix://host/a.sock", "no host"),
+            ("unix:/", "no file"),
+        ] {
+            let text = Address::parse(url).unwrap_err().to_string();
+            assert!(text.contains(what), "{url}: {text}");
+            assert!(!text.contains("hu"), "{url}: {text}");
+        }
+    }
+
+    #[test]
+    fn debug_output_hides_the_password() {
+        let address = Address::parse("mqtt://ann:hush@h").unwrap();
+        let text = format!("{address:?}");
+        assert!(text.contains("ann"), "{text}");
+        assert!(!text.contains("hush"), "{text}");
+    }
+
+    fn check(url: &str, expected: &str) {
+        let Address { endpoint, credentials } = Address::parse(url).unwrap();
+        let part = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let (user, password) = (part(credentials.user), part(credentials.password));
+        assert_eq!(format!("{endpoint} {user} {password}"), expected, "{url}");
     }
 }

@@ -1,10 +1,19 @@
 //! Turns a URL into a byte stream. Knows no MQTT.
+//!
+//! ```text
+//! "mqtt://user:pass@host:1883" --Address::parse--> Endpoint --dial-----------> Stream
+//!                                                           `-Listener::bind-> Listener --accept--> Stream
+//! ```
+//!
+//! A [`Stream`] hides what it runs on: TCP, a Unix socket, or any byte stream of the caller's.
 #![forbid(unsafe_code)]
 
 mod address;
 mod listener;
 mod stream;
+#[cfg(unix)]
+mod unix;
 
 pub use crate::address::{Address, Credentials, Endpoint, UrlError};
 pub use crate::listener::Listener;
-pub use crate::stream::{DialError, Stream, dial};
+pub use crate::stream::{Bytes, Detached, DialError, Stream, dial};
