@@ -48,10 +48,20 @@ pub enum Fact {
         /// How far it is.
         state: FlightState,
     },
+    /// The message is a flight no more and waits in the queue again, since the peer lost the session.
+    Requeued {
+        /// Message number.
+        number: u64,
+    },
     /// The message is finished (or given up).
     Finished {
         /// Message number.
         number: u64,
+    },
+    /// Message numbers below this one may have been given out.
+    Numbers {
+        /// The first number that certainly was not.
+        reserved: u64,
     },
     /// A QoS 2 PUBLISH with this id was taken over; its PUBREL has not come yet.
     Received(PacketId),
