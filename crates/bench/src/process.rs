@@ -12,7 +12,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Of another process. The kernel counts CPU time in ticks, usually of 10 ms.
+    /// Of a process, which may be this one. The kernel counts CPU time in ticks, usually of 10 ms.
     pub(crate) fn of(pid: u32) -> io::Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
@@ -21,11 +21,6 @@ impl Usage {
         let cpu = Duration::from_millis(ticks.saturating_mul(1_000) / per_second);
         let memory_peak = peak_kib(&status).ok_or_else(|| unreadable("status"))? * 1024;
         Ok(Self { cpu, memory_peak })
-    }
-
-    /// Of this process.
-    pub(crate) fn own() -> io::Result<Self> {
-        Self::of(std::process::id())
     }
 }
 
@@ -60,6 +55,6 @@ mod tests {
 
     #[test]
     fn own_usage_has_memory() {
-        assert!(Usage::own().unwrap().memory_peak > 100 * 1024);
+        assert!(Usage::of(std::process::id()).unwrap().memory_peak > 100 * 1024);
     }
 }
