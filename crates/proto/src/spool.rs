@@ -1,28 +1,18 @@
 //! Payloads too large for memory: named here, kept by the driver.
 
-use alloc::sync::Arc;
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Weak},
+    vec::Vec,
+};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
-/// Names a spool. Cloned with every reference to the payload; when only the [`Spools`] own copy is left, the spool is
-/// dropped at the next drain.
+/// Names a spool. Cloned with every reference to the payload; when the last clone is gone, the spool is dropped at the
+/// next drain of its [`Spools`].
 #[derive(Clone, Debug)]
-pub struct SpoolId(pub(crate) Arc<u64>);
-
-impl SpoolId {
-    /// The number of the spool, never reused in one run.
-    #[must_use]
-    pub fn number(&self) -> u64 {
-        *self.0
-    }
-}
-
-impl PartialEq for SpoolId {
-    fn eq(&self, other: &Self) -> bool {
-        self.number() == other.number()
-    }
-}
-impl Eq for SpoolId {}
+pub struct SpoolId(Arc<Handle>);
 
 /// What the driver must do with spools, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,27 +25,180 @@ pub enum SpoolOutput {
 
 /// The spools of one machine: numbers, the total of bytes against its limit, and outputs for the driver.
 #[derive(Debug)]
-pub struct Spools {}
+pub struct Spools {
+    /// Announced bytes of all live spools together stay at or below this; stops peers from filling the disk.
+    bytes_max: u64,
+    bytes: u64,
+    last_number: u64,
+    live: BTreeMap<u64, Live>,
+    outputs: VecDeque<SpoolOutput>,
+    /// Counts handles that were dropped, wherever that happened; `swept` is its value at the last sweep.
+    released: Arc<AtomicU64>,
+    swept: u64,
+}
+
+/// What all clones of one [`SpoolId`] share.
+#[derive(Debug)]
+struct Handle {
+    number: u64,
+    released: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct Live {
+    handle: Weak<Handle>,
+    len: u32,
+    /// Whether the driver was told of it.
+    is_created: bool,
+}
+
+impl SpoolId {
+    /// The id of a spool that no [`Spools`] of this run began, as read back from a store. Nothing is dropped with it.
+    #[must_use]
+    pub fn stored(number: u64) -> Self {
+        Self(Arc::new(Handle { number, released: Arc::default() }))
+    }
+
+    /// The number of the spool, never reused in one run.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+}
+
+impl PartialEq for SpoolId {
+    fn eq(&self, other: &Self) -> bool {
+        self.number() == other.number()
+    }
+}
+impl Eq for SpoolId {}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.released.fetch_add(1, Ordering::Release);
+    }
+}
 
 impl Spools {
     /// No spools yet; at most `bytes_max` in all.
     #[must_use]
-    pub fn new(_bytes_max: u64) -> Self {
-        todo!()
+    pub fn new(bytes_max: u64) -> Self {
+        Self {
+            bytes_max,
+            bytes: 0,
+            last_number: 0,
+            live: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            released: Arc::default(),
+            swept: 0,
+        }
     }
 
     /// Begins a spool of `len` bytes; `None` if the total would pass the limit.
-    pub fn begin(&mut self, _len: u32) -> Option<SpoolId> {
-        todo!()
+    pub fn begin(&mut self, len: u32) -> Option<SpoolId> {
+        self.sweep();
+        let bytes = self.bytes.checked_add(u64::from(len)).filter(|sum| *sum <= self.bytes_max)?;
+        self.bytes = bytes;
+        self.last_number += 1;
+        let number = self.last_number;
+        let id = SpoolId(Arc::new(Handle { number, released: Arc::clone(&self.released) }));
+        let live = Live { handle: Arc::downgrade(&id.0), len, is_created: false };
+        self.live.insert(number, live);
+        Some(id)
     }
 
-    /// Appends to a spool.
-    pub fn append(&mut self, _id: &SpoolId, _bytes: Bytes) {
-        todo!()
+    /// Appends to a spool that these spools began; to another one, nothing happens.
+    pub fn append(&mut self, id: &SpoolId, bytes: Bytes) {
+        if let Some(live) = self.live.get_mut(&id.number()) {
+            live.is_created = true;
+            self.outputs.push_back(SpoolOutput::Append(id.number(), bytes));
+        }
     }
 
     /// The next thing to do; also drops spools that nobody refers to.
     pub fn poll_output(&mut self) -> Option<SpoolOutput> {
-        todo!()
+        if self.outputs.is_empty() {
+            self.sweep();
+        }
+        self.outputs.pop_front()
+    }
+
+    /// Announced bytes of all live spools.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Lets go of spools whose last id is gone. Costs nothing while none is.
+    fn sweep(&mut self) {
+        // Read before looking: a handle that goes meanwhile is counted again and found by the next sweep.
+        let released = self.released.load(Ordering::Acquire);
+        if released == self.swept {
+            return;
+        }
+        self.swept = released;
+        let is_gone = |live: &Live| live.handle.strong_count() == 0;
+        let gone: Vec<u64> =
+            self.live.iter().filter(|(_, live)| is_gone(live)).map(|(number, _)| *number).collect();
+        for number in gone {
+            if let Some(live) = self.live.remove(&number) {
+                self.bytes -= u64::from(live.len);
+                if live.is_created {
+                    self.outputs.push_back(SpoolOutput::Drop(number));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spool_is_created_by_its_first_chunk_and_dropped_with_its_last_id() {
+        let mut spools = Spools::new(100);
+        let id = spools.begin(10).expect("fits");
+        let copy = id.clone();
+        spools.append(&id, Bytes::from_static(b"01234"));
+        spools.append(&id, Bytes::from_static(b"56789"));
+        drop(id);
+        let number = copy.number();
+        let append = |bytes| Some(SpoolOutput::Append(number, Bytes::from_static(bytes)));
+        assert_eq!(spools.poll_output(), append(b"01234"));
+        assert_eq!(spools.poll_output(), append(b"56789"));
+        assert_eq!(spools.poll_output(), None);
+        drop(copy);
+        assert_eq!(spools.poll_output(), Some(SpoolOutput::Drop(number)));
+        assert_eq!(spools.poll_output(), None);
+    }
+
+    #[test]
+    fn the_limit_holds_at_under_and_over_it() {
+        let mut spools = Spools::new(100);
+        let first = spools.begin(99).expect("under");
+        assert!(spools.begin(2).is_none());
+        let second = spools.begin(1).expect("at");
+        assert!(spools.begin(1).is_none());
+        assert_eq!(spools.bytes(), 100);
+        drop(first);
+        assert!(spools.begin(99).is_some());
+        drop(second);
+    }
+
+    #[test]
+    fn a_spool_without_a_chunk_is_nothing_to_the_driver() {
+        let mut spools = Spools::new(100);
+        drop(spools.begin(100));
+        assert_eq!(spools.poll_output(), None);
+        assert_eq!(spools.bytes(), 0);
+    }
+
+    #[test]
+    fn numbers_are_not_reused() {
+        let mut spools = Spools::new(100);
+        let first = spools.begin(1).map(|id| id.number());
+        let second = spools.begin(1).map(|id| id.number());
+        assert_ne!(first, second);
     }
 }
