@@ -1,0 +1,245 @@
+//! A running broker.
+
+use std::{
+    io,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use postrider_hub::{Hub, HubConfig, HubStats};
+use postrider_net::{Endpoint, Listener, Stream};
+use tracing::{debug, error, info};
+
+use crate::{
+    Builder, StartError,
+    acceptor::{Dealer, accept},
+    builder::Plan,
+    clock::Clock,
+    driver::{Driver, Surroundings},
+    inbox::{Address, Inbox, Input, inbox},
+    users::Users,
+    vault::Vault,
+};
+
+/// A running broker with threads of its own; there may be many in one process. It stops when it is dropped.
+///
+/// None of its methods needs an async runtime. Those that wait do so for a bounded time.
+#[derive(Debug)]
+pub struct Broker {
+    endpoints: Vec<Endpoint>,
+    connector: Connector,
+    drivers: Arc<[Address]>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Opens connections to a broker of the same process, without a socket. Outlives the broker harmlessly.
+#[derive(Clone)]
+pub struct Connector {
+    dealer: Dealer,
+}
+
+/// What the thread of one hub begins with.
+struct Beginning {
+    config: HubConfig,
+    around: Surroundings,
+    /// The first hub's thread also accepts.
+    listen: Vec<Endpoint>,
+    started: mpsc::SyncSender<Result<Vec<Endpoint>, StartError>>,
+}
+
+impl Broker {
+    /// Settings, to be followed by [`Builder::start`].
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn start(plan: Plan) -> Result<Self, StartError> {
+        let (addresses, inboxes): (Vec<Address>, Vec<Inbox>) =
+            plan.hubs.iter().map(|_| inbox()).unzip();
+        let drivers: Arc<[Address]> = addresses.into();
+        let (clock, vault) = (Clock::start(), Vault::memory());
+        let users: Arc<Users> = Arc::new(plan.users);
+        let (started, reports) = mpsc::sync_channel(plan.hubs.len());
+        let dealer = Dealer::new(Arc::clone(&drivers));
+        // Dropped on a failure below, it stops the threads that run already.
+        let mut broker = Self {
+            endpoints: Vec::new(),
+            connector: Connector { dealer: dealer.clone() },
+            drivers: Arc::clone(&drivers),
+            threads: Vec::new(),
+        };
+        let mut listen = Some(plan.listen);
+        for (config, inbox) in plan.hubs.into_iter().zip(inboxes) {
+            let beginning = Beginning {
+                around: Surroundings {
+                    inbox,
+                    drivers: Arc::clone(&drivers),
+                    clock,
+                    users: Arc::clone(&users),
+                    vault: vault.clone(),
+                    flush_max: plan.flush_max,
+                },
+                listen: listen.take().unwrap_or_default(),
+                started: started.clone(),
+                config,
+            };
+            let dealer = dealer.clone();
+            let thread = thread::Builder::new()
+                .name(format!("postrider-hub-{}", beginning.config.index))
+                .spawn(move || beginning.run(dealer));
+            broker.threads.push(thread.map_err(StartError::Thread)?);
+        }
+        drop(started);
+        for _ in 0..broker.threads.len() {
+            let ended = || Err(StartError::Thread(io::Error::other("it ended at once")));
+            broker.endpoints.extend(reports.recv().unwrap_or_else(|_| ended())?);
+        }
+        for endpoint in &broker.endpoints {
+            info!(%endpoint, "listening");
+        }
+        Ok(broker)
+    }
+
+    /// Where it listens, in the order in which the places were given, with the ports that the system chose.
+    #[must_use]
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// Opens a connection without a socket: the client's end of a byte stream that holds up to 256 KiB each way.
+    #[must_use]
+    pub fn connect(&self) -> Stream {
+        self.connector.connect()
+    }
+
+    /// Opens connections as [`Broker::connect`] does, for a client that reconnects by itself.
+    #[must_use]
+    pub fn connector(&self) -> Connector {
+        self.connector.clone()
+    }
+
+    /// Counts, summed over all hubs. A hub that does not answer within a second is left out.
+    #[must_use]
+    pub fn stats(&self) -> HubStats {
+        let (answer, answers) = mpsc::sync_channel(self.drivers.len());
+        for driver in self.drivers.iter() {
+            // An ended driver has nothing to count.
+            let _ = driver.send(Input::Stats(answer.clone()));
+        }
+        drop(answer);
+        let mut sum = HubStats::default();
+        while let Ok(stats) = answers.recv_timeout(ANSWER_MAX) {
+            sum.links += stats.links;
+            sum.sessions += stats.sessions;
+            sum.subscriptions += stats.subscriptions;
+            sum.retained += stats.retained;
+            sum.publishes_received += stats.publishes_received;
+            sum.publishes_sent += stats.publishes_sent;
+            sum.dropped += stats.dropped;
+        }
+        sum
+    }
+
+    /// Stops: says goodbye to all clients, waits a bounded time until they have taken what is for them, and ends the
+    /// threads. Dropping does the same.
+    pub fn shut_down(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        for driver in self.drivers.iter() {
+            // One that has ended needs no telling.
+            let _ = driver.send(Input::Stop);
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                error!("a thread of the broker panicked");
+            }
+        }
+        info!("broker stopped");
+    }
+}
+
+impl Connector {
+    /// Opens a connection; its first read tells if the broker has stopped.
+    #[must_use]
+    pub fn connect(&self) -> Stream {
+        let (near, far) = tokio::io::duplex(LOCAL_BYTES);
+        self.dealer.deal_local(Stream::new(far));
+        Stream::new(near)
+    }
+}
+
+impl std::fmt::Debug for Connector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connector").finish_non_exhaustive()
+    }
+}
+
+impl Beginning {
+    /// The life of a hub's thread.
+    fn run(self, dealer: Dealer) {
+        let index = self.config.index;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .event_interval(EVENT_INTERVAL)
+            .build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return self.report(Err(StartError::Thread(error))),
+        };
+        runtime.block_on(async {
+            let bound = bind(&self.listen).await;
+            let listeners = match bound {
+                Ok(listeners) => listeners,
+                Err(error) => return self.report(Err(error)),
+            };
+            let endpoints = listeners.iter().map(|listener| listener.endpoint().clone()).collect();
+            let Self { config, around, started, .. } = self;
+            let hub = Hub::new(config, around.clock.now());
+            let driver = Driver::new(hub, index, around);
+            for listener in listeners {
+                tokio::spawn(accept(listener, dealer.clone()));
+            }
+            // The starter may have given up because of another hub; then it stops this one.
+            let _ = started.send(Ok(endpoints));
+            drop(started);
+            // As a task of its own: the root of a current-thread runtime is woken through a descriptor, a task is not.
+            if tokio::spawn(driver.run()).await.is_err() {
+                error!(hub = index, "a hub panicked");
+            }
+        });
+        debug!(hub = index, "hub ended");
+    }
+
+    fn report(&self, result: Result<Vec<Endpoint>, StartError>) {
+        // As above.
+        let _ = self.started.send(result);
+    }
+}
+
+async fn bind(endpoints: &[Endpoint]) -> Result<Vec<Listener>, StartError> {
+    let mut listeners = Vec::with_capacity(endpoints.len());
+    for endpoint in endpoints {
+        let listener = Listener::bind(endpoint).await.map_err(|source| {
+            let endpoint = endpoint.clone();
+            if source.kind() == io::ErrorKind::AddrInUse {
+                StartError::AddressInUse { endpoint }
+            } else {
+                StartError::Listen { endpoint, source }
+            }
+        })?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// Bytes that a connection within the process holds, each way.
+const LOCAL_BYTES: usize = 256 * 1024;
+/// How long a hub has for its counts.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// Turns between two looks at the sockets. A turn is a batch, so there are few between them.
+const EVENT_INTERVAL: u32 = 7;

@@ -1,0 +1,308 @@
+//! What a broker is told before it starts.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    io,
+    time::Duration,
+};
+
+use postrider_hub::{Authentication, HubConfig};
+use postrider_net::{Address, Endpoint, UrlError};
+use postrider_proto::wire::PACKET_SIZE_MAX;
+
+use crate::{Broker, users::Users};
+
+/// Settings of a [`Broker`]; made by [`Broker::builder`].
+///
+/// Without any, the broker has one hub, listens nowhere (see [`Broker::connect`]) and lets everybody in.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    listen: Vec<String>,
+    hubs: u16,
+    hub: HubConfig,
+    users: Passwords,
+    anonymous: Option<bool>,
+    flush_max: Duration,
+}
+
+#[derive(Clone, Default)]
+struct Passwords(HashMap<String, Vec<u8>>);
+
+impl std::fmt::Debug for Passwords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Why a broker does not start; the message names what is wrong and the way out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener's URL cannot be used.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// A listener's URL names a user.
+    #[error("the URL of a listener has no user; add users by name and password instead")]
+    UrlWithUser,
+    /// Somebody listens there already.
+    #[error(
+        "{endpoint} is in use by another program; stop that, or choose another port (port 0 takes a free one)"
+    )]
+    AddressInUse {
+        /// The place.
+        endpoint: Endpoint,
+    },
+    /// The system refused to listen.
+    #[error("{source}")]
+    Listen {
+        /// The place.
+        endpoint: Endpoint,
+        /// What the system said, with the place.
+        source: io::Error,
+    },
+    /// A setting is out of range.
+    #[error("{name} is {value}; it must be {range}")]
+    Setting {
+        /// Its name.
+        name: &'static str,
+        /// What was asked for.
+        value: u64,
+        /// What it may be.
+        range: &'static str,
+    },
+    /// The system refused a thread or an event loop.
+    #[error("cannot start a thread of the broker: {0}")]
+    Thread(io::Error),
+}
+
+/// A builder's settings, checked.
+pub(crate) struct Plan {
+    pub(crate) listen: Vec<Endpoint>,
+    pub(crate) hubs: Vec<HubConfig>,
+    pub(crate) users: Users,
+    pub(crate) flush_max: Duration,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            hubs: 1,
+            hub: HubConfig::default(),
+            users: Passwords::default(),
+            anonymous: None,
+            flush_max: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Builder {
+    /// Listens at a URL such as `tcp://127.0.0.1:1883` or `unix:/run/postrider.sock`; may be called several times.
+    /// Port 0 takes a free port; [`Broker::endpoints`] tells which.
+    pub fn listen(mut self, url: impl Into<String>) -> Self {
+        self.listen.push(url.into());
+        self
+    }
+
+    /// Number of hubs, each with a thread of its own, from 1 to 1024. Default 1.
+    pub fn hubs(mut self, hubs: u16) -> Self {
+        self.hubs = hubs;
+        self
+    }
+
+    /// Longest keep alive in seconds. A client that asks for a longer one, or for none (0), gets this; in 5.0 it is told.
+    /// Default: any, also none.
+    pub fn keep_alive_s_max(mut self, seconds: u16) -> Self {
+        self.hub.keep_alive_s_max = Some(seconds);
+        self
+    }
+
+    /// Most QoS 1 and 2 messages that a client may have open towards the broker, 1 to 65,535: announced in 5.0; in 3.x,
+    /// where it cannot be announced, the client is not read on meanwhile. Default: 1,024 in 5.0, no limit in 3.x.
+    pub fn receive_maximum(mut self, messages: u16) -> Self {
+        self.hub.link.receive_maximum = messages;
+        self.hub.link.receive_maximum_unannounced = Some(messages);
+        self
+    }
+
+    /// Largest packet that is accepted, in bytes, 64 to 268,435,460. Default: the largest there can be.
+    pub fn packet_size_max(mut self, bytes: u32) -> Self {
+        self.hub.link.packet_size_max = bytes;
+        self
+    }
+
+    /// Topic aliases that a 5.0 client may use towards the broker. Default 10.
+    pub fn topic_alias_max(mut self, aliases: u16) -> Self {
+        self.hub.link.topic_alias_max = aliases;
+        self
+    }
+
+    /// A payload longer than this many bytes goes to a spool instead of memory. Default 1 MiB.
+    pub fn spool_above(mut self, bytes: u32) -> Self {
+        self.hub.link.spool_above = bytes;
+        self
+    }
+
+    /// Lets a user in with this password; may be called several times. From then on a CONNECT without user name is
+    /// refused, see [`Builder::anonymous`].
+    pub fn user(mut self, name: impl Into<String>, password: impl Into<Vec<u8>>) -> Self {
+        self.users.0.insert(name.into(), password.into());
+        self
+    }
+
+    /// Whether a CONNECT without user name is let in. Default: only if there are no users.
+    pub fn anonymous(mut self, is_allowed: bool) -> Self {
+        self.anonymous = Some(is_allowed);
+        self
+    }
+
+    /// Connections at once per hub; one more is refused as busy. Default 1,000,000.
+    pub fn links_max(mut self, links: u32) -> Self {
+        self.hub.links_max = links;
+        self
+    }
+
+    /// Longest session expiry in seconds; `u32::MAX`, the default, sets no limit.
+    pub fn session_expiry_s_max(mut self, seconds: u32) -> Self {
+        self.hub.session_expiry_s_max = seconds;
+        self
+    }
+
+    /// Sessions without a connection per hub; when there are more, the one that would expire first goes. Default 1,000,000.
+    pub fn sessions_offline_max(mut self, sessions: u32) -> Self {
+        self.hub.sessions_offline_max = sessions;
+        self
+    }
+
+    /// Most messages queued and in flight for one session. Default 100,000.
+    pub fn queue_messages_max(mut self, messages: u32) -> Self {
+        self.hub.session.queue_messages_max = messages;
+        self
+    }
+
+    /// Most bytes queued and in flight for one session. Default 64 MiB.
+    pub fn queue_bytes_max(mut self, bytes: u64) -> Self {
+        self.hub.session.queue_bytes_max = bytes;
+        self
+    }
+
+    /// Subscriptions of one session; one more is refused. Default 100,000.
+    pub fn subscriptions_max(mut self, subscriptions: u32) -> Self {
+        self.hub.subscriptions_max = subscriptions;
+        self
+    }
+
+    /// Retained messages per hub; one more is not kept. Default 10,000,000.
+    pub fn retained_max(mut self, messages: u32) -> Self {
+        self.hub.retained_max = messages;
+        self
+    }
+
+    /// How long a stop waits for clients to take what is for them, DISCONNECT last. Default 2 s.
+    pub fn flush_max(mut self, time: Duration) -> Self {
+        self.flush_max = time;
+        self
+    }
+
+    /// Starts the broker: its threads run and its listeners listen when this returns. Needs no async runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running then.
+    pub fn start(self) -> Result<Broker, StartError> {
+        Broker::start(self.plan()?)
+    }
+
+    fn plan(self) -> Result<Plan, StartError> {
+        let link = &self.hub.link;
+        check("the number of hubs", self.hubs.into(), 1, HUBS_MAX, "1 to 1024")?;
+        let receive_maximum = u64::from(link.receive_maximum);
+        check("the receive maximum", receive_maximum, 1, u64::from(u16::MAX), "1 to 65535")?;
+        let packet_size_max = u64::from(link.packet_size_max);
+        let top = u64::from(PACKET_SIZE_MAX);
+        check("the packet size", packet_size_max, PACKET_SIZE_LEAST, top, "64 to 268435460 bytes")?;
+        let listen: Result<Vec<_>, _> = self.listen.iter().map(|url| endpoint(url)).collect();
+        let is_anonymous_allowed = self.anonymous.unwrap_or(self.users.0.is_empty());
+        let users = Users::new(self.users.0, is_anonymous_allowed);
+        let hub = HubConfig {
+            hubs: self.hubs,
+            seed: RandomState::new().hash_one("postrider"),
+            authentication: match users.is_open() {
+                true => Authentication::Anonymous,
+                false => Authentication::Ask,
+            },
+            ..self.hub
+        };
+        let hubs = (0..self.hubs).map(|index| HubConfig { index, ..hub.clone() }).collect();
+        Ok(Plan { listen: listen?, hubs, users, flush_max: self.flush_max })
+    }
+}
+
+fn endpoint(url: &str) -> Result<Endpoint, StartError> {
+    let Address { endpoint, credentials } = Address::parse(url)?;
+    if credentials.user.is_some() || credentials.password.is_some() {
+        return Err(StartError::UrlWithUser);
+    }
+    Ok(endpoint)
+}
+
+fn check(
+    name: &'static str,
+    value: u64,
+    least: u64,
+    most: u64,
+    range: &'static str,
+) -> Result<(), StartError> {
+    let is_right = (least..=most).contains(&value);
+    if is_right { Ok(()) } else { Err(StartError::Setting { name, value, range }) }
+}
+
+/// Hubs of one broker; each has a thread.
+const HUBS_MAX: u64 = 1024;
+/// Smaller packets leave no room for a CONNECT with a client id.
+const PACKET_SIZE_LEAST: u64 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_out_of_range_are_named() {
+        check(Broker::builder().hubs(0), "the number of hubs is 0; it must be 1 to 1024");
+        check(Broker::builder().receive_maximum(0), "the receive maximum is 0");
+        check(Broker::builder().packet_size_max(63), "the packet size is 63");
+        check(
+            Broker::builder().packet_size_max(PACKET_SIZE_MAX + 1),
+            "the packet size is 268435461",
+        );
+        check(Broker::builder().listen("mqtts://h"), "scheme 'mqtts' is not offered");
+        check(Broker::builder().listen("tcp://ann:hush@h"), "has no user");
+    }
+
+    #[test]
+    fn users_and_anonymous_decide_who_is_asked() {
+        use Authentication::{Anonymous, Ask};
+        assert_eq!(authentication(Broker::builder()), Anonymous);
+        assert_eq!(authentication(Broker::builder().anonymous(false)), Ask);
+        assert_eq!(authentication(Broker::builder().user("ann", "hush")), Ask);
+        assert_eq!(authentication(Broker::builder().user("ann", "hush").anonymous(true)), Ask);
+    }
+
+    #[test]
+    fn debug_output_hides_passwords() {
+        let text = format!("{:?}", Broker::builder().user("ann", "hush"));
+        assert!(text.contains("ann"), "{text}");
+        assert!(!text.contains("hush"), "{text}");
+    }
+
+    fn check(builder: Builder, expected: &str) {
+        let text = builder.plan().err().unwrap().to_string();
+        assert!(text.contains(expected), "{text}");
+        assert!(!text.contains("hush"), "{text}");
+    }
+
+    fn authentication(builder: Builder) -> Authentication {
+        builder.plan().unwrap().hubs[0].authentication
+    }
+}
