@@ -1,6 +1,6 @@
 //! What a CONNECT asks for, in the same words for all versions.
 
-use postrider_wire::{Connect, ReasonCode, Version};
+use postrider_wire::{Connect, Version};
 
 /// What becomes of an empty client identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,6 @@ pub struct Terms {
     pub session_expiry_s: u32,
     /// What becomes of an empty client identifier. Spec: v5 [MQTT-3.1.3-6], v3.1.1 [MQTT-3.1.3-7] [MQTT-3.1.3-8].
     pub empty_client_id: EmptyClientId,
-    /// How CONNACK says that the server has too much to do.
-    pub busy: ReasonCode,
 }
 
 impl Terms {
@@ -37,7 +35,6 @@ impl Terms {
                 } else {
                     EmptyClientId::Refused
                 },
-                busy: ReasonCode::ServerUnavailable,
             },
             Version::V5 => Self {
                 session_expiry_s: connect
@@ -46,7 +43,6 @@ impl Terms {
                     .copied()
                     .unwrap_or_default(),
                 empty_client_id: EmptyClientId::Told,
-                busy: ReasonCode::ServerBusy,
             },
         }
     }
