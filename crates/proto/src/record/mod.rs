@@ -1,11 +1,52 @@
-//! Durable facts, and the journal that hands them to the store.
+//! Durable facts, the bytes they are stored as, and the journal that hands them to the store.
+//!
+//! # Keys
+//! Integers are big-endian, so that a scan in the order of keys visits the sessions one by one, and the messages of each
+//! in their order. A **put** sets the value of its key. A **delete** removes its key *and every key that begins with it*:
+//! no key begins with another, but for the key of a flight, which begins with that of its message, and the bare owner,
+//! with which all keys of a session begin.
+//!
+//! ```text
+//! owner 8                            delete: SessionGone, everything of this owner
+//! owner 8  'I' id 2                  put: Received      delete: Released
+//! owner 8  'M' number 8              put: Queued        delete: Finished, with its flight
+//! owner 8  'M' number 8 'F'          put: Flight        delete: Requeued
+//! owner 8  'N'                       put: Numbers
+//! owner 8  'R' length 2, topic       put: Retained      delete: RetainedGone
+//! owner 8  'S'                       put: Session
+//! owner 8  'U' length 2, filter      put: Subscription  delete: SubscriptionGone
+//! owner 8  'W'                       put: Will          delete: WillGone
+//! ```
+//!
+//! # Values
+//! The first byte is the version of the format, 1. `time?` is one byte 0, or 1 and milliseconds since the epoch in 8.
+//! `head` is a length in 4 bytes and a whole MQTT 5.0 PUBLISH packet of QoS 0 without payload: topic and properties.
+//! `payload` is a byte 0, a length in 4 bytes and the bytes; or a byte 1, the number of the spool (8) and its length (4).
+//!
+//! ```text
+//! Received      nothing
+//! Queued        flags 1 (of the delivery), count 2, subscription identifiers 4 each, message
+//! Flight        packet id 2, state 1 (0 AwaitAck, 1 AwaitRec, 2 AwaitComp)
+//! Numbers       reserved 8
+//! Retained      stamp 8 + 2 + 8, message
+//! Session       client id (length 2, bytes), expiry in seconds 4, detached time?
+//! Subscription  options 1 (as in SUBSCRIBE), identifier 4 (0: none)
+//! Will          flags 1, delay in seconds 4, due time?, head, payload
+//! message       flags 1 (as published), arrived 8, expires time?, head, payload
+//! flags         bits 0 and 1 QoS, bit 2 RETAIN
+//! ```
 
-use alloc::{sync::Arc, vec::Vec};
+mod decode;
+mod encode;
+mod journal;
 
-use bytes::Bytes;
+use alloc::sync::Arc;
+
 use postrider_wire::{ClientId, Filter, PacketId, Publish, SubscribeOptions, Topic};
 
 use crate::{Delivery, Message, Time};
+
+pub use self::journal::{Gate, Journal};
 
 /// One durable fact: a put or a delete of one keyed thing; applying it twice is the same as once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,74 +159,25 @@ pub struct RecordError {
     pub what: &'static str,
 }
 
-impl Record {
-    /// The key under which the fact is stored: owner, kind, and what tells it apart. A delete has the key of its put.
-    #[must_use]
-    pub fn key(&self) -> Vec<u8> {
-        todo!()
-    }
-
-    /// The value to store, or `None` to delete the key. First byte is the format version.
-    #[must_use]
-    pub fn value(&self) -> Option<Vec<u8>> {
-        todo!()
-    }
-
-    /// Reads a put back from key and value.
-    ///
-    /// # Errors
-    /// [`RecordError`] says what is wrong.
-    pub fn decode(_key: &[u8], _value: &Bytes) -> Result<Self, RecordError> {
-        todo!()
+impl core::fmt::Display for RecordError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "stored record: {}", self.what)
     }
 }
 
-/// What an output waits for: a record to be stored, and a fence of the peer hubs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Gate {
-    /// Sequence number that must be stored; 0 waits for nothing.
-    pub stored: u64,
-    /// Fence that all peers must have answered; 0 waits for nothing.
-    pub fence: u64,
-}
+impl core::error::Error for RecordError {}
 
-/// Numbers records and remembers how far the store is.
-///
-/// With durability off nothing is handed out and everything counts as stored.
-#[derive(Debug)]
-pub struct Journal {}
+/// The version of the format, first byte of every value.
+const FORMAT: u8 = 1;
 
-impl Journal {
-    /// A journal; `is_on` says whether there is a store behind it.
-    #[must_use]
-    pub fn new(_is_on: bool) -> Self {
-        todo!()
-    }
-
-    /// Takes a record; returns its sequence number, or 0 if nothing must be waited for.
-    pub fn write(&mut self, _record: Record) -> u64 {
-        todo!()
-    }
-
-    /// Everything up to `seq` is durable.
-    pub fn handle_stored(&mut self, _seq: u64) {
-        todo!()
-    }
-
-    /// Whether `seq` is durable.
-    #[must_use]
-    pub fn is_stored(&self, _seq: u64) -> bool {
-        todo!()
-    }
-
-    /// Highest durable number.
-    #[must_use]
-    pub fn stored(&self) -> u64 {
-        todo!()
-    }
-
-    /// The next record for the store, in order.
-    pub fn poll_record(&mut self) -> Option<(u64, Record)> {
-        todo!()
-    }
+/// Tells the kinds of keys apart.
+mod kind {
+    pub(super) const RECEIVED: u8 = b'I';
+    pub(super) const MESSAGE: u8 = b'M';
+    pub(super) const FLIGHT: u8 = b'F';
+    pub(super) const NUMBERS: u8 = b'N';
+    pub(super) const RETAINED: u8 = b'R';
+    pub(super) const SESSION: u8 = b'S';
+    pub(super) const SUBSCRIPTION: u8 = b'U';
+    pub(super) const WILL: u8 = b'W';
 }

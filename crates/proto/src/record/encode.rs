@@ -1,0 +1,195 @@
+//! Facts as keys and values; the layout is in the module above.
+
+use alloc::vec::Vec;
+
+use postrider_wire::{
+    PACKET_SIZE_MAX, Properties, Publish, QoS, SubscribeOptions, Version, encode_publish,
+};
+
+use crate::{
+    Delivery, Fact, FlightState, Message, Payload, Record, Time,
+    record::{FORMAT, kind},
+};
+
+impl Record {
+    /// The key under which the fact is stored: owner, kind, and what tells it apart. A delete has the key of its put,
+    /// and removes every key that begins with it.
+    #[must_use]
+    pub fn key(&self) -> Vec<u8> {
+        let mut key = Vec::with_capacity(24);
+        key.extend(self.owner.to_be_bytes());
+        match &self.fact {
+            Fact::Session { .. } => key.push(kind::SESSION),
+            Fact::SessionGone => {}
+            Fact::Queued { number, .. } | Fact::Finished { number } => {
+                key.push(kind::MESSAGE);
+                key.extend(number.to_be_bytes());
+            }
+            Fact::Flight { number, .. } | Fact::Requeued { number } => {
+                key.push(kind::MESSAGE);
+                key.extend(number.to_be_bytes());
+                key.push(kind::FLIGHT);
+            }
+            Fact::Numbers { .. } => key.push(kind::NUMBERS),
+            Fact::Received(id) | Fact::Released(id) => {
+                key.push(kind::RECEIVED);
+                key.extend(id.get().to_be_bytes());
+            }
+            Fact::Subscription { filter, .. } | Fact::SubscriptionGone(filter) => {
+                key.push(kind::SUBSCRIPTION);
+                put_text(&mut key, filter.as_bytes());
+            }
+            Fact::Retained { message, .. } => {
+                key.push(kind::RETAINED);
+                put_text(&mut key, topic_bytes(&message.head));
+            }
+            Fact::RetainedGone(topic) => {
+                key.push(kind::RETAINED);
+                put_text(&mut key, topic.as_bytes());
+            }
+            Fact::Will { .. } | Fact::WillGone => key.push(kind::WILL),
+        }
+        key
+    }
+
+    /// The value to store, or `None` to delete the key. First byte is the format version.
+    #[must_use]
+    pub fn value(&self) -> Option<Vec<u8>> {
+        let mut value = Vec::with_capacity(64);
+        value.push(FORMAT);
+        match &self.fact {
+            Fact::SessionGone
+            | Fact::Finished { .. }
+            | Fact::Requeued { .. }
+            | Fact::Released(_)
+            | Fact::SubscriptionGone(_)
+            | Fact::RetainedGone(_)
+            | Fact::WillGone => return None,
+            Fact::Session { client_id, expiry_s, detached } => {
+                put_text(&mut value, client_id.as_bytes());
+                value.extend(expiry_s.to_be_bytes());
+                put_time(&mut value, *detached);
+            }
+            Fact::Queued { message, delivery, .. } => {
+                put_delivery(&mut value, delivery);
+                put_message(&mut value, message);
+            }
+            Fact::Flight { packet_id, state, .. } => {
+                value.extend(packet_id.get().to_be_bytes());
+                value.push(match state {
+                    FlightState::AwaitAck => 0,
+                    FlightState::AwaitRec => 1,
+                    FlightState::AwaitComp => 2,
+                });
+            }
+            Fact::Numbers { reserved } => value.extend(reserved.to_be_bytes()),
+            Fact::Received(_) => {}
+            Fact::Subscription { options, identifier, .. } => {
+                value.push(options_byte(*options));
+                value.extend(identifier.unwrap_or(0).to_be_bytes());
+            }
+            Fact::Retained { message, stamp } => {
+                value.extend(stamp.0.to_be_bytes());
+                value.extend(stamp.1.to_be_bytes());
+                value.extend(stamp.2.to_be_bytes());
+                put_message(&mut value, message);
+            }
+            Fact::Will { publish, delay_s, due } => {
+                value.push(flags(publish.qos, publish.retain));
+                value.extend(delay_s.to_be_bytes());
+                put_time(&mut value, *due);
+                put_head(&mut value, publish);
+                put_payload(&mut value, &publish.payload);
+            }
+        }
+        Some(value)
+    }
+}
+
+fn put_delivery(value: &mut Vec<u8>, delivery: &Delivery) {
+    value.push(flags(delivery.qos, delivery.retain));
+    // One message matches as many filters as a session may have; far fewer than this.
+    let ids = delivery.subscription_ids.get(..usize::from(u16::MAX));
+    let ids = ids.unwrap_or(&delivery.subscription_ids);
+    value.extend(u16::try_from(ids.len()).unwrap_or(u16::MAX).to_be_bytes());
+    for id in ids {
+        value.extend(id.to_be_bytes());
+    }
+}
+
+fn put_message(value: &mut Vec<u8>, message: &Message) {
+    value.push(flags(message.head.qos, message.head.retain));
+    value.extend(message.arrived.0.to_be_bytes());
+    put_time(value, message.expires);
+    put_head(value, &message.head);
+    match &message.payload {
+        Payload::Bytes(bytes) => put_payload(value, bytes),
+        Payload::Spooled { id, len } => {
+            value.push(1);
+            value.extend(id.number().to_be_bytes());
+            value.extend(len.to_be_bytes());
+        }
+    }
+}
+
+fn put_payload(value: &mut Vec<u8>, bytes: &[u8]) {
+    value.push(0);
+    value.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+    value.extend_from_slice(bytes);
+}
+
+/// Topic and properties, in the form in which a packet has them.
+fn put_head(value: &mut Vec<u8>, publish: &Publish) {
+    let head = Publish {
+        dup: false,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        packet_id: None,
+        topic: publish.topic.clone(),
+        properties: publish.properties.clone(),
+        payload: bytes::Bytes::new(),
+    };
+    let length_at = value.len();
+    value.extend([0; 4]);
+    let from = value.len();
+    // What was once decoded, or checked at publish, can be encoded again; a head that cannot is stored empty, and
+    // reading it back says so.
+    let none = Properties::new();
+    if encode_publish(&head, &none, 0, Version::V5, PACKET_SIZE_MAX, value).is_err() {
+        value.truncate(from);
+    }
+    let len = u32::try_from(value.len() - from).unwrap_or(0);
+    if let Some(place) = value.get_mut(length_at..from) {
+        place.copy_from_slice(&len.to_be_bytes());
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &[u8]) {
+    out.extend(u16::try_from(text.len()).unwrap_or(u16::MAX).to_be_bytes());
+    out.extend_from_slice(text);
+}
+
+fn put_time(value: &mut Vec<u8>, time: Option<Time>) {
+    match time {
+        None => value.push(0),
+        Some(time) => {
+            value.push(1);
+            value.extend(time.0.to_be_bytes());
+        }
+    }
+}
+
+fn flags(qos: QoS, retain: bool) -> u8 {
+    qos.bits() | u8::from(retain) << 2
+}
+
+fn options_byte(options: SubscribeOptions) -> u8 {
+    options.qos.bits()
+        | u8::from(options.no_local) << 2
+        | u8::from(options.retain_as_published) << 3
+        | options.retain_handling.bits() << 4
+}
+
+fn topic_bytes(publish: &Publish) -> &[u8] {
+    publish.topic.as_ref().map_or(&[], |topic| topic.as_bytes())
+}

@@ -1,0 +1,72 @@
+//! The receiver: messages of the peer on their way to us.
+//!
+//! A QoS 2 message is delivered at PUBLISH (method B of the standard); its id is kept until PUBREL, so that a repeat is
+//! recognised. Spec: v5 section 4.3.3, figure 4.3.
+
+use postrider_wire::{Ack, AckKind, PacketId, Properties, QoS, ReasonCode};
+
+use crate::{Arrival, Fact, Gate, Journal, Link, Session};
+
+impl Session {
+    /// Tells whether an arriving PUBLISH is new. QoS 0 and 1 always are.
+    ///
+    /// Spec: v5 [MQTT-4.3.2-5] [MQTT-4.3.3-10], v3.1.1 [MQTT-4.3.3-2].
+    #[must_use]
+    pub fn arrival(&self, qos: QoS, packet_id: Option<PacketId>) -> Arrival {
+        match packet_id {
+            Some(id) if qos == QoS::ExactlyOnce && self.received.contains(id) => Arrival::Duplicate,
+            Some(_) | None => Arrival::New,
+        }
+    }
+
+    /// Acknowledges an arrived PUBLISH: QoS 1 PUBACK, QoS 2 PUBREC (its id is recorded if `reason` is a success).
+    /// The acknowledgement waits for `gate` and for its own record. Where the version has no reason codes, a refusal is
+    /// acknowledged like a success (v3.1.1 [MQTT-3.3.5-2]).
+    ///
+    /// Spec: v5 [MQTT-4.3.2-4] [MQTT-4.3.3-8] [MQTT-4.3.3-9].
+    pub fn acknowledge(
+        &mut self,
+        qos: QoS,
+        packet_id: PacketId,
+        reason: ReasonCode,
+        mut gate: Gate,
+        link: &mut Link,
+        journal: &mut Journal,
+    ) {
+        let kind = match qos {
+            QoS::AtMostOnce => return,
+            QoS::AtLeastOnce => AckKind::PubAck,
+            QoS::ExactlyOnce => AckKind::PubRec,
+        };
+        if kind == AckKind::PubRec && !reason.is_error() {
+            if !self.received.contains(packet_id) {
+                let seq = self.change(Fact::Received(packet_id), None, journal);
+                self.inbound_seq = self.inbound_seq.max(seq);
+            }
+            // A repeat may overtake the record of the first, so it waits for the last one too.
+            gate.stored = gate.stored.max(self.inbound_seq);
+        }
+        let reason = if self.has_codes() { reason } else { ReasonCode::Success };
+        link.send_ack(kind, Ack { packet_id, reason, properties: Properties::new() }, gate);
+    }
+
+    /// Handles PUBREL: forgets the id, answers PUBCOMP (0x92 if the id is unknown and the version has codes).
+    ///
+    /// Spec: v5 [MQTT-4.3.3-11] [MQTT-4.3.3-12], v3.1.1 [MQTT-4.3.3-2].
+    pub fn handle_pubrel(&mut self, ack: &Ack, link: &mut Link, journal: &mut Journal) {
+        let packet_id = ack.packet_id;
+        let mut reason = ReasonCode::Success;
+        if self.received.contains(packet_id) {
+            let seq = self.change(Fact::Released(packet_id), None, journal);
+            self.inbound_seq = self.inbound_seq.max(seq);
+        } else if self.has_codes() {
+            reason = ReasonCode::PacketIdentifierNotFound;
+        }
+        let answer = Ack { packet_id, reason, properties: Properties::new() };
+        link.send_ack(AckKind::PubComp, answer, Gate { stored: self.inbound_seq, fence: 0 });
+    }
+
+    fn has_codes(&self) -> bool {
+        self.link.is_some_and(|facing| facing.has_codes)
+    }
+}

@@ -1,0 +1,359 @@
+//! What outlives a link: flights, queue, identifiers. Client and broker use the same code for both directions.
+//!
+//! ```text
+//!            send                    turn, quota, room               PUBACK, PUBCOMP
+//! program ---------> queue (Queued) -------------------> flight (Flight) ----------> Finished
+//!                      ^                                    |
+//!                      `---- peer lost the session ---------'  (Requeued)
+//! ```
+//!
+//! What must survive a crash changes only through a [`Fact`]: live code makes the fact, changes the state by it and
+//! hands it to the journal; recovery reads the same facts back and calls [`Session::apply`].
+//!
+//! What waits for the store, where there is one: a QoS 2 PUBLISH for the record of its packet id, PUBREL for the record
+//! of PUBREC, PUBREC and PUBCOMP for the record of the received id. A message that waits holds the younger ones of
+//! QoS 1 and 2 back, so that their order holds.
+
+mod flights;
+mod ids;
+mod inbound;
+mod outbound;
+mod queue;
+mod state;
+
+use alloc::{collections::VecDeque, vec::Vec};
+
+use postrider_wire::{Ack, PacketId, QoS, ReasonCode};
+
+use crate::{
+    Fact, Journal, Limits, Record,
+    session::{
+        flights::{Chain, Flights},
+        ids::{IdSet, Ids},
+        queue::Queue,
+    },
+};
+
+/// Bounds of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// Most messages queued and in flight.
+    pub queue_messages_max: u32,
+    /// Most bytes queued and in flight (topics, properties, payloads in memory).
+    pub queue_bytes_max: u64,
+    /// Most flights at once, whatever the peer allows, 1 to 65,535.
+    pub flights_max: u16,
+    /// Whether QoS 0 messages are queued while there is no link.
+    pub is_qos0_queued_offline: bool,
+    /// Whether a QoS 2 PUBLISH may be answered by PUBACK (RabbitMQ): done as QoS 1.
+    pub is_puback_for_qos2_allowed: bool,
+    /// Whether [`Session::poll_fate`] tells about messages that ended without an acknowledgement. Whoever asks for it
+    /// must fetch it after each call.
+    pub is_reporting: bool,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            queue_messages_max: 100_000,
+            queue_bytes_max: 64 * 1024 * 1024,
+            flights_max: u16::MAX,
+            is_qos0_queued_offline: false,
+            is_puback_for_qos2_allowed: true,
+            is_reporting: false,
+        }
+    }
+}
+
+/// A message was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Message number; 0 at QoS 0.
+    pub number: u64,
+    /// Sequence number of the record that makes it durable; 0 if none is needed.
+    pub seq: u64,
+}
+
+/// The queue cannot take the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueFull {
+    /// Messages in the queue.
+    pub messages: u32,
+    /// Bytes in the queue.
+    pub bytes: u64,
+}
+
+/// What an acknowledgement did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AckOutcome {
+    /// No such flight; ignored, or answered as the standard says.
+    Unknown,
+    /// The exchange goes on.
+    Progress,
+    /// The exchange is over.
+    Done {
+        /// Message number.
+        number: u64,
+        /// The last acknowledgement (of the peer).
+        ack: Ack,
+        /// A QoS 2 message was acknowledged as QoS 1.
+        is_downgraded: bool,
+    },
+}
+
+/// Whether a QoS 2 PUBLISH is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Deliver it.
+    New,
+    /// Its id is known: acknowledge, do not deliver.
+    Duplicate,
+}
+
+/// The peer broke a rule of the exchange; the link must end with `reason`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerFault {
+    /// Reason code.
+    pub reason: ReasonCode,
+    /// Statement of the standard.
+    pub statement: &'static str,
+}
+
+/// What the peer kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// It has the session: flights are sent again with their ids.
+    Present,
+    /// It has not: open exchanges start again as new messages (client), received ids are forgotten.
+    ///
+    /// Forgotten even though one broker (ActiveMQ) says "not present" and then goes on with its old session: with ids
+    /// kept, the first messages of a truly new session would be taken for repeats and lost, which is worse than an
+    /// old one that arrives twice. Spec: v5 [MQTT-3.2.2-5].
+    Lost,
+}
+
+/// How a message ended, or changed, without an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The peer lost the session after its PUBREC, with which it had taken the message over: done.
+    Completed(PacketId),
+    /// Expired in the queue.
+    Expired,
+    /// The peer lost the session before its PUBREC: the message waits again as a new one and may arrive twice.
+    MayBeDouble,
+    /// The peer takes no such QoS or no RETAIN.
+    NotOffered(&'static str),
+    /// Larger than the peer accepts.
+    TooLarge,
+}
+
+/// Counts for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionStats {
+    /// Messages queued, not yet sent.
+    pub queued: u32,
+    /// Messages in flight.
+    pub flights: u32,
+    /// Bytes of both.
+    pub bytes: u64,
+    /// Dropped because the queue was full.
+    pub dropped_full: u64,
+    /// Dropped because they expired.
+    pub dropped_expired: u64,
+    /// Dropped because they were larger than the peer accepts.
+    pub dropped_too_large: u64,
+    /// Dropped because the peer takes no such QoS or RETAIN.
+    pub dropped_not_offered: u64,
+    /// QoS 0 messages dropped because there was no link.
+    pub dropped_offline: u64,
+    /// Sent again after a resume.
+    pub resent: u64,
+}
+
+/// The state of one session, seen from one end.
+#[derive(Debug)]
+pub struct Session {
+    owner: u64,
+    config: SessionConfig,
+    // Session: recorded.
+    queue: Queue,
+    flights: Flights,
+    /// Identifiers of our flights, with their slots, and of other exchanges, with [`TAKEN`].
+    ids: Ids,
+    /// Identifiers of the peer's QoS 2 messages that were received and not yet released.
+    received: IdSet,
+    /// The number of the next message.
+    number_next: u64,
+    /// Numbers from this one on are not yet reserved by a record.
+    number_reserved: u64,
+    // Session: not recorded.
+    is_persistent: bool,
+    /// The last record about a received id; PUBREC and PUBCOMP wait for it.
+    inbound_seq: u64,
+    fates: VecDeque<(u64, Fate)>,
+    stats: SessionStats,
+    // Link: reset by detach.
+    link: Option<Facing>,
+    /// Flights that take one of the peer's receive maximum; at most `window` but for PUBRELs sent again.
+    used: u32,
+    /// Whether PUBRELs must be sent again before anything else.
+    must_release: bool,
+    is_congested: bool,
+}
+
+/// What a session must know of the peer at the other end of its link.
+#[derive(Clone, Copy, Debug)]
+struct Facing {
+    /// Most flights on this link.
+    window: u32,
+    qos_max: QoS,
+    has_retain: bool,
+    /// Whether acknowledgements have reason codes.
+    has_codes: bool,
+}
+
+impl Session {
+    /// An empty session; `owner` is its number in records.
+    #[must_use]
+    pub fn new(owner: u64, config: SessionConfig) -> Self {
+        Self {
+            owner,
+            config,
+            queue: Queue::default(),
+            flights: Flights::new(),
+            ids: Ids::new(),
+            received: IdSet::new(),
+            number_next: 1,
+            number_reserved: 1,
+            is_persistent: false,
+            inbound_seq: 0,
+            fates: VecDeque::new(),
+            stats: SessionStats::default(),
+            link: None,
+            used: 0,
+            must_release: false,
+            is_congested: false,
+        }
+    }
+
+    /// A link opened. Flights are marked for sending again (`Present`), or become new messages in their order (`Lost`).
+    /// `is_persistent` says whether this session's facts go to the store. Call [`Session::pump`] next.
+    pub fn attach(
+        &mut self,
+        limits: &Limits,
+        resume: Resume,
+        is_persistent: bool,
+        journal: &mut Journal,
+    ) {
+        self.reset_link();
+        self.link = Some(Facing {
+            window: u32::from(limits.receive_maximum.min(self.config.flights_max).max(1)),
+            qos_max: limits.qos_max,
+            has_retain: limits.has_retain,
+            has_codes: limits.has_properties,
+        });
+        let was_persistent = core::mem::replace(&mut self.is_persistent, is_persistent);
+        if is_persistent && !was_persistent {
+            self.record_all(journal);
+        }
+        match resume {
+            Resume::Present => self.must_release = self.flights.has_releases(),
+            Resume::Lost => self.start_again(journal),
+        }
+    }
+
+    /// The link ended. Link state (quota, what is on the wire) is reset; QoS 0 in the queue goes unless configured.
+    pub fn detach(&mut self) {
+        self.reset_link();
+        self.link = None;
+        if !self.config.is_qos0_queued_offline {
+            while self.queue.take_loose().is_some() {
+                self.stats.dropped_offline += 1;
+            }
+        }
+    }
+
+    /// Takes a free packet id for SUBSCRIBE or UNSUBSCRIBE; `None` if all are in use.
+    pub fn take_id(&mut self) -> Option<PacketId> {
+        let id = self.ids.next_free()?;
+        self.ids.occupy(id, TAKEN);
+        Some(id)
+    }
+
+    /// Gives back an id taken by [`Session::take_id`].
+    pub fn free_id(&mut self, id: PacketId) {
+        if self.ids.slot(id) == Some(TAKEN) {
+            self.ids.free(id);
+        }
+    }
+
+    /// Writes a record under this session's number if the session is persistent; returns its sequence number or 0.
+    pub fn record(&mut self, fact: Fact, journal: &mut Journal) -> u64 {
+        if self.is_recording(journal) {
+            journal.write(Record { owner: self.owner, fact })
+        } else {
+            0
+        }
+    }
+
+    /// The next message that ended, or changed, without an acknowledgement, by its number. Nothing unless
+    /// [`SessionConfig::is_reporting`].
+    pub fn poll_fate(&mut self) -> Option<(u64, Fate)> {
+        self.fates.pop_front()
+    }
+
+    /// Whether nothing is queued or in flight.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.flights.is_empty()
+    }
+
+    /// Whether the queue waits for room in the outbox (not for quota), so that its link is a slow reader.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        self.is_congested
+    }
+
+    /// Numbers of all messages of QoS 1 and 2 that are not finished, in ascending order.
+    #[must_use]
+    pub fn open_numbers(&self) -> Vec<u64> {
+        let publishes = self.flights.walk(Chain::Publishes);
+        let releases = self.flights.walk(Chain::Releases);
+        let flying = publishes.chain(releases).map(|(_, flight)| flight.number);
+        let mut numbers: Vec<u64> =
+            flying.chain(self.queue.iter().map(|waiting| waiting.number)).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Counts.
+    #[must_use]
+    pub fn stats(&self) -> SessionStats {
+        SessionStats {
+            queued: self.queue.kept_len() + self.queue.loose_len(),
+            flights: self.flights.len(),
+            bytes: self.queue.bytes() + self.flights.bytes(),
+            ..self.stats
+        }
+    }
+
+    fn reset_link(&mut self) {
+        self.flights.reset_link();
+        self.used = 0;
+        self.must_release = false;
+        self.is_congested = false;
+    }
+
+    fn is_recording(&self, journal: &Journal) -> bool {
+        self.is_persistent && journal.is_on()
+    }
+
+    fn report(&mut self, number: u64, fate: Fate) {
+        if self.config.is_reporting {
+            self.fates.push_back((number, fate));
+        }
+    }
+}
+
+/// The slot of an identifier that belongs to no flight.
+const TAKEN: u32 = u32::MAX;

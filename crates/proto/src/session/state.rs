@@ -1,0 +1,212 @@
+//! The one place where state that must survive changes.
+
+use alloc::vec::Vec;
+
+use postrider_wire::{PacketId, QoS};
+use smallvec::SmallVec;
+
+use crate::{
+    Delivery, Fact, FlightState, Journal, Record, Session,
+    session::{
+        Fate,
+        flights::{Chain, Flight},
+    },
+};
+
+impl Session {
+    /// Applies one fact that the store held: recovery. Facts may come in any order, and twice.
+    ///
+    /// Live changes go through the same code. The session counts as persistent from then on. Facts that are not about
+    /// messages and ids (subscriptions, will, ...) are their owner's business and change nothing here.
+    pub fn apply(&mut self, fact: &Fact) {
+        self.is_persistent = true;
+        if let Fact::Numbers { reserved } = fact {
+            // Some of the block may have been given out before the crash.
+            self.number_next = self.number_next.max(*reserved);
+        }
+        self.take(fact.clone(), None);
+    }
+
+    /// Changes the state by a fact and records it if the session is persistent. Returns the sequence number, or 0.
+    ///
+    /// `slot` is the flight that the fact is about, if the caller knows it.
+    pub(super) fn change(&mut self, fact: Fact, slot: Option<u32>, journal: &mut Journal) -> u64 {
+        if self.is_recording(journal) {
+            self.take(fact.clone(), slot);
+            journal.write(Record { owner: self.owner, fact })
+        } else {
+            self.take(fact, slot);
+            0
+        }
+    }
+
+    /// The number for a new message. Numbers are reserved in blocks, so that none is given out twice even if all
+    /// messages of a block are finished and forgotten when the process ends.
+    pub(super) fn new_number(&mut self, journal: &mut Journal) -> u64 {
+        let number = self.number_next;
+        if number >= self.number_reserved && self.is_recording(journal) {
+            self.change(Fact::Numbers { reserved: number + NUMBERS_PER_RECORD }, None, journal);
+        }
+        number
+    }
+
+    /// The peer lost the session: what it had taken over is done, the rest waits again as new messages, in order.
+    ///
+    /// Spec: v5 [MQTT-3.2.2-5], section 4.1.
+    pub(super) fn start_again(&mut self, journal: &mut Journal) {
+        let releases: Vec<_> = self.flights.walk(Chain::Releases).map(summary).collect();
+        for (slot, number, packet_id, _) in releases {
+            self.change(Fact::Finished { number }, Some(slot), journal);
+            self.report(number, Fate::Completed(packet_id));
+        }
+        let publishes: Vec<_> = self.flights.walk(Chain::Publishes).map(summary).collect();
+        for &(_, number, _, is_doubtful) in &publishes {
+            if is_doubtful {
+                self.report(number, Fate::MayBeDouble);
+            }
+        }
+        // Last first: each is then put at the very front of the queue, which is cheap.
+        for &(slot, number, _, _) in publishes.iter().rev() {
+            self.change(Fact::Requeued { number }, Some(slot), journal);
+        }
+        let received: Vec<_> = self.received.iter().collect();
+        for id in received {
+            let seq = self.change(Fact::Released(id), None, journal);
+            self.inbound_seq = self.inbound_seq.max(seq);
+        }
+    }
+
+    /// Records all there is: the session becomes persistent while it has state.
+    pub(super) fn record_all(&mut self, journal: &mut Journal) {
+        if !journal.is_on() {
+            return;
+        }
+        self.number_reserved = self.number_next + NUMBERS_PER_RECORD;
+        let mut facts = alloc::vec![Fact::Numbers { reserved: self.number_reserved }];
+        facts.extend(self.queue.iter().map(|waiting| Fact::Queued {
+            number: waiting.number,
+            message: waiting.message.clone(),
+            delivery: waiting.delivery.clone(),
+        }));
+        for chain in [Chain::Publishes, Chain::Releases] {
+            for (_, flight) in self.flights.walk(chain) {
+                if let Some(message) = &flight.message {
+                    facts.push(Fact::Queued {
+                        number: flight.number,
+                        message: message.clone(),
+                        delivery: flight.delivery.clone(),
+                    });
+                }
+                let Flight { number, packet_id, state, .. } = *flight;
+                facts.push(Fact::Flight { number, packet_id, state });
+            }
+        }
+        facts.extend(self.received.iter().map(Fact::Received));
+        let mut seq = 0;
+        for fact in facts {
+            seq = self.record(fact, journal);
+        }
+        self.inbound_seq = seq;
+        self.flights.wait_for(seq);
+    }
+
+    fn take(&mut self, fact: Fact, slot: Option<u32>) {
+        match fact {
+            Fact::Queued { number, message, delivery } => {
+                if self.flights.number_max() >= number
+                    && let Some(slot) = self.flights.find(number)
+                {
+                    self.flights.fill(slot, message, delivery);
+                } else {
+                    self.queue.put(number, message, delivery);
+                }
+                self.number_next = self.number_next.max(number.saturating_add(1));
+            }
+            Fact::Flight { number, packet_id, state } => self.take_off(number, packet_id, state),
+            Fact::Requeued { number } => {
+                if let Some(flight) = self.land(number, slot)
+                    && let Some(message) = flight.message
+                {
+                    self.queue.put(number, message, flight.delivery);
+                }
+            }
+            Fact::Finished { number } => {
+                if self.land(number, slot).is_none() {
+                    self.queue.take(number);
+                }
+            }
+            Fact::Numbers { reserved } => self.number_reserved = self.number_reserved.max(reserved),
+            Fact::Received(id) => self.received.insert(id),
+            Fact::Released(id) => self.received.remove(id),
+            Fact::Session { .. }
+            | Fact::SessionGone
+            | Fact::Subscription { .. }
+            | Fact::SubscriptionGone(_)
+            | Fact::Retained { .. }
+            | Fact::RetainedGone(_)
+            | Fact::Will { .. }
+            | Fact::WillGone => {}
+        }
+    }
+
+    /// A message gets its id, or a flight its next state.
+    fn take_off(&mut self, number: u64, packet_id: PacketId, state: FlightState) {
+        let slot = self
+            .ids
+            .slot(packet_id)
+            .filter(|slot| self.flights.get(*slot).is_some_and(|flight| flight.number == number));
+        if let Some(slot) = slot {
+            if state == FlightState::AwaitComp {
+                self.flights.release(slot);
+            }
+            return;
+        }
+        // Only out of order recovery finds a flight here, under another id.
+        let is_known = self.flights.number_max() >= number;
+        let old = if is_known { self.land(number, None) } else { None };
+        let waiting = self
+            .queue
+            .take(number)
+            .map(|waiting| (waiting.delivery, (waiting.message, waiting.cost)));
+        let known = waiting
+            .or_else(|| old.and_then(|old| old.message.map(|m| (old.delivery, (m, old.cost)))));
+        let (delivery, message) =
+            known.map_or_else(|| (unknown_delivery(state), None), |(d, m)| (d, Some(m)));
+        let message = message.filter(|_| state != FlightState::AwaitComp);
+        let slot = self.flights.insert(Flight::new(number, packet_id, state, message, delivery));
+        self.ids.occupy(packet_id, slot);
+        self.number_next = self.number_next.max(number.saturating_add(1));
+    }
+
+    /// Takes a flight out of the table and frees its id.
+    fn land(&mut self, number: u64, slot: Option<u32>) -> Option<Flight> {
+        let slot = slot.or_else(|| self.flights.find(number))?;
+        let flight = self.flights.remove(slot)?;
+        debug_assert_eq!(flight.number, number);
+        if self.ids.slot(flight.packet_id) == Some(slot) {
+            self.ids.free(flight.packet_id);
+        }
+        if flight.is_counted {
+            self.used -= 1;
+        }
+        Some(flight)
+    }
+}
+
+/// Slot, number, id, and whether the message may have been delivered already although it must not be twice.
+fn summary((slot, flight): (u32, &Flight)) -> (u32, u64, PacketId, bool) {
+    let is_doubtful = flight.state == FlightState::AwaitRec && flight.was_sent;
+    (slot, flight.number, flight.packet_id, is_doubtful)
+}
+
+/// Stands in until recovery finds the message of a flight.
+fn unknown_delivery(state: FlightState) -> Delivery {
+    let qos = match state {
+        FlightState::AwaitAck => QoS::AtLeastOnce,
+        FlightState::AwaitRec | FlightState::AwaitComp => QoS::ExactlyOnce,
+    };
+    Delivery { qos, retain: false, subscription_ids: SmallVec::new() }
+}
+
+/// Message numbers reserved by one record: few records, and few numbers skipped by a restart.
+const NUMBERS_PER_RECORD: u64 = 1000;
