@@ -1,0 +1,58 @@
+# Sourced by the scripts of this folder: one broker process, from a free port to its end.
+
+START_TENTHS_MAX=100 # how long a broker may take to answer
+STOP_TENTHS_MAX=100  # how long it may take to end after SIGTERM; then SIGKILL
+
+# Whether something listens on a port of the loopback.
+port_answers() { # PORT
+  (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null
+}
+
+# Whether a process runs; one that has ended and that nobody has waited for does not.
+process_runs() { # PID
+  kill -0 "$1" 2> /dev/null && ! grep -qs '^State:[[:space:]]*Z' "/proc/$1/status"
+}
+
+# Starts a broker on PORT, or on a free one if PORT is empty: calls `command_at PORT`, which sets COMMAND, until a
+# process says READY (a pattern of its log) and its port answers. Prints `port=N pid=N dir=DIR`.
+process_start() { # DIR PORT READY
+  local dir=$1 wanted=$2 ready=$3 port pid attempt tenth
+  for attempt in 1 2 3 4 5 6 7 8; do
+    port=${wanted:-$((20000 + RANDOM % 30000))}
+    if [ -z "$wanted" ] && port_answers "$port"; then continue; fi
+    command_at "$port"
+    : > "$dir/log"
+    nohup "${COMMAND[@]}" > "$dir/log" 2>&1 < /dev/null &
+    pid=$!
+    for ((tenth = 0; tenth < START_TENTHS_MAX; tenth++)); do
+      process_runs "$pid" || break
+      if grep -q "$ready" "$dir/log" && port_answers "$port"; then
+        echo "$pid" > "$dir/pid"
+        echo "port=$port pid=$pid dir=$dir"
+        return 0
+      fi
+      sleep 0.1
+    done
+    kill -9 "$pid" 2> /dev/null || true
+    wait "$pid" 2> /dev/null || true
+    # A port in TIME_WAIT or taken by somebody else in the meantime: try again.
+    [ "$attempt" -lt 8 ] && sleep 0.1
+  done
+  echo "the broker did not start:" >&2
+  cat "$dir/log" >&2
+  rm -rf "$dir"
+  return 1
+}
+
+# Ends the process of DIR and removes DIR.
+process_stop() { # DIR
+  local dir=$1 pid tenth
+  pid=$(cat "$dir/pid")
+  kill "$pid" 2> /dev/null || true
+  for ((tenth = 0; tenth < STOP_TENTHS_MAX; tenth++)); do
+    process_runs "$pid" || break
+    sleep 0.1
+  done
+  kill -9 "$pid" 2> /dev/null || true
+  rm -rf "$dir"
+}
