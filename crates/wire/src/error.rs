@@ -88,7 +88,8 @@ pub enum EncodeError {
     Invalid(&'static str),
 }
 
-/// Names what is wrong, where, and the statement: `PUBLISH: packet identifier is 0 at byte 5 [MQTT-2.2.1-3]`.
+/// Names what is wrong, where, and the statement: `PUBLISH: packet identifier is 0 at byte 5
+/// [MQTT-2.2.1-3]`.
 impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(packet) = self.packet {

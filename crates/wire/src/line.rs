@@ -1,4 +1,5 @@
-//! The one-line form of a packet, for tests and traces. Payloads, passwords and user names are shown as lengths only.
+//! The one-line form of a packet, for tests and traces. Payloads, passwords and user names are
+//! shown as lengths only.
 
 use core::fmt::{Display, Formatter, Result};
 

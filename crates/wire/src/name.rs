@@ -1,18 +1,19 @@
-//! Strings, topic names, topic filters and client identifiers: types that cannot hold a wrong value.
+//! Strings, topic names, topic filters and client identifiers: types that cannot hold a wrong
+//! value.
 
 use core::{borrow::Borrow, fmt};
 
 use bytes::Bytes;
 
-/// A string of the standard: at most 65,535 bytes of UTF-8 without U+0000, shared and cheap to clone.
-/// Equality, order and hash are those of the bytes. Spec: v5 section 1.5.4.
+/// A string of the standard: at most 65,535 bytes of UTF-8 without U+0000, shared and cheap to
+/// clone. Equality, order and hash are those of the bytes. Spec: v5 section 1.5.4.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Text(Bytes);
 
 /// A topic name: a non-empty [`Text`] without `+` and `#`. Spec: v5 section 4.7.
 ///
-/// One exception: a client's decoder may be told to let wildcard characters in received topics pass, because RabbitMQ
-/// sends them (it turns `*` into `+`).
+/// One exception: a client's decoder may be told to let wildcard characters in received topics
+/// pass, because RabbitMQ sends them (it turns `*` into `+`).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Topic(Text);
 
@@ -79,7 +80,8 @@ impl Text {
     /// # Errors
     /// [`TextError`] if they are too long, not UTF-8, or hold U+0000.
     ///
-    /// Spec: v5 section 1.5.4 [MQTT-1.5.4-1] [MQTT-1.5.4-2], v3.1.1 section 1.5.3 [MQTT-1.5.3-1] [MQTT-1.5.3-2].
+    /// Spec: v5 section 1.5.4 [MQTT-1.5.4-1] [MQTT-1.5.4-2], v3.1.1 section 1.5.3 [MQTT-1.5.3-1]
+    /// [MQTT-1.5.3-2].
     pub fn from_bytes(bytes: Bytes) -> Result<Self, TextError> {
         scan(&bytes)?;
         Ok(Self(bytes))
@@ -106,7 +108,8 @@ impl Text {
         &self.0
     }
 
-    /// The string. Checks the bytes again, since this crate has no unsafe code: not for the message path.
+    /// The string. Checks the bytes again, since this crate has no unsafe code: not for the message
+    /// path.
     #[must_use]
     pub fn as_str(&self) -> &str {
         core::str::from_utf8(&self.0).unwrap_or_default()
@@ -219,8 +222,8 @@ impl Filter {
 
     /// Group and path of a shared filter, `None` for an ordinary one.
     ///
-    /// Every version: 3.1 and 3.1.1 know no shared filters, but brokers offer them there in the same form.
-    /// Spec: v5 section 4.8.2 [MQTT-4.8.2-1].
+    /// Every version: 3.1 and 3.1.1 know no shared filters, but brokers offer them there in the
+    /// same form. Spec: v5 section 4.8.2 [MQTT-4.8.2-1].
     #[must_use]
     pub fn share(&self) -> Option<Share<'_>> {
         let (group, path) = split_share(self.as_bytes())?;
@@ -486,7 +489,8 @@ reads_as_text!(Topic, Filter, ClientId);
 
 macro_rules! compares_as_bytes {
     ($($name:ty),*) => {$(
-        // Equality, order and hash are those of the bytes, so maps can be asked with a borrowed slice.
+        // Equality, order and hash are those of the bytes, so maps can be asked with a borrowed
+        // slice.
         impl Borrow<[u8]> for $name {
             fn borrow(&self) -> &[u8] {
                 self.as_bytes()

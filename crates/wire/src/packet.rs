@@ -188,7 +188,8 @@ pub struct SubscribeFilter {
     pub options: SubscribeOptions,
 }
 
-/// Subscription options byte. In 3.x only `qos` exists, the others have their default. Spec: v5 section 3.8.3.1.
+/// Subscription options byte. In 3.x only `qos` exists, the others have their default. Spec: v5
+/// section 3.8.3.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SubscribeOptions {
     /// Maximum QoS at which the server may send.

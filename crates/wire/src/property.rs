@@ -72,7 +72,8 @@ macro_rules! show {
     };
 }
 
-/// The table: number, name, fields, form on the wire, rule on the value, where it may stand and where it may repeat.
+/// The table: number, name, fields, form on the wire, rule on the value, where it may stand and
+/// where it may repeat.
 macro_rules! properties {
     ($(
         $(#[$doc:meta])*
@@ -362,7 +363,8 @@ impl PropertyKind {
         self.row().map_or("Unknown", |row| row.name)
     }
 
-    /// Whether it may stand in a packet of this type (for CONNECT: outside the will). Spec: v5 section 2.2.2.2.
+    /// Whether it may stand in a packet of this type (for CONNECT: outside the will). Spec: v5
+    /// section 2.2.2.2.
     #[must_use]
     pub fn may_stand_in(self, packet: PacketType) -> bool {
         self.fits(Place::Packet(packet))

@@ -150,7 +150,8 @@ impl ReasonCode {
         self.byte() >= 0x80
     }
 
-    /// Whether a packet of this type may carry the code, sent by at least one of the peers. Spec: v5 section 2.4.
+    /// Whether a packet of this type may carry the code, sent by at least one of the peers. Spec:
+    /// v5 section 2.4.
     #[must_use]
     pub const fn may_stand_in(self, packet: PacketType) -> bool {
         self.places().has(Place::Packet(packet))

@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl Decoder {
-    /// Reads a packet that needs no bytes of the input afterwards: short acknowledgements and pings.
+    /// Reads a packet that needs no bytes of the input afterwards: short acknowledgements and
+    /// pings.
     pub(super) fn tiny(&self, header: Header, input: &[u8]) -> Result<Option<Packet>, DecodeError> {
         let kind = match header.packet {
             PacketType::PubAck => AckKind::PubAck,
@@ -92,7 +93,8 @@ impl Decoder {
         };
         let properties = reader.properties_of(Place::Packet(PacketType::Publish))?;
         if topic.is_none() && properties.topic_alias().is_none() {
-            // In 5.0 the alias is what is missing; in 3.x, where no codes are sent, the form is wrong.
+            // In 5.0 the alias is what is missing; in 3.x, where no codes are sent, the form is
+            // wrong.
             let (fault, rule) = (Fault::Topic, statement::NOT_EMPTY);
             return Err(if reader.version().has_properties() {
                 reader.protocol_error(start, fault, rule)
@@ -134,7 +136,8 @@ impl Reader {
         Ok(ConnAck { session_present, reason, properties: Properties::new() })
     }
 
-    /// PUBACK, PUBREC, PUBREL, PUBCOMP. Code and properties may be left out. Spec: v5 sections 3.4 to 3.7.
+    /// PUBACK, PUBREC, PUBREL, PUBCOMP. Code and properties may be left out. Spec: v5 sections 3.4
+    /// to 3.7.
     fn ack(&mut self, packet: PacketType) -> Result<Ack, DecodeError> {
         let packet_id = self.packet_id()?;
         let (reason, properties) = self.verdict(packet)?;

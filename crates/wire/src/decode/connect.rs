@@ -19,7 +19,8 @@ struct Flags {
 }
 
 impl Decoder {
-    /// Reads a CONNECT body. The version is fixed as soon as it is read, so that a fault behind it can be answered.
+    /// Reads a CONNECT body. The version is fixed as soon as it is read, so that a fault behind it
+    /// can be answered.
     pub(super) fn connect(
         &mut self,
         header: Header,

@@ -17,7 +17,8 @@ pub(crate) use self::reader::Reader;
 /// What a decoder accepts.
 #[derive(Clone, Copy, Debug)]
 pub struct DecoderConfig {
-    /// Largest whole packet in bytes, checked as soon as the fixed header is there. At most `PACKET_SIZE_MAX`.
+    /// Largest whole packet in bytes, checked as soon as the fixed header is there. At most
+    /// `PACKET_SIZE_MAX`.
     pub packet_size_max: u32,
     /// A PUBLISH whose payload is longer than this many bytes comes in chunks.
     pub stream_above: u32,
@@ -43,8 +44,9 @@ pub enum Event {
 
 /// An incremental decoder for one direction of one connection.
 ///
-/// The version is learned from CONNECT (server side) or given (client side). On the server side every packet before
-/// the first CONNECT is a fault [MQTT-3.1.0-1]; a second CONNECT is decoded like any packet, and the link refuses it.
+/// The version is learned from CONNECT (server side) or given (client side). On the server side
+/// every packet before the first CONNECT is a fault [MQTT-3.1.0-1]; a second CONNECT is decoded
+/// like any packet, and the link refuses it.
 ///
 /// ```text
 /// Start --fixed header--> Header --all bytes--> Packet, Start
@@ -53,7 +55,8 @@ pub enum Event {
 /// any --fault--> Failed
 /// ```
 ///
-/// It holds no bytes: what is not decoded stays in the caller's `input`, and nothing is allocated for announced lengths.
+/// It holds no bytes: what is not decoded stays in the caller's `input`, and nothing is allocated
+/// for announced lengths.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     config: DecoderConfig,
@@ -67,7 +70,8 @@ pub struct Decoder {
 #[derive(Clone, Copy, Debug)]
 enum State {
     Start,
-    /// A fixed header that passed all checks stands at the front of the input; its packet is not all there.
+    /// A fixed header that passed all checks stands at the front of the input; its packet is not
+    /// all there.
     Header(Header),
     /// So many bytes of a streamed payload are still to come, at least one.
     Payload(u32),
@@ -84,7 +88,8 @@ struct Header {
     len: u32,
     /// Bytes behind it.
     remaining: u32,
-    /// Whether the remaining length is not in the shortest form, which matters once the version is known.
+    /// Whether the remaining length is not in the shortest form, which matters once the version is
+    /// known.
     is_padded: bool,
 }
 
@@ -98,9 +103,9 @@ impl Decoder {
 
     /// Takes the next event from the front of `input`, or `Ok(None)` if more bytes are needed.
     ///
-    /// Bytes of the event are split off `input` and shared, not copied. Any split of the same bytes into calls gives the
-    /// same packets (chunks of a streamed payload may be cut elsewhere). After an error the decoder is of no more use:
-    /// it gives the same error again.
+    /// Bytes of the event are split off `input` and shared, not copied. Any split of the same bytes
+    /// into calls gives the same packets (chunks of a streamed payload may be cut elsewhere). After
+    /// an error the decoder is of no more use: it gives the same error again.
     ///
     /// # Errors
     /// [`DecodeError`] names the offset, the fault, the statement and the reason code.
@@ -137,8 +142,8 @@ impl Decoder {
         self.version
     }
 
-    /// The protocol level byte of the CONNECT, without the bridge bit, also when this crate does not know it: it tells
-    /// which form of CONNACK such a client can read.
+    /// The protocol level byte of the CONNECT, without the bridge bit, also when this crate does
+    /// not know it: it tells which form of CONNACK such a client can read.
     #[must_use]
     pub fn connect_level(&self) -> Option<u8> {
         self.connect_level
@@ -207,7 +212,8 @@ impl Decoder {
         self.version == Some(Version::V31) && packet.flags() == 0b0010 && flags == 0b1010
     }
 
-    /// Takes the packet of `header` off the input if it is all there, or a PUBLISH head whose payload is streamed.
+    /// Takes the packet of `header` off the input if it is all there, or a PUBLISH head whose
+    /// payload is streamed.
     fn packet(
         &mut self,
         header: Header,
@@ -276,7 +282,8 @@ impl Decoder {
         Reader::new(frame, header.len, header.packet, self.statement_version())
     }
 
-    /// The length of a PUBLISH head behind its fixed header, `None` if too little of it is there to tell.
+    /// The length of a PUBLISH head behind its fixed header, `None` if too little of it is there to
+    /// tell.
     fn head_len(&self, header: Header, input: &[u8]) -> Result<Option<u32>, DecodeError> {
         let truncated = |at: u32| {
             let at = header.len + at;

@@ -35,7 +35,8 @@ impl Reader {
         self.array().map(u32::from_be_bytes)
     }
 
-    /// Reads a variable byte integer: 0 to 268,435,455, in the shortest form. Spec: v5 [MQTT-1.5.5-1].
+    /// Reads a variable byte integer: 0 to 268,435,455, in the shortest form. Spec: v5
+    /// [MQTT-1.5.5-1].
     pub(crate) fn var_int(&mut self) -> Result<u32, DecodeError> {
         match VarInt::read(&self.rest) {
             VarInt::Value { value, used, is_padded: false } => {
@@ -79,7 +80,8 @@ impl Reader {
         self.text().map(ClientId::from_text)
     }
 
-    /// Reads a topic name that is not empty. `wildcard` is the rule that one with a wildcard breaks.
+    /// Reads a topic name that is not empty. `wildcard` is the rule that one with a wildcard
+    /// breaks.
     pub(super) fn topic(&mut self, wildcard: Statement) -> Result<Topic, DecodeError> {
         let bytes = self.binary()?;
         let start = self.at - len_u32(bytes.len());
@@ -252,7 +254,8 @@ impl Reader {
         DecodeError { offset: at, packet: Some(self.packet), fault, statement, reason }
     }
 
-    /// A reason code that may not stand here: a protocol error if another packet may have it, else malformed.
+    /// A reason code that may not stand here: a protocol error if another packet may have it, else
+    /// malformed.
     #[cold]
     pub(super) fn bad_reason(&self, at: u32, byte: u8, is_known: bool) -> DecodeError {
         let rule = Statement::reasons(self.packet);

@@ -164,8 +164,8 @@ fn ack<S: Sink>(packet: &Ack, kind: PacketType, version: Version, sink: &mut S) 
     verdict(packet.reason, &packet.properties, kind, sink)
 }
 
-/// Writes reason code and properties in the shortest form: nothing, the code, or both. AUTH has no form with a code
-/// alone, but there a code never stands without properties.
+/// Writes reason code and properties in the shortest form: nothing, the code, or both. AUTH has no
+/// form with a code alone, but there a code never stands without properties.
 fn verdict<S: Sink>(
     code: ReasonCode,
     list: &Properties,

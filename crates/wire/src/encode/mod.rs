@@ -17,17 +17,19 @@ pub(crate) use self::sink::Sink;
 
 /// Appends a whole packet to `out`. `limit` is the receiver's maximum packet size in bytes.
 ///
-/// 3.x has neither properties nor, but for CONNACK and SUBACK, reason codes. Both are left out silently, because the
-/// messages of a 5.0 publisher go to 3.x subscribers, with one exception: a CONNECT with properties is refused, because
-/// there they are what the user asked for.
+/// 3.x has neither properties nor, but for CONNACK and SUBACK, reason codes. Both are left out
+/// silently, because the messages of a 5.0 publisher go to 3.x subscribers, with one exception: a
+/// CONNECT with properties is refused, because there they are what the user asked for.
 ///
 /// # Errors
 /// `out` is as before then.
 /// - [`EncodeError::TooLarge`] if the packet is larger than `limit` or than any packet may be.
-/// - [`EncodeError::NotInVersion`] in 3.x for AUTH, for a CONNECT or will with properties, for a PUBLISH without a
-///   topic name, for subscription options besides the QoS, for a password without a user name, and for a CONNACK whose
-///   reason is not among the return codes 0 to 5: the connection is closed without a CONNACK then [MQTT-3.2.2-6].
-/// - [`EncodeError::Invalid`] if the packet breaks a rule of the standard, such as a property out of place.
+/// - [`EncodeError::NotInVersion`] in 3.x for AUTH, for a CONNECT or will with properties, for a
+///   PUBLISH without a topic name, for subscription options besides the QoS, for a password without
+///   a user name, and for a CONNACK whose reason is not among the return codes 0 to 5: the
+///   connection is closed without a CONNACK then [MQTT-3.2.2-6].
+/// - [`EncodeError::Invalid`] if the packet breaks a rule of the standard, such as a property out
+///   of place.
 pub fn encode(
     packet: &Packet,
     version: Version,

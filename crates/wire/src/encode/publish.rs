@@ -16,11 +16,13 @@ pub struct Encoded {
     pub head_len: u32,
 }
 
-/// Appends the head of a PUBLISH to `out`: everything but the payload, whose length in bytes is given apart.
+/// Appends the head of a PUBLISH to `out`: everything but the payload, whose length in bytes is
+/// given apart.
 ///
-/// `extra` are properties that go out besides those of `publish` (topic alias, subscription identifiers); in 3.x both
-/// are left out. `publish.payload` is ignored. With QoS above 0 and no packet id, the two bytes are 0 and the caller
-/// fills them in. At QoS 0 `publish.packet_id` and `publish.dup` are ignored [MQTT-2.2.1-2] [MQTT-3.3.1-2].
+/// `extra` are properties that go out besides those of `publish` (topic alias, subscription
+/// identifiers); in 3.x both are left out. `publish.payload` is ignored. With QoS above 0 and no
+/// packet id, the two bytes are 0 and the caller fills them in. At QoS 0 `publish.packet_id` and
+/// `publish.dup` are ignored [MQTT-2.2.1-2] [MQTT-3.3.1-2].
 ///
 /// # Errors
 /// As [`super::encode`].

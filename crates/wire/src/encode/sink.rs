@@ -25,7 +25,8 @@ pub(crate) trait Sink {
         self.put(bytes.get(..len).unwrap_or_default());
     }
 
-    /// Takes a string or binary data behind its two length bytes. It was checked to be at most 65,535 bytes long.
+    /// Takes a string or binary data behind its two length bytes. It was checked to be at most
+    /// 65,535 bytes long.
     fn short(&mut self, bytes: &[u8]) {
         debug_assert!(bytes.len() <= usize::from(u16::MAX), "longer than its length can say");
         self.u16(bytes.len() as u16);

@@ -1,5 +1,4 @@
-//! One line in, one line out: packets as hexadecimal scripts.
-#![allow(dead_code, reason = "every test program uses some of it")]
+//! One line in, one line out: packets as scripts of bytes.
 
 use bytes::BytesMut;
 use postrider_wire::{
@@ -87,30 +86,53 @@ pub(crate) fn config() -> DecoderConfig {
     }
 }
 
-/// Reads hexadecimal bytes; `'text'` stands for its characters, `''text'` for a string with its two length bytes.
+/// Reads a script of bytes: two hexadecimal digits each, `'text'` for the characters, `<text>` for
+/// a string behind its two length bytes, and `( ... )` for bytes behind their length as a variable
+/// byte integer.
 #[track_caller]
 pub(crate) fn bytes(script: &str) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut groups = vec![Vec::new()];
     let mut rest = script.trim_start();
     while !rest.is_empty() {
-        if let Some(quoted) = rest.strip_prefix('\'') {
-            let (is_string, quoted) = match quoted.strip_prefix('\'') {
-                Some(text) => (true, text),
-                None => (false, quoted),
-            };
+        let mut out = groups.pop().expect("an open group");
+        if let Some(tail) = rest.strip_prefix('(') {
+            groups.push(out);
+            out = Vec::new();
+            rest = tail;
+        } else if let Some(tail) = rest.strip_prefix(')') {
+            let group = out;
+            out = groups.pop().expect("an opening parenthesis");
+            var_int(group.len(), &mut out);
+            out.extend_from_slice(&group);
+            rest = tail;
+        } else if let Some(quoted) = rest.strip_prefix('\'') {
             let (text, tail) = quoted.split_once('\'').expect("an ending quote");
-            if is_string {
-                out.extend_from_slice(&(text.len() as u16).to_be_bytes());
-            }
             out.extend_from_slice(text.as_bytes());
-            rest = tail.trim_start();
+            rest = tail;
+        } else if let Some(quoted) = rest.strip_prefix('<') {
+            let (text, tail) = quoted.split_once('>').expect("an ending bracket");
+            out.extend_from_slice(&(text.len() as u16).to_be_bytes());
+            out.extend_from_slice(text.as_bytes());
+            rest = tail;
         } else {
             let (byte, tail) = rest.split_at(2);
             out.push(u8::from_str_radix(byte, 16).expect("two hexadecimal digits"));
-            rest = tail.trim_start();
+            rest = tail;
         }
+        groups.push(out);
+        rest = rest.trim_start();
     }
-    out
+    assert_eq!(groups.len(), 1, "a group is open");
+    groups.pop().expect("one group")
+}
+
+/// Written for the tests alone, so that they do not lean on the encoder.
+fn var_int(mut value: usize, out: &mut Vec<u8>) {
+    while value >= 128 {
+        out.push((value % 128) as u8 | 0x80);
+        value /= 128;
+    }
+    out.push(value as u8);
 }
 
 pub(crate) fn to_hex(bytes: &[u8]) -> String {
