@@ -3,7 +3,8 @@
 //! ```text
 //! docs/conformance/*.tsv --Statements--.
 //!                                      +--> write --> docs/conformance/ledger.md
-//! comments of tests ------Citation-----'
+//! comments of tests ------Citation-----+
+//! plays of the judge -----Citation-----'
 //! ```
 //! A citation is `v5 [MQTT-3.3.1-4]` or `v3.1.1 [MQTT-3.3.1-4]` in a comment above or inside of a test. A version
 //! counts for the brackets after it, until the next version after a bracket: `v3.1.1 v5 [A] [B]` cites A and B of
@@ -16,7 +17,7 @@ mod statement;
 use std::{collections::BTreeMap, fmt::Write};
 
 pub use self::{
-    citation::{Citation, Comments, comments},
+    citation::{Citation, Comments, comments, plays},
     statement::{Standard, Statement, Statements},
 };
 use crate::{Fault, Source};
@@ -29,23 +30,31 @@ pub const RENEW: &str = "cargo run -p postrider-tidy --bin ledger";
 /// Columns of a requirement; the whole text stands in the tables beside the ledger.
 const REQUIREMENT_CHARS_MAX: usize = 110;
 
-/// Collects the citations of all sources; faults are ids that do not exist and ids without a version.
-pub fn collect(statements: &Statements, sources: &[Source]) -> (Vec<Citation>, Vec<Fault>) {
+/// Collects the citations of all sources, and of the judge's plays (path and text). Faults are ids that do not exist
+/// and ids without a version.
+pub fn collect(
+    statements: &Statements,
+    sources: &[Source],
+    plays: &[(String, String)],
+) -> (Vec<Citation>, Vec<Fault>) {
+    // The examples in this crate's own tests cite statements that do not exist.
+    let sources = sources.iter().filter(|source| source.folder() != "tidy");
+    let sources =
+        sources.map(|source| (&source.path, &source.text, comments(&source.path, &source.text)));
+    let plays = plays.iter().map(|(path, text)| (path, text, citation::plays(path, text)));
     let mut citations = Vec::new();
     let mut faults = Vec::new();
-    // The examples in this crate's own tests cite statements that do not exist.
-    for source in sources.iter().filter(|source| source.folder() != "tidy") {
-        faults.extend(citation::unknown(statements, &source.path, &source.text));
-        let found = comments(&source.path, &source.text);
+    for (path, text, found) in sources.chain(plays) {
+        faults.extend(citation::unknown(statements, path, text));
         for (line, id) in found.without_version {
-            faults.push(Fault::at(&source.path, line, format!("cites {id} without a version")));
+            faults.push(Fault::at(path, line, format!("cites {id} without a version")));
         }
         for citation in found.citations {
             if statements.has(citation.standard, &citation.id) {
                 citations.push(citation);
             } else {
                 let says = format!("{} has no statement {}", citation.standard.name(), citation.id);
-                faults.push(Fault::at(&source.path, citation.line, says));
+                faults.push(Fault::at(path, citation.line, says));
             }
         }
     }
@@ -121,7 +130,7 @@ mod tests {
     #[test]
     fn a_cited_statement_is_listed_with_its_test() {
         let text = "/// v5 [MQTT-1.1.0-1]: strings.\n#[test]\nfn strings() {}\n";
-        let (citations, faults) = collect(&statements(), &[source(text)]);
+        let (citations, faults) = collect(&statements(), &[source(text)], &[]);
         assert_eq!(faults, []);
         let ledger = write(&statements(), &citations);
         assert!(ledger.contains("| MQTT 3.1.1 | 2 | 0 | 2 |"), "{ledger}");
@@ -138,7 +147,7 @@ mod tests {
             "const CLAUSE: &str = \"MQTT-9.9.9-9\";",
             "/// v5 [MQTT-1.1.0-1, 1.1.0-2]\n#[test]\nfn a() {}",
         ] {
-            let (_, faults) = collect(&statements(), &[source(text)]);
+            let (_, faults) = collect(&statements(), &[source(text)], &[]);
             assert!(!faults.is_empty(), "{text}");
         }
     }

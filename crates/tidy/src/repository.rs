@@ -95,6 +95,20 @@ impl Repository {
             .collect()
     }
 
+    /// The plays of the conformance judge, `crates/*/cases/*.txt`: path and text.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is not UTF-8.
+    pub fn plays(&self) -> Result<Vec<(String, String)>> {
+        self.files
+            .iter()
+            .filter(|file| {
+                file.starts_with("crates/") && file.contains("/cases/") && file.ends_with(".txt")
+            })
+            .map(|file| Ok((file.clone(), self.text(file)?)))
+            .collect()
+    }
+
     /// The root file of every target of every workspace package, and what the target is for.
     ///
     /// # Errors

@@ -109,7 +109,8 @@ fn citations_exist_and_the_ledger_is_current() {
     let text = |standard: Standard| REPOSITORY.text(standard.file()).expect("the table is there");
     let statements = Statements::parse(&text(Standard::Mqtt311), &text(Standard::Mqtt5))
         .expect("the tables are whole");
-    let (citations, faults) = ledger::collect(&statements, &sources());
+    let plays = REPOSITORY.plays().expect("the plays are text");
+    let (citations, faults) = ledger::collect(&statements, &sources(), &plays);
     none(faults);
     let on_disk = REPOSITORY.text(ledger::LEDGER).unwrap_or_default();
     let is_current = on_disk == ledger::write(&statements, &citations);

@@ -13,7 +13,8 @@ fn main() -> Result<()> {
     let repository = Repository::open()?;
     let mqtt311 = repository.text(Standard::Mqtt311.file())?;
     let statements = Statements::parse(&mqtt311, &repository.text(Standard::Mqtt5.file())?)?;
-    let (citations, faults) = ledger::collect(&statements, &repository.sources()?);
+    let (citations, faults) =
+        ledger::collect(&statements, &repository.sources()?, &repository.plays()?);
     for fault in &faults {
         println!("{fault}");
     }

@@ -58,6 +58,24 @@ pub fn comments(path: &str, text: &str) -> Comments {
     found
 }
 
+/// Reads a file of plays of the conformance judge: a play is a title, `## like this`, and what follows it; its
+/// citations are the lines that begin with a version.
+pub fn plays(path: &str, text: &str) -> Comments {
+    let mut found = Comments::default();
+    let mut title = String::new();
+    let mut block = Block::default();
+    for (index, line) in text.lines().enumerate() {
+        if let Some(next) = line.strip_prefix("## ") {
+            block = block.hand_over(path, &title, &mut found);
+            title = next.to_owned();
+        } else if version(' ', line).is_some() {
+            block.read(index + 1, line);
+        }
+    }
+    block.hand_over(path, &title, &mut found);
+    found
+}
+
 /// Finds ids anywhere in a file, strings included, that neither standard has.
 pub(super) fn unknown(statements: &Statements, path: &str, text: &str) -> Vec<Fault> {
     let mut faults = Vec::new();
@@ -271,6 +289,23 @@ mod tests {
         let text = "/// v5 [MQTT-1-1]\nfn helper() {}\n#[cfg(test)]\nmod tests {\n    proptest! {\n        \
             /// v5 [MQTT-1-2]\n        #[test]\n        fn a(x in 0..5) { f(x) }\n    }\n    #[test]\n    fn b() {}\n}\n";
         assert_eq!(cited(text), ["v5 MQTT-1-2 f.rs::a"]);
+    }
+
+    #[test]
+    fn plays_cite_below_their_titles() {
+        let text = "// Plays.\n\n## first words\nv5 [MQTT-1-1] v3.1.1 [MQTT-2-1]\nA connect\n5: A closed\n\n\
+            ## second\nv5 [MQTT-1-2]\nA expect [MQTT-9-9]\n";
+        let found = plays("c.txt", text);
+        let tests: Vec<_> =
+            found.citations.iter().map(|it| (it.id.as_str(), it.test.as_str())).collect();
+        assert_eq!(
+            tests,
+            [
+                ("MQTT-1-1", "c.txt::first words"),
+                ("MQTT-2-1", "c.txt::first words"),
+                ("MQTT-1-2", "c.txt::second")
+            ]
+        );
     }
 
     #[test]
