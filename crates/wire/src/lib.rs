@@ -40,7 +40,7 @@
 //! let mut decoder = Decoder::new(config, Some(Version::V311));
 //! let mut input = BytesMut::from(&b"\x30\x07\x00\x03a/bhi\x40\x02\x00"[..]);
 //!
-//! let Some(Event::Packet(packet)) = decoder.decode(&mut input)? else { panic!("all of it is there") };
+//! let Some(Event::Packet(packet)) = decoder.decode(&mut input)? else { panic!("it is there") };
 //! assert_eq!(packet.to_string(), "PUBLISH \"a/b\" qos=0 2B");
 //! assert_eq!(decoder.decode(&mut input)?, None, "the PUBACK behind it is not all there");
 //!

@@ -108,7 +108,10 @@ macro_rules! properties {
             }
 
             /// Reads the value that stands behind the identifier.
-            pub(crate) fn read(kind: PropertyKind, reader: &mut Reader) -> Result<Self, DecodeError> {
+            pub(crate) fn read(
+                kind: PropertyKind,
+                reader: &mut Reader,
+            ) -> Result<Self, DecodeError> {
                 Ok(match kind.0 {
                     $($id => read!($form, reader, $id, Self::$name),)*
                     other => return Err(reader.unknown_property(u32::from(other))),
@@ -417,7 +420,9 @@ macro_rules! accessors {
             $(#[$doc])*
             #[must_use]
             pub fn $fn(&self) -> Option<&$ty> {
-                self.0.iter().find_map(|p| if let Property::$variant(v) = p { Some(v) } else { None })
+                self.0.iter().find_map(|property| {
+                    if let Property::$variant(value) = property { Some(value) } else { None }
+                })
             }
         )*}
     };
