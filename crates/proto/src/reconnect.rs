@@ -1,6 +1,12 @@
 //! Decides when, where and with which version a client connects next. It dials nothing.
+//!
+//! ```text
+//! start --> Plan --> (attempt) --open--> (link lives) --ends--> wait, same server first
+//!                        |                                        |
+//!                        `--ends--> 3.1.1 at once? --no--> wait, next server --> Plan
+//! ```
 
-use alloc::{string::String, vec::Vec};
+use alloc::{string::String, vec, vec::Vec};
 
 use postrider_wire::{ReasonCode, Version};
 
@@ -23,6 +29,9 @@ pub struct ReconnectConfig {
     pub attempts_max: Option<u32>,
     /// Whether to connect again at all after the first success.
     pub is_enabled: bool,
+    /// Whether to go on if the first attempt fails. If not, each server is tried once, without waiting, until one takes
+    /// us, and then it is over: whoever waits for the first connection learns why it failed.
+    pub is_first_retried: bool,
 }
 
 impl Default for ReconnectConfig {
@@ -35,6 +44,7 @@ impl Default for ReconnectConfig {
             stable_ms: 10_000,
             attempts_max: None,
             is_enabled: true,
+            is_first_retried: false,
         }
     }
 }
@@ -48,6 +58,8 @@ pub struct Plan {
     pub server: String,
     /// Which version to speak.
     pub version: Version,
+    /// Whether packets of this version carry properties (5.0).
+    pub has_properties: bool,
 }
 
 /// What to do after an attempt or a link ended.
@@ -63,37 +75,187 @@ pub enum Verdict {
 #[derive(Debug)]
 pub struct Reconnect {
     config: ReconnectConfig,
+    jitter: Jitter,
+    /// By server: whether it was found to speak 3.1.1 only.
+    is_old: Vec<bool>,
+    /// Index of the server of the current attempt or link.
+    server: usize,
+    /// Attempts since the last success, the current one included.
+    attempt: u32,
+    /// The version of the current attempt or link.
+    version: Version,
+    /// Doublings of the wait so far.
+    doublings: u32,
+    has_ever_opened: bool,
+    /// When the current link opened.
+    opened: Option<Time>,
 }
 
 impl Reconnect {
     /// Starts with the first server; `seed` feeds the jitter.
     #[must_use]
-    pub fn new(config: ReconnectConfig, _seed: u64) -> Self {
-        Self { config }
+    pub fn new(config: ReconnectConfig, seed: u64) -> Self {
+        let is_old = vec![false; config.servers.len()];
+        let version = config.version.unwrap_or(Version::V5);
+        Self {
+            config,
+            jitter: Jitter(seed),
+            is_old,
+            server: 0,
+            attempt: 0,
+            version,
+            doublings: 0,
+            has_ever_opened: false,
+            opened: None,
+        }
     }
 
     /// The first plan, for now.
     pub fn start(&mut self) -> Plan {
-        let _ = &self.config;
-        todo!()
+        self.server = 0;
+        self.attempt = 1;
+        self.doublings = 0;
+        self.plan()
     }
 
-    /// The handshake succeeded.
-    pub fn handle_open(&mut self, _now: Time) {
-        todo!()
+    /// The handshake succeeded. Only this makes a fallback to 3.1.1 lasting.
+    pub fn handle_open(&mut self, now: Time) {
+        self.attempt = 0;
+        self.has_ever_opened = true;
+        self.opened = Some(now);
+        if let Some(is_old) = self.is_old.get_mut(self.server) {
+            *is_old = self.config.version.is_none() && self.version != Version::V5;
+        }
     }
 
     /// An attempt or a link ended. `had_connack` says whether a CONNACK was seen on this link.
     ///
     /// Never again after refused credentials (0x86, 0x87, 0x8C), banned (0x8A) or take-over (0x8E); 5.0 falls back to
-    /// 3.1.1 at once on 0x84 (3.x return code 1) or a close without CONNACK.
-    pub fn handle_end(&mut self, _end: &LinkEnd, _had_connack: bool, _now: Time) -> Verdict {
-        todo!()
+    /// 3.1.1 at once on 0x84 (3.x return code 1) or a close without CONNACK, unless the version is fixed. Where no
+    /// stream could be opened nothing is learned about the version.
+    pub fn handle_end(&mut self, end: &LinkEnd, had_connack: bool, now: Time) -> Verdict {
+        if reason_of(end).is_some_and(Self::is_final) {
+            return Verdict::GiveUp;
+        }
+        if self.may_be_old(end, had_connack) {
+            self.version = Version::V311;
+            return Verdict::Retry(self.planned(), now);
+        }
+        let is_first = !self.has_ever_opened && !self.config.is_first_retried;
+        if let Some(opened) = self.opened.take() {
+            if !self.config.is_enabled {
+                return Verdict::GiveUp;
+            }
+            if now.ms_since(opened) >= self.config.stable_ms {
+                self.doublings = 0;
+            }
+            // The session lives where the link was, so that server is tried first.
+        } else {
+            self.server = (self.server + 1) % self.config.servers.len().max(1);
+        }
+        let tried_all = self.attempt as usize >= self.config.servers.len();
+        let is_last = self.config.attempts_max.is_some_and(|max| self.attempt >= max);
+        if is_last || (is_first && tried_all) {
+            return Verdict::GiveUp;
+        }
+        self.attempt = self.attempt.saturating_add(1);
+        let at = if is_first { now } else { now.plus_ms(self.wait_ms()) };
+        Verdict::Retry(self.plan(), at)
     }
 
     /// Whether a reason code forbids connecting again.
     #[must_use]
-    pub fn is_final(_reason: ReasonCode) -> bool {
-        todo!()
+    pub fn is_final(reason: ReasonCode) -> bool {
+        // 0x85 is not among them: AWS refuses a client id for a second after its last CONNECT.
+        [
+            ReasonCode::BadUserNameOrPassword,
+            ReasonCode::NotAuthorized,
+            ReasonCode::Banned,
+            ReasonCode::BadAuthenticationMethod,
+            ReasonCode::SessionTakenOver,
+        ]
+        .contains(&reason)
+    }
+
+    /// The version of the current or last plan, as an opaque key, and whether it carries properties.
+    #[must_use]
+    pub fn version(&self) -> (Version, bool) {
+        (self.version, self.version.has_properties())
+    }
+
+    /// Whether the attempt may have failed because the server does not know 5.0.
+    fn may_be_old(&self, end: &LinkEnd, had_connack: bool) -> bool {
+        if self.config.version.is_some() || self.version != Version::V5 || self.opened.is_some() {
+            return false;
+        }
+        match end {
+            LinkEnd::Refused(connack) => connack.reason == ReasonCode::UnsupportedProtocolVersion,
+            // Some close, some answer in 3.1.1, which is no CONNACK of 5.0.
+            LinkEnd::PeerFault { reason: ReasonCode::MalformedPacket, .. } | LinkEnd::Lost => {
+                !had_connack
+            }
+            LinkEnd::PeerFault { .. }
+            | LinkEnd::Disconnected(_)
+            | LinkEnd::Ours(_)
+            | LinkEnd::Unreachable(_) => false,
+        }
+    }
+
+    /// Chooses the version for the current server.
+    fn plan(&mut self) -> Plan {
+        let is_old = self.is_old.get(self.server).copied().unwrap_or(false);
+        self.version = match self.config.version {
+            Some(version) => version,
+            None if is_old => Version::V311,
+            None => Version::V5,
+        };
+        self.planned()
+    }
+
+    fn planned(&self) -> Plan {
+        Plan {
+            attempt: self.attempt.max(1),
+            server: self.config.servers.get(self.server).cloned().unwrap_or_default(),
+            version: self.version,
+            has_properties: self.version.has_properties(),
+        }
+    }
+
+    /// Exponential backoff with full jitter: anything from 0 to the bound, so that the clients of a server that
+    /// restarts come back spread evenly.
+    fn wait_ms(&mut self) -> u64 {
+        let factor = 1_u64.checked_shl(self.doublings).unwrap_or(u64::MAX);
+        let bound = self.config.backoff_ms_min.saturating_mul(factor);
+        self.doublings = self.doublings.saturating_add(1);
+        self.jitter.up_to(bound.min(self.config.backoff_ms_max))
+    }
+}
+
+/// The code that an end carries.
+fn reason_of(end: &LinkEnd) -> Option<ReasonCode> {
+    match end {
+        LinkEnd::Refused(connack) => Some(connack.reason),
+        LinkEnd::Disconnected(disconnect) => Some(disconnect.reason),
+        LinkEnd::PeerFault { .. } | LinkEnd::Ours(_) | LinkEnd::Lost | LinkEnd::Unreachable(_) => {
+            None
+        }
+    }
+}
+
+/// A stream of pseudo-random numbers (`SplitMix64`): the same seed gives the same waits.
+#[derive(Clone, Copy, Debug)]
+struct Jitter(u64);
+
+impl Jitter {
+    /// A number from 0 to `bound`.
+    fn up_to(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^= mixed >> 31;
+        // The high half of the product is even enough for waits, and needs no division.
+        let scaled = (u128::from(mixed) * (u128::from(bound) + 1)) >> 64;
+        u64::try_from(scaled).unwrap_or(bound)
     }
 }

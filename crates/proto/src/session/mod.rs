@@ -252,13 +252,20 @@ impl Session {
             has_retain: limits.has_retain,
             has_codes: limits.has_properties,
         });
-        let was_persistent = core::mem::replace(&mut self.is_persistent, is_persistent);
-        if is_persistent && !was_persistent {
-            self.record_all(journal);
+        if is_persistent {
+            self.persist(journal);
         }
+        self.is_persistent = is_persistent;
         match resume {
             Resume::Present => self.must_release = self.flights.has_releases(),
             Resume::Lost => self.start_again(journal),
+        }
+    }
+
+    /// From now on facts go to the store, also while there is no link; those that hold already are recorded first.
+    pub fn persist(&mut self, journal: &mut Journal) {
+        if !core::mem::replace(&mut self.is_persistent, true) {
+            self.record_all(journal);
         }
     }
 

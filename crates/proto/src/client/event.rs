@@ -1,0 +1,146 @@
+//! What a client answers: errors at once, events later, and outputs for its driver.
+
+use alloc::vec::Vec;
+
+use postrider_wire::{Ack, ConnAck, Filter, Properties, ReasonCode, SubAck, UnsubAck};
+
+use crate::{Arrived, Limits, LinkEnd, Plan, QueueFull, Record, SpoolOutput, Time};
+
+/// Names an operation that will be answered by an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OperationId(pub u64);
+
+/// A publish was refused at once; nothing has been taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The queue is full.
+    QueueFull(QueueFull),
+    /// Larger than a packet may be (or than the server accepts), in bytes.
+    TooLarge {
+        /// Payload length.
+        payload: u64,
+        /// Largest payload for this topic and these properties.
+        payload_max: u64,
+    },
+    /// The server announced that it does not offer this: `retain`, or a QoS.
+    NotOffered(&'static str),
+    /// A property that this version or a PUBLISH by a client cannot carry.
+    Property(&'static str),
+    /// The session is over.
+    Over,
+}
+
+/// An operation was refused at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OperationError {
+    /// Too many operations are waiting.
+    TooMany(u32),
+    /// No filter was given.
+    Empty,
+    /// The server announced that it does not offer this: shared, wildcard subscriptions, subscription identifiers.
+    NotOffered(&'static str),
+    /// The session is over.
+    Over,
+}
+
+/// How an operation or a publish ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The server refused it.
+    Refused(ReasonCode, Properties),
+    /// No answer in time, in milliseconds.
+    TimedOut(u64),
+    /// Larger than the server accepts, noticed when it was about to be sent.
+    TooLarge,
+    /// It expired in the queue.
+    Expired,
+    /// The server does not offer this: retain, a QoS, a kind of subscription; noticed when it was about to be sent.
+    NotOffered(&'static str),
+    /// Dropped from a full queue (QoS 0 only).
+    Dropped,
+    /// The session ended first.
+    Over,
+}
+
+/// Something the program may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The handshake succeeded.
+    Connected {
+        /// The CONNACK.
+        connack: ConnAck,
+        /// What is in force.
+        limits: Limits,
+        /// Filters subscribed again because the server had no session.
+        resubscribed: u32,
+    },
+    /// The link ended, or an attempt failed.
+    Disconnected {
+        /// Why.
+        end: LinkEnd,
+        /// When the next attempt is made; `None` if none is.
+        retry_at: Option<Time>,
+    },
+    /// A message arrived and is ours now (its acknowledgement is on its way).
+    Message(Arrived),
+    /// A publish of ours at QoS 1 or 2 is finished: the whole exchange, or why not.
+    Published {
+        /// Message number.
+        number: u64,
+        /// The last acknowledgement, or why not.
+        result: Result<Ack, Failure>,
+        /// A QoS 2 message was acknowledged as QoS 1.
+        is_downgraded: bool,
+    },
+    /// A subscribe is answered: one reason per filter.
+    Subscribed(OperationId, Result<SubAck, Failure>),
+    /// An unsubscribe is answered (3.x: no reasons).
+    Unsubscribed(OperationId, Result<UnsubAck, Failure>),
+    /// After the server had lost the session a filter could not be subscribed again; it is forgotten.
+    SubscriptionLost {
+        /// The filter.
+        filter: Filter,
+        /// Why.
+        reason: ReasonCode,
+    },
+    /// A QoS 2 exchange was open when the server lost the session; it was sent again as new and may arrive twice.
+    MayBeDouble(u64),
+    /// A round trip was measured by PINGREQ, in milliseconds.
+    Pong(u64),
+    /// The session is over for good, by our wish or by a final reason; nothing follows.
+    Over(LinkEnd),
+}
+
+/// What the driver must do. Drain until `Wait`.
+#[derive(Debug)]
+pub enum Output {
+    /// Open a stream to the plan's server, then call `handle_connected` or `handle_dial_failed`.
+    Dial(Plan),
+    /// There is output: write [`Client::chunks`], then call [`Client::consume`]. Once per drain.
+    Transmit,
+    /// Flush what is left and close the stream.
+    Hangup,
+    /// Store this record; call `handle_stored` once it and all before it are durable.
+    Store(u64, Record),
+    /// Read `len` bytes at `offset` of what is stored under `key`; call `handle_loaded`.
+    Load {
+        /// Echoed in the answer.
+        ticket: u64,
+        /// Key in the store.
+        key: Vec<u8>,
+        /// First byte.
+        offset: u64,
+        /// Number of bytes.
+        len: u32,
+    },
+    /// Append to or drop a spool.
+    Spool(SpoolOutput),
+    /// Tell the program.
+    Event(Event),
+    /// Nothing more now; call `handle_time` at this time at the latest.
+    Wait(Option<Time>),
+}

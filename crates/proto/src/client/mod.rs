@@ -1,0 +1,348 @@
+//! A client: one link, one session, pending operations, reconnecting.
+//!
+//! ```text
+//! at rest --connect--> dialing --> opening --CONNACK--> open
+//!                         ^                              |
+//!                         `------- waiting <----ends-----'        any of them --disconnect, final reason--> over
+//! ```
+//!
+//! The driver: call any number of inputs, then [`Client::poll_output`] until [`Output::Wait`].
+
+mod config;
+mod event;
+mod life;
+mod operations;
+mod output;
+mod packets;
+mod publish;
+mod subscriptions;
+
+use alloc::{collections::VecDeque, string::String, vec::Vec};
+
+use bytes::{Bytes, BytesMut};
+use postrider_wire::{ClientId, Disconnect, Filter, Properties, SubscribeFilter};
+
+use self::{
+    operations::{Operations, Request},
+    subscriptions::Subscriptions,
+};
+use crate::{
+    Chunk, Fact, Gate, Journal, Limits, Link, LinkEnd, Plan, Reconnect, Record, Session,
+    SessionConfig, SessionStats, SpoolId, Spools, Time,
+};
+
+pub use self::{
+    config::ClientConfig,
+    event::{Event, Failure, OperationError, OperationId, Output, PublishError},
+};
+
+/// The client machine.
+#[derive(Debug)]
+pub struct Client {
+    config: ClientConfig,
+    reconnect: Reconnect,
+    // Session.
+    session: Session,
+    journal: Journal,
+    spools: Spools,
+    subscriptions: Subscriptions,
+    operations: Operations,
+    /// The one of the configuration, or the one that the server assigned.
+    client_id: ClientId,
+    /// Whether there is a session to resume: one was begun in this process, or recovered.
+    has_session: bool,
+    /// The server whose old session a preliminary clean connection removed (3.x).
+    wiped: Option<String>,
+    // Link.
+    phase: Phase,
+    /// The attempt that is planned, or that led to the link.
+    plan: Option<Plan>,
+    /// The link in use, or the last one while it is flushed.
+    link: Option<Link>,
+    /// Whether this link only removes an old session.
+    is_preliminary: bool,
+    had_connack: bool,
+    /// Bytes written since the link began.
+    consumed: u64,
+    /// Bytes produced since the link began, of which the driver was told.
+    announced: u64,
+    // Outputs.
+    events: VecDeque<Event>,
+    must_hang_up: bool,
+    must_dial: bool,
+}
+
+/// Where the client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// `connect` was not called yet.
+    AtRest,
+    /// The next attempt is made at this time.
+    Waiting(Time),
+    /// The driver opens a stream.
+    Dialing,
+    /// CONNECT was written, CONNACK has not come.
+    Opening,
+    /// The handshake succeeded.
+    Open,
+    /// For good.
+    Over,
+}
+
+impl Client {
+    /// A client at rest; `seed` feeds the jitter of reconnects.
+    #[must_use]
+    pub fn new(config: ClientConfig, seed: u64, _now: Time) -> Self {
+        let mut journal = Journal::new(config.is_durable);
+        let session_config = SessionConfig { is_reporting: true, ..config.session };
+        let mut session = Session::new(0, session_config);
+        if config.is_durable {
+            session.persist(&mut journal);
+        }
+        Self {
+            reconnect: Reconnect::new(config.reconnect.clone(), seed),
+            session,
+            journal,
+            spools: Spools::new(config.spool_bytes_max),
+            subscriptions: Subscriptions::default(),
+            operations: Operations::new(config.operations_max, config.operation_timeout_ms),
+            client_id: config.client_id.clone(),
+            has_session: false,
+            wiped: None,
+            phase: Phase::AtRest,
+            plan: None,
+            link: None,
+            is_preliminary: false,
+            had_connack: false,
+            consumed: 0,
+            announced: 0,
+            events: VecDeque::new(),
+            must_hang_up: false,
+            must_dial: false,
+            config,
+        }
+    }
+
+    /// Takes up what a store held, before [`Client::connect`]. The session is then resumed, not started clean.
+    pub fn recover(&mut self, records: impl IntoIterator<Item = Record>) {
+        for Record { fact, .. } in records {
+            self.session.apply(&fact);
+            match fact {
+                Fact::Session { client_id, .. } => {
+                    self.client_id = client_id;
+                    self.has_session = true;
+                }
+                Fact::Subscription { filter, options, identifier } => {
+                    self.subscriptions.recover(filter, options, identifier);
+                }
+                Fact::SessionGone
+                | Fact::Queued { .. }
+                | Fact::Flight { .. }
+                | Fact::Requeued { .. }
+                | Fact::Finished { .. }
+                | Fact::Numbers { .. }
+                | Fact::Received(_)
+                | Fact::Released(_)
+                | Fact::SubscriptionGone(_)
+                | Fact::Retained { .. }
+                | Fact::RetainedGone(_)
+                | Fact::Will { .. }
+                | Fact::WillGone => {}
+            }
+        }
+    }
+
+    /// Starts connecting. Only the first call does anything.
+    pub fn connect(&mut self, _now: Time) {
+        if self.phase == Phase::AtRest {
+            let plan = self.reconnect.start();
+            self.dial(plan);
+        }
+    }
+
+    /// The stream of the last `Dial` is open; its input buffer is empty.
+    pub fn handle_connected(&mut self, now: Time) {
+        match self.phase {
+            Phase::Dialing => self.open_link(now),
+            // The program has left meanwhile.
+            Phase::Over => self.must_hang_up = true,
+            Phase::AtRest | Phase::Waiting(_) | Phase::Opening | Phase::Open => {}
+        }
+    }
+
+    /// The last `Dial` failed; `what` is for people.
+    pub fn handle_dial_failed(&mut self, what: String, now: Time) {
+        if self.phase == Phase::Dialing {
+            self.had_connack = false;
+            self.end_link(LinkEnd::Unreachable(what), now);
+        }
+    }
+
+    /// Bytes arrived. Whole packets are taken from `input`; the rest stays there for the next call. While
+    /// [`Client::is_receive_paused`] whole packets may stay, too: call this again after [`Client::consume`] and
+    /// [`Client::handle_stored`].
+    pub fn handle_bytes(&mut self, input: &mut BytesMut, now: Time) {
+        while matches!(self.phase, Phase::Opening | Phase::Open) {
+            let Some(link) = &mut self.link else { break };
+            match link.receive(input, &mut self.spools, now) {
+                Ok(Some(received)) => self.handle_received(received, now),
+                Ok(None) => break,
+                Err(end) => self.break_link(end, now),
+            }
+        }
+        self.pump(now);
+    }
+
+    /// The stream ended or failed. Not needed after `Hangup`.
+    pub fn handle_closed(&mut self, now: Time) {
+        if matches!(self.phase, Phase::Opening | Phase::Open) {
+            self.end_link(LinkEnd::Lost, now);
+        }
+        self.link = None;
+        self.must_hang_up = false;
+    }
+
+    /// Time passed.
+    pub fn handle_time(&mut self, now: Time) {
+        match self.phase {
+            Phase::Waiting(at) if now >= at => {
+                if let Some(plan) = self.plan.clone() {
+                    self.dial(plan);
+                }
+            }
+            Phase::Opening | Phase::Open => {
+                if let Some(Err(end)) = self.link.as_mut().map(|link| link.handle_time(now)) {
+                    self.break_link(end, now);
+                }
+                self.expire_operations(now);
+            }
+            Phase::AtRest | Phase::Waiting(_) | Phase::Dialing | Phase::Over => {}
+        }
+    }
+
+    /// Records up to `seq` are durable.
+    pub fn handle_stored(&mut self, seq: u64, now: Time) {
+        self.journal.handle_stored(seq);
+        self.open_gates();
+        self.pump(now);
+    }
+
+    /// Answers a `Load`; `None` if the key is not there. This machine keeps all it needs in memory and asks for none,
+    /// so there is no ticket that could be answered.
+    pub fn handle_loaded(&mut self, _ticket: u64, _bytes: Option<Bytes>, _now: Time) {}
+
+    /// Subscribes; remembered for resubscribing until unsubscribed. Without a connection it waits for one.
+    ///
+    /// # Errors
+    /// [`OperationError`]; nothing was taken then.
+    pub fn subscribe(
+        &mut self,
+        filters: Vec<SubscribeFilter>,
+        properties: Properties,
+        now: Time,
+    ) -> Result<OperationId, OperationError> {
+        self.start_operation(Request::Subscribe { filters, properties }, now)
+    }
+
+    /// Unsubscribes. Without a connection it waits for one.
+    ///
+    /// # Errors
+    /// [`OperationError`]; nothing was taken then.
+    pub fn unsubscribe(
+        &mut self,
+        filters: Vec<Filter>,
+        properties: Properties,
+        now: Time,
+    ) -> Result<OperationId, OperationError> {
+        self.start_operation(Request::Unsubscribe { filters, properties }, now)
+    }
+
+    /// The filters this session is subscribed to (the server said so), in the order they were added.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &SubscribeFilter> {
+        self.subscriptions.iter()
+    }
+
+    /// Says DISCONNECT behind what is already written, and ends the session's life here. Exchanges still open stay open
+    /// in the session (`Failure::Over` is reported for them). Without a connection it is over at once.
+    pub fn disconnect(&mut self, disconnect: Disconnect, now: Time) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        let end = LinkEnd::Ours(disconnect.reason);
+        if matches!(self.phase, Phase::Opening | Phase::Open) {
+            if let Some(link) = &mut self.link {
+                link.end(disconnect);
+            }
+            self.must_hang_up = true;
+        }
+        self.finish(end, now);
+    }
+
+    /// Begins a spool of `len` bytes for a payload to publish; `None` if spools are full.
+    pub fn begin_spool(&mut self, len: u32) -> Option<SpoolId> {
+        self.spools.begin(len)
+    }
+
+    /// Appends to a spool of [`Client::begin_spool`].
+    pub fn append_spool(&mut self, id: &SpoolId, bytes: Bytes) {
+        self.spools.append(id, bytes);
+    }
+
+    /// Says that the first `bytes` of [`Client::chunks`] were written.
+    pub fn consume(&mut self, bytes: u64, now: Time) {
+        if let Some(link) = &mut self.link {
+            link.outbox_mut().consume(bytes);
+            self.consumed += bytes;
+        }
+        if self.session.is_congested() {
+            self.pump(now);
+        }
+    }
+
+    /// The bytes to write now, in order.
+    pub fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
+        self.link.iter().flat_map(|link| link.outbox().chunks())
+    }
+
+    /// Limits in force; `None` while not connected.
+    #[must_use]
+    pub fn limits(&self) -> Option<&Limits> {
+        self.open_link_ref().and_then(Link::limits)
+    }
+
+    /// Whether the server is not read on, because it does not read our answers or the store is behind.
+    #[must_use]
+    pub fn is_receive_paused(&self) -> bool {
+        self.open_link_ref().is_some_and(Link::is_receive_paused)
+    }
+
+    /// Whether everything published so far is finished and no operation waits.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.session.is_idle() && self.operations.is_empty()
+    }
+
+    /// Counts.
+    #[must_use]
+    pub fn stats(&self) -> SessionStats {
+        self.session.stats()
+    }
+
+    fn open_link_ref(&self) -> Option<&Link> {
+        self.link.as_ref().filter(|_| self.phase == Phase::Open)
+    }
+
+    /// Sends what may be sent now.
+    fn pump(&mut self, now: Time) {
+        if let (Phase::Open, Some(link)) = (self.phase, &mut self.link) {
+            self.session.pump(link, &mut self.journal, now);
+        }
+        self.collect_fates();
+    }
+
+    fn open_gates(&mut self) {
+        if let (Phase::Open, Some(link)) = (self.phase, &mut self.link) {
+            link.open_gates(Gate { stored: self.journal.stored(), fence: u64::MAX });
+        }
+    }
+}

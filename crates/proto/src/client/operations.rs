@@ -1,0 +1,324 @@
+//! SUBSCRIBE and UNSUBSCRIBE that wait for their turn or their answer.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+use core::mem;
+
+use postrider_wire::{
+    EncodeError, Filter, Packet, PacketId, Properties, ReasonCode, Subscribe, SubscribeFilter,
+    SubscribeOptions, Unsubscribe,
+};
+
+use super::{Client, Event, Failure, OperationError, OperationId, Phase};
+use crate::{Gate, Limits, Session, Time};
+
+/// What is asked of the server.
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    /// By the program.
+    Subscribe { filters: Vec<SubscribeFilter>, properties: Properties },
+    /// By ourselves, since the server lost the session; gone with the link.
+    Resubscribe { filters: Vec<SubscribeFilter>, properties: Properties },
+    /// By the program.
+    Unsubscribe { filters: Vec<Filter>, properties: Properties },
+}
+
+/// The operations that are not answered.
+#[derive(Debug)]
+pub(super) struct Operations {
+    /// Most operations of the program at once; stops it from filling the memory while there is no connection.
+    count_max: u32,
+    timeout_ms: u64,
+    last: u64,
+    /// In the order in which they were asked for.
+    pending: BTreeMap<u64, Operation>,
+    // Link: reset by suspend.
+    /// What is on the wire. `None` for an operation that was given up: its id is busy until the answer comes.
+    by_packet: BTreeMap<PacketId, Option<u64>>,
+    deadlines: BTreeSet<(Time, u64)>,
+}
+
+#[derive(Debug)]
+struct Operation {
+    request: Request,
+    /// Milliseconds left to wait while connected.
+    left_ms: u64,
+    /// Its id and deadline, once it is on the wire.
+    sent: Option<(PacketId, Time)>,
+}
+
+impl Request {
+    /// The event that says that it failed.
+    pub(super) fn failed(&self, id: OperationId, failure: Failure) -> Event {
+        match self {
+            Self::Subscribe { .. } | Self::Resubscribe { .. } => {
+                Event::Subscribed(id, Err(failure))
+            }
+            Self::Unsubscribe { .. } => Event::Unsubscribed(id, Err(failure)),
+        }
+    }
+
+    fn is_internal(&self) -> bool {
+        matches!(self, Self::Resubscribe { .. })
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Subscribe { filters, .. } | Self::Resubscribe { filters, .. } => {
+                filters.is_empty()
+            }
+            Self::Unsubscribe { filters, .. } => filters.is_empty(),
+        }
+    }
+
+    /// What the server announced that it does not offer.
+    fn lacks(&self, limits: &Limits) -> Option<&'static str> {
+        match self {
+            Self::Subscribe { filters, properties } | Self::Resubscribe { filters, properties } => {
+                if properties.subscription_identifier().is_some() && !limits.has_subscription_ids {
+                    return Some("subscription identifiers");
+                }
+                if !properties.is_empty() && !limits.has_properties {
+                    return Some("properties");
+                }
+                filters.iter().find_map(|line| lacks(line, limits))
+            }
+            Self::Unsubscribe { properties, .. } => {
+                (!properties.is_empty() && !limits.has_properties).then_some("properties")
+            }
+        }
+    }
+
+    fn packet(&self, packet_id: PacketId) -> Packet {
+        match self.clone() {
+            Self::Subscribe { filters, properties } | Self::Resubscribe { filters, properties } => {
+                Packet::Subscribe(Subscribe { packet_id, properties, filters })
+            }
+            Self::Unsubscribe { filters, properties } => {
+                Packet::Unsubscribe(Unsubscribe { packet_id, properties, filters })
+            }
+        }
+    }
+
+    fn filters(&self) -> impl Iterator<Item = &Filter> {
+        let (lines, names): (&[SubscribeFilter], &[Filter]) = match self {
+            Self::Subscribe { filters, .. } | Self::Resubscribe { filters, .. } => (filters, &[]),
+            Self::Unsubscribe { filters, .. } => (&[], filters),
+        };
+        lines.iter().map(|line| &line.filter).chain(names)
+    }
+}
+
+/// What the server does not offer of one line of a SUBSCRIBE.
+fn lacks(line: &SubscribeFilter, limits: &Limits) -> Option<&'static str> {
+    let plain = SubscribeOptions { qos: line.options.qos, ..SubscribeOptions::default() };
+    if !limits.has_shared && line.filter.is_shared() {
+        Some("shared subscriptions")
+    } else if !limits.has_wildcards && line.filter.has_wildcard() {
+        Some("wildcard subscriptions")
+    } else if !limits.has_properties && line.options != plain {
+        Some("subscription options")
+    } else {
+        None
+    }
+}
+
+impl Operations {
+    pub(super) fn new(count_max: u32, timeout_ms: u64) -> Self {
+        Self {
+            count_max,
+            timeout_ms,
+            last: 0,
+            pending: BTreeMap::new(),
+            by_packet: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+        }
+    }
+
+    /// The answer with this packet id came: frees the id and gives back what was asked, unless nobody waits for it.
+    pub(super) fn answered(
+        &mut self,
+        packet_id: PacketId,
+        session: &mut Session,
+    ) -> Option<(OperationId, Request)> {
+        let id = self.by_packet.remove(&packet_id)?;
+        session.free_id(packet_id);
+        let id = id?;
+        let operation = self.pending.remove(&id)?;
+        if let Some((_, deadline)) = operation.sent {
+            self.deadlines.remove(&(deadline, id));
+        }
+        Some((OperationId(id), operation.request))
+    }
+
+    /// Keeps an operation whose answer was no good.
+    pub(super) fn put_back(&mut self, id: OperationId, request: Request) {
+        let operation = Operation { request, left_ms: self.timeout_ms, sent: None };
+        self.pending.insert(id.0, operation);
+    }
+
+    /// The link ended: what was on the wire waits to be sent again, with the time it has left.
+    pub(super) fn suspend(&mut self, session: &mut Session, now: Time) {
+        for packet_id in mem::take(&mut self.by_packet).into_keys() {
+            session.free_id(packet_id);
+        }
+        self.deadlines.clear();
+        self.pending.retain(|_, operation| !operation.request.is_internal());
+        for operation in self.pending.values_mut() {
+            if let Some((_, deadline)) = operation.sent.take() {
+                operation.left_ms = deadline.ms_since(now);
+            }
+        }
+    }
+
+    /// Takes all operations of the program out.
+    pub(super) fn drain(&mut self) -> Vec<(OperationId, Request)> {
+        self.deadlines.clear();
+        let pending = mem::take(&mut self.pending).into_iter();
+        let of_program = pending.filter(|(_, operation)| !operation.request.is_internal());
+        of_program.map(|(id, operation)| (OperationId(id), operation.request)).collect()
+    }
+
+    /// When the first of them has waited too long.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Whether no operation of the program waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.values().all(|operation| operation.request.is_internal())
+    }
+
+    fn add(&mut self, request: Request) -> OperationId {
+        self.last += 1;
+        let operation = Operation { request, left_ms: self.timeout_ms, sent: None };
+        self.pending.insert(self.last, operation);
+        OperationId(self.last)
+    }
+
+    /// The next operation behind `after` that is not on the wire.
+    fn next_unsent(&self, after: u64) -> Option<u64> {
+        let mut behind = self.pending.range(after + 1..);
+        behind.find(|(_, operation)| operation.sent.is_none()).map(|(id, _)| *id)
+    }
+
+    fn is_full(&self) -> bool {
+        let of_program =
+            self.pending.values().filter(|operation| !operation.request.is_internal()).count();
+        of_program >= self.count_max as usize
+    }
+}
+
+impl Client {
+    pub(super) fn start_operation(
+        &mut self,
+        request: Request,
+        now: Time,
+    ) -> Result<OperationId, OperationError> {
+        if self.phase == Phase::Over {
+            return Err(OperationError::Over);
+        }
+        if request.is_empty() {
+            return Err(OperationError::Empty);
+        }
+        if let Some(what) = self.limits().and_then(|limits| request.lacks(limits)) {
+            return Err(OperationError::NotOffered(what));
+        }
+        if self.operations.is_full() {
+            return Err(OperationError::TooMany(self.operations.count_max));
+        }
+        let id = self.operations.add(request);
+        self.send_operations(now);
+        Ok(id)
+    }
+
+    /// Writes what is not on the wire yet, in order, as far as there are ids.
+    pub(super) fn send_operations(&mut self, now: Time) {
+        let Some(limits) = self.limits().copied() else { return };
+        let mut after = 0;
+        while let Some(id) = self.operations.next_unsent(after) {
+            after = id;
+            if !self.send_operation(id, &limits, now) {
+                return;
+            }
+        }
+    }
+
+    /// Asks again for what the server's session lacks.
+    pub(super) fn resubscribe(&mut self, limits: &Limits, _now: Time) {
+        let pending = self.operations.pending.values();
+        let covered = pending.flat_map(|operation| operation.request.filters()).collect();
+        for request in self.subscriptions.requests(&covered, limits.packet_size_max) {
+            self.operations.add(request);
+        }
+    }
+
+    /// Gives up what has waited too long.
+    pub(super) fn expire_operations(&mut self, now: Time) {
+        while let Some((deadline, id)) = self.operations.deadlines.first().copied() {
+            if deadline > now {
+                return;
+            }
+            self.operations.deadlines.pop_first();
+            let Some(operation) = self.operations.pending.remove(&id) else { continue };
+            if let Some((packet_id, _)) = operation.sent {
+                // The answer may still come, so the id must not be used for something else.
+                self.operations.by_packet.insert(packet_id, None);
+            }
+            let failure = Failure::TimedOut(self.operations.timeout_ms);
+            self.events.push_back(operation.request.failed(OperationId(id), failure));
+        }
+    }
+
+    /// Writes one operation. False if no packet id is free.
+    fn send_operation(&mut self, id: u64, limits: &Limits, now: Time) -> bool {
+        let Some(operation) = self.operations.pending.get_mut(&id) else { return true };
+        let Some(link) = &mut self.link else { return false };
+        if let Some(what) = operation.request.lacks(limits) {
+            self.fail_operation(id, Failure::NotOffered(what));
+            return true;
+        }
+        let Some(packet_id) = self.session.take_id() else { return false };
+        match link.send(&operation.request.packet(packet_id), Gate::default()) {
+            Ok(()) => {
+                let deadline = now.plus_ms(operation.left_ms);
+                operation.sent = Some((packet_id, deadline));
+                self.operations.by_packet.insert(packet_id, Some(id));
+                if !operation.request.is_internal() {
+                    self.operations.deadlines.insert((deadline, id));
+                }
+            }
+            Err(error) => {
+                self.session.free_id(packet_id);
+                self.fail_operation(
+                    id,
+                    match error {
+                        EncodeError::TooLarge { .. } => Failure::TooLarge,
+                        EncodeError::NotInVersion(what) | EncodeError::Invalid(what) => {
+                            Failure::NotOffered(what)
+                        }
+                        _ => Failure::NotOffered("this operation"),
+                    },
+                );
+            }
+        }
+        true
+    }
+
+    /// An operation cannot be sent.
+    fn fail_operation(&mut self, id: u64, failure: Failure) {
+        let Some(operation) = self.operations.pending.remove(&id) else { return };
+        if !operation.request.is_internal() {
+            self.events.push_back(operation.request.failed(OperationId(id), failure));
+            return;
+        }
+        let filters: Vec<Filter> = operation.request.filters().cloned().collect();
+        for filter in filters {
+            self.forget(&filter);
+            let reason = ReasonCode::ImplementationSpecificError;
+            self.events.push_back(Event::SubscriptionLost { filter, reason });
+        }
+    }
+}

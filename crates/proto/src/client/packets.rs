@@ -1,0 +1,132 @@
+//! What arrives at a client.
+
+use postrider_wire::{Ack, AckKind, Disconnect, Properties, ReasonCode, SubAck, UnsubAck};
+
+use super::{Client, Event, Failure, OperationId, operations::Request};
+use crate::{AckOutcome, Arrival, Arrived, Fact, Gate, LinkEnd, Received, Time};
+
+impl Client {
+    pub(super) fn handle_received(&mut self, received: Received, now: Time) {
+        match received {
+            Received::ConnAck(connack) => self.handle_connack(connack, now),
+            Received::Publish(arrived) => self.handle_publish(arrived),
+            Received::Ack(kind, ack) => self.handle_ack(kind, ack, now),
+            Received::SubAck(suback) => self.handle_suback(suback, now),
+            Received::UnsubAck(unsuback) => self.handle_unsuback(unsuback, now),
+            Received::Disconnect(disconnect) => {
+                self.break_link(LinkEnd::Disconnected(disconnect), now);
+            }
+            Received::Auth(_) => {
+                // There is no enhanced authentication here yet, so nothing can be answered.
+                let reason = ReasonCode::BadAuthenticationMethod;
+                if let Some(link) = &mut self.link {
+                    link.end(Disconnect { reason, properties: Properties::new() });
+                }
+                self.break_link(LinkEnd::Ours(reason), now);
+            }
+            Received::Pong(ms) => self.events.push_back(Event::Pong(ms)),
+            Received::Connect(_) | Received::Subscribe(_) | Received::Unsubscribe(_) => {
+                let what = "a packet that only a client may send";
+                self.accuse(ReasonCode::ProtocolError, "MQTT-4.13.1-1", what, now);
+            }
+        }
+    }
+
+    fn handle_publish(&mut self, arrived: Arrived) {
+        let Some(link) = &mut self.link else { return };
+        let (qos, packet_id) = (arrived.publish.qos, arrived.publish.packet_id);
+        let arrival = self.session.arrival(qos, packet_id);
+        if arrival == Arrival::New {
+            self.events.push_back(Event::Message(arrived));
+        }
+        if let Some(packet_id) = packet_id {
+            let (reason, gate) = (ReasonCode::Success, Gate::default());
+            self.session.acknowledge(qos, packet_id, reason, gate, link, &mut self.journal);
+        }
+    }
+
+    fn handle_ack(&mut self, kind: AckKind, ack: Ack, now: Time) {
+        let Some(link) = &mut self.link else { return };
+        if kind == AckKind::PubRel {
+            return self.session.handle_pubrel(&ack, link, &mut self.journal);
+        }
+        match self.session.handle_ack(kind, ack, link, &mut self.journal, now) {
+            Ok(AckOutcome::Unknown | AckOutcome::Progress) => {}
+            Ok(AckOutcome::Done { number, ack, is_downgraded }) => {
+                let result = if ack.reason.is_error() {
+                    Err(Failure::Refused(ack.reason, ack.properties))
+                } else {
+                    Ok(ack)
+                };
+                self.events.push_back(Event::Published { number, result, is_downgraded });
+            }
+            Err(fault) => {
+                let what = "an acknowledgement that does not fit its exchange";
+                self.accuse(fault.reason, fault.statement, what, now);
+            }
+        }
+    }
+
+    fn handle_suback(&mut self, suback: SubAck, now: Time) {
+        let Some((id, request)) = self.operations.answered(suback.packet_id, &mut self.session)
+        else {
+            return;
+        };
+        let is_internal = matches!(request, Request::Resubscribe { .. });
+        let (Request::Subscribe { filters, properties }
+        | Request::Resubscribe { filters, properties }) = &request
+        else {
+            return self.accuse_answer(id, request, "SUBACK for an UNSUBSCRIBE", now);
+        };
+        if filters.len() != suback.reasons.len() {
+            return self.accuse_answer(id, request, "SUBACK with a wrong number of codes", now);
+        }
+        for (filter, reason) in filters.iter().zip(&suback.reasons) {
+            if !reason.is_error() {
+                let fact = self.subscriptions.put(filter, properties);
+                self.session.record(fact, &mut self.journal);
+            } else if is_internal {
+                self.forget(&filter.filter);
+                let (filter, reason) = (filter.filter.clone(), *reason);
+                self.events.push_back(Event::SubscriptionLost { filter, reason });
+            }
+        }
+        if !is_internal {
+            self.events.push_back(Event::Subscribed(id, Ok(suback)));
+        }
+        self.send_operations(now);
+    }
+
+    fn handle_unsuback(&mut self, unsuback: UnsubAck, now: Time) {
+        let Some((id, request)) = self.operations.answered(unsuback.packet_id, &mut self.session)
+        else {
+            return;
+        };
+        let Request::Unsubscribe { filters, .. } = &request else {
+            return self.accuse_answer(id, request, "UNSUBACK for a SUBSCRIBE", now);
+        };
+        // In 3.x there are no codes, and no failure.
+        if !unsuback.reasons.is_empty() && filters.len() != unsuback.reasons.len() {
+            return self.accuse_answer(id, request, "UNSUBACK with a wrong number of codes", now);
+        }
+        for (at, filter) in filters.iter().enumerate() {
+            if unsuback.reasons.get(at).is_none_or(|reason| !reason.is_error()) {
+                self.forget(filter);
+            }
+        }
+        self.events.push_back(Event::Unsubscribed(id, Ok(unsuback)));
+        self.send_operations(now);
+    }
+
+    pub(super) fn forget(&mut self, filter: &postrider_wire::Filter) {
+        if self.subscriptions.remove(filter) {
+            self.session.record(Fact::SubscriptionGone(filter.clone()), &mut self.journal);
+        }
+    }
+
+    /// The answer to an operation breaks a rule. The operation stays and is sent again on the next link.
+    fn accuse_answer(&mut self, id: OperationId, request: Request, what: &str, now: Time) {
+        self.operations.put_back(id, request);
+        self.accuse(ReasonCode::ProtocolError, "MQTT-3.8.4-6", what, now);
+    }
+}
