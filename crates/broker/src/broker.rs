@@ -146,14 +146,31 @@ impl Broker {
     pub fn shut_down(self) {
         drop(self);
     }
+
+    /// Ends as a crash would, for tests: connections just end, and what was not written is lost.
+    pub fn kill(self) {
+        self.tell(|| Input::Kill);
+    }
+
+    /// Resolves when the broker has ended by itself, which it does only after a failure that the log names.
+    pub async fn ended(&self) {
+        // If one hub fails, all are stopped.
+        if let Some(driver) = self.drivers.first() {
+            driver.ended().await;
+        }
+    }
+
+    fn tell(&self, input: impl Fn() -> Input) {
+        for driver in self.drivers.iter() {
+            // One that has ended needs no telling.
+            let _ = driver.send(input());
+        }
+    }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        for driver in self.drivers.iter() {
-            // One that has ended needs no telling.
-            let _ = driver.send(Input::Stop);
-        }
+        self.tell(|| Input::Stop);
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 error!("a thread of the broker panicked");
@@ -199,6 +216,7 @@ impl Beginning {
             };
             let endpoints = listeners.iter().map(|listener| listener.endpoint().clone()).collect();
             let Self { config, around, started, .. } = self;
+            let drivers = Arc::clone(&around.drivers);
             let hub = Hub::new(config, around.clock.now());
             let driver = Driver::new(hub, index, around);
             for listener in listeners {
@@ -209,7 +227,11 @@ impl Beginning {
             drop(started);
             // As a task of its own: the root of a current-thread runtime is woken through a descriptor, a task is not.
             if tokio::spawn(driver.run()).await.is_err() {
-                error!(hub = index, "a hub panicked");
+                error!(hub = index, "a hub panicked; the broker stops");
+                for driver in drivers.iter() {
+                    // One that has ended needs no telling.
+                    let _ = driver.send(Input::Stop);
+                }
             }
         });
         debug!(hub = index, "hub ended");

@@ -138,6 +138,7 @@ impl Driver {
                 // The asker may have gone; then nobody wants the answer.
                 Some(Input::Stats(answer)) => drop(answer.try_send(self.hub.stats())),
                 Some(Input::Stop) => self.stop(),
+                Some(Input::Kill) => self.stop_by = Some(self.now),
                 None => {
                     self.stop();
                     return false;

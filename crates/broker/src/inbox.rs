@@ -26,6 +26,8 @@ pub(crate) enum Input {
     Stats(SyncSender<HubStats>),
     /// Say goodbye to all, flush, end.
     Stop,
+    /// End at once.
+    Kill,
 }
 
 /// A connection on its way to a driver.
@@ -85,6 +87,11 @@ impl Address {
             self.load.messages.fetch_add(1, Ordering::SeqCst);
         }
         self.sender.send(input).map_err(|error| error.0)
+    }
+
+    /// Resolves when the driver has ended.
+    pub(crate) async fn ended(&self) {
+        self.sender.closed().await;
     }
 
     fn is_full(&self) -> bool {

@@ -33,7 +33,8 @@ mod users;
 mod vault;
 
 pub use postrider_hub::HubStats;
-pub use postrider_net::{Endpoint, Stream, UrlError};
+pub use postrider_net::{Address, Endpoint, Stream, UrlError};
+pub use postrider_proto::wire;
 
 pub use crate::broker::{Broker, Connector};
 pub use crate::builder::{Builder, StartError};

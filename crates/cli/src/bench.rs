@@ -5,8 +5,10 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use postrider_bench::{Plan, Shape, run};
-use postrider_net::Address;
-use postrider_wire::{QoS, Version};
+use postrider_broker::{
+    Address,
+    wire::{QoS, Version},
+};
 
 /// Puts load on a broker and counts what is lost, doubled and out of order.
 #[derive(Debug, Args)]
@@ -18,7 +20,9 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, Subcommand)]
 enum ShapeArgs {
     /// Pairs of one publisher and one subscriber, each on a topic of its own.
-    #[command(after_help = "Example: postrider bench p2p --pairs 50 --qos 1 --pid $(pidof mosquitto)")]
+    #[command(
+        after_help = "Example: postrider bench p2p --pairs 50 --qos 1 --pid $(pidof mosquitto)"
+    )]
     P2p {
         /// How many pairs.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]

@@ -2,8 +2,8 @@
 
 use anyhow::Context;
 use clap::Args;
+use postrider_broker::Address;
 use postrider_check::{cases, judge};
-use postrider_net::Address;
 
 /// Plays raw packets at a broker and judges the answers.
 #[derive(Debug, Args)]

@@ -1,0 +1,158 @@
+//! `postrider broker`, as a process.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, ChildStdout, Command, Output, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+#[test]
+fn it_says_where_it_listens_serves_and_ends_cleanly() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut broker = Running::start(&["--port", "0"]);
+        let place = broker.place();
+        assert!(place.starts_with("127.0.0.1:"), "{place}");
+        let line = broker.line();
+        assert!(line.starts_with("open files: "), "{line}");
+        let mut client = TcpStream::connect(&place).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.write_all(CONNECT).unwrap();
+        let mut answer = [0; 4];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [0x20, 2, 0, 0]);
+        broker.signal(signal);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        assert_eq!(broker.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn each_listener_has_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.sock");
+    let url = format!("unix:{}", path.display());
+    let mut broker = Running::start(&["--listen", "tcp://127.0.0.1:0", "--listen", &url]);
+    broker.place();
+    assert_eq!(broker.line(), format!("listening on {url}"));
+    assert!(path.exists());
+    broker.signal(Signal::TERM);
+    assert_eq!(broker.child.wait().unwrap().code(), Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
+fn users_come_from_the_environment_and_anonymous_clients_are_refused_then() {
+    let mut broker = Running::start_with("POSTRIDER_USERS", "ann:hush\nbob:x", &["--port", "0"]);
+    for (connect, code) in [(CONNECT, 5), (CONNECT_ANN, 0)] {
+        let mut client = TcpStream::connect(broker.place()).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        client.write_all(connect).unwrap();
+        let mut answer = [0; 4];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(answer, [0x20, 2, 0, code]);
+    }
+    broker.signal(Signal::TERM);
+    assert_eq!(broker.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let mut broker = Running::start(&["--port", "0"]);
+    let place = broker.place();
+    let output = run(&["--listen", &format!("tcp://{place}")]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains(&format!("tcp://{place} is in use")), "{text}");
+    broker.signal(Signal::TERM);
+    assert_eq!(broker.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_a_way_out() {
+    check(&["--listen", "tcp://0.0.0.0:0"], 1, "--anonymous if that is what you want");
+    check(&["--listen", "mqtts://127.0.0.1:0"], 1, "scheme 'mqtts' is not offered");
+    check(&["--port", "0", "--user", "ann"], 1, "write NAME:PASSWORD");
+    check(&["--port", "0", "--user", ":x"], 1, "write NAME:PASSWORD");
+    check(&["--port", "70000"], 2, "--port");
+    check(&["--port", "1", "--listen", "tcp://127.0.0.1:0"], 2, "cannot be used with");
+    check(&["--hubs", "0"], 2, "--hubs");
+    check(&["--receive-maximum", "0"], 2, "--receive-maximum");
+    check(&["--max-packet-size", "1"], 2, "--max-packet-size");
+    check(&["--max-keepalive", "x"], 2, "--max-keepalive");
+}
+
+/// MQTT 3.1.1, clean session, keep alive 60 s, client id "c".
+const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c";
+/// The same with user name "ann" and password "hush".
+const CONNECT_ANN: &[u8] = b"\x10\x18\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01c\x00\x03ann\x00\x04hush";
+
+/// A broker process; killed if the test fails.
+struct Running {
+    child: Child,
+    lines: BufReader<ChildStdout>,
+    place: Option<String>,
+}
+
+impl Running {
+    fn start(args: &[&str]) -> Self {
+        Self::start_with("RUST_LOG", "warn", args)
+    }
+
+    fn start_with(name: &str, value: &str, args: &[&str]) -> Self {
+        let mut command = command(args);
+        let mut child = command.env(name, value).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines, place: None }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.lines.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Host and port of the first line.
+    fn place(&mut self) -> String {
+        if let Some(place) = &self.place {
+            return place.clone();
+        }
+        let line = self.line();
+        let place = line.strip_prefix("listening on tcp://").expect(&line).to_owned();
+        self.place.insert(place).clone()
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
+    command.arg("broker").args(args).env_remove("POSTRIDER_USERS").env_remove("RUST_LOG");
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    command(args).output().unwrap()
+}
+
+fn check(args: &[&str], status: i32, expected: &str) {
+    let output = run(args);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(status), "{args:?}: {text}");
+    assert!(text.contains(expected), "{args:?}: {text}");
+}
