@@ -272,3 +272,175 @@ impl<'a> Piece<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use alloc::vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Spools;
+
+    /// What is put in.
+    #[derive(Clone, Debug)]
+    enum Put {
+        Head(Vec<u8>),
+        Payload(Vec<u8>),
+        Spool(u32),
+        /// Not a put: so many bytes (modulo what there is) are written.
+        Consume(u64),
+    }
+
+    fn put() -> impl Strategy<Value = Put> {
+        let bytes = |len| proptest::collection::vec(any::<u8>(), len);
+        let around = INLINE_BYTES_MAX - 1..INLINE_BYTES_MAX + 2;
+        prop_oneof![
+            4 => bytes(1..60).prop_map(Put::Head),
+            1 => bytes(20_000..40_000).prop_map(Put::Head),
+            3 => bytes(0..60).prop_map(Put::Payload),
+            2 => bytes(around).prop_map(Put::Payload),
+            1 => (0..9000u32).prop_map(Put::Spool),
+            5 => (1..200u64).prop_map(Put::Consume),
+            5 => any::<u64>().prop_map(Put::Consume),
+        ]
+    }
+
+    /// The bytes of all chunks; spool ranges as their offsets, low byte.
+    fn flat(outbox: &Outbox) -> Vec<u8> {
+        let mut flat = Vec::new();
+        for chunk in outbox.chunks() {
+            match chunk {
+                Chunk::Bytes(bytes) => {
+                    assert!(!bytes.is_empty(), "no empty pieces");
+                    flat.extend_from_slice(bytes);
+                }
+                Chunk::Spool { offset, len, .. } => {
+                    assert!(len > 0, "no empty pieces");
+                    flat.extend((offset..offset + len).map(|at| at as u8));
+                }
+            }
+        }
+        flat
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// However it is consumed, the same bytes come out in the same order.
+        #[test]
+        fn any_consumption_gives_the_same_bytes(puts in proptest::collection::vec(put(), 0..60)) {
+            let mut outbox = Outbox::default();
+            let mut spools = Spools::new(u64::MAX);
+            let mut model: Vec<u8> = vec![];
+            let mut consumed = 0;
+            for put in puts {
+                match put {
+                    Put::Head(bytes) => {
+                        outbox.buffer_mut().extend_from_slice(&bytes);
+                        model.extend_from_slice(&bytes);
+                    }
+                    Put::Payload(bytes) => {
+                        outbox.push_bytes(&Bytes::from(bytes.clone()));
+                        model.extend_from_slice(&bytes);
+                    }
+                    Put::Spool(len) => {
+                        let id = spools.begin(len).expect("no limit");
+                        outbox.push_spool(&id, len);
+                        model.extend((0..len).map(|at| at as u8));
+                    }
+                    Put::Consume(bytes) => {
+                        let bytes = bytes % (outbox.len() + 1);
+                        outbox.consume(bytes);
+                        consumed += bytes;
+                        model.drain(..bytes as usize);
+                    }
+                }
+                prop_assert_eq!(outbox.len(), model.len() as u64);
+                prop_assert_eq!(outbox.written(), consumed);
+                prop_assert!(flat(&outbox) == model);
+                // Written bytes do not pile up.
+                prop_assert!(outbox.read <= BUFFER_BYTES_KEPT.max(outbox.buffer.len() / 2));
+            }
+        }
+
+        /// What is held is not seen, cannot be consumed, and is all there when it is released, or gone.
+        #[test]
+        fn held_output_is_not_shown(
+            puts in proptest::collection::vec(put(), 0..20),
+            front in proptest::collection::vec(any::<u8>(), 0..9),
+            is_discarded in any::<bool>(),
+        ) {
+            let mut outbox = Outbox::default();
+            let mut spools = Spools::new(u64::MAX);
+            outbox.buffer_mut().extend_from_slice(&front);
+            outbox.hold();
+            let mut model = front;
+            let mut shown = model.len();
+            for put in puts {
+                match put {
+                    Put::Head(bytes) => {
+                        outbox.buffer_mut().extend_from_slice(&bytes);
+                        model.extend_from_slice(&bytes);
+                    }
+                    Put::Payload(bytes) => {
+                        outbox.push_bytes(&Bytes::from(bytes.clone()));
+                        model.extend_from_slice(&bytes);
+                    }
+                    Put::Spool(len) => {
+                        let id = spools.begin(len).expect("no limit");
+                        outbox.push_spool(&id, len);
+                        model.extend((0..len).map(|at| at as u8));
+                    }
+                    Put::Consume(bytes) => {
+                        let bytes = bytes % (outbox.len() + 1);
+                        outbox.consume(bytes);
+                        shown -= bytes as usize;
+                        model.drain(..bytes as usize);
+                    }
+                }
+                prop_assert_eq!(outbox.len(), shown as u64);
+                prop_assert!(flat(&outbox) == model[..shown]);
+                prop_assert_eq!(outbox.total(), model.len() as u64);
+            }
+            if is_discarded {
+                outbox.discard_held();
+                model.truncate(shown);
+            } else {
+                outbox.release();
+            }
+            prop_assert!(flat(&outbox) == model);
+            prop_assert_eq!(outbox.len(), model.len() as u64);
+        }
+    }
+
+    #[test]
+    fn small_payloads_share_the_buffer_and_large_ones_do_not() {
+        let mut outbox = Outbox::default();
+        outbox.buffer_mut().push(1);
+        outbox.push_bytes(&Bytes::from(vec![2; INLINE_BYTES_MAX]));
+        assert_eq!(outbox.chunks().count(), 1);
+        let large = Bytes::from(vec![3; INLINE_BYTES_MAX + 1]);
+        outbox.push_bytes(&large);
+        let chunks: Vec<Chunk<'_>> = outbox.chunks().collect();
+        let [Chunk::Bytes(_), Chunk::Bytes(shared)] = chunks[..] else { panic!("{chunks:?}") };
+        assert_eq!(shared.as_ptr(), large.as_ptr(), "not copied");
+        assert_eq!(outbox.in_memory(), 1 + INLINE_BYTES_MAX as u64);
+    }
+
+    #[test]
+    fn an_empty_outbox_keeps_a_small_buffer_only() {
+        let mut outbox = Outbox::default();
+        outbox.buffer_mut().extend_from_slice(&[0; 1000]);
+        outbox.consume(1000);
+        assert!(outbox.buffer.capacity() >= 1000);
+        outbox.shrink();
+        assert_eq!(outbox.buffer.capacity(), 0);
+        outbox.buffer_mut().extend_from_slice(&[0; BUFFER_BYTES_KEPT + 1]);
+        outbox.consume(outbox.len());
+        assert_eq!(outbox.buffer.capacity(), 0);
+        assert!(outbox.is_empty());
+    }
+}

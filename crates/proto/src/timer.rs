@@ -176,3 +176,140 @@ impl<K> Level<K> {
 fn slot_of(tick: u64, level: u32) -> usize {
     (tick >> (LEVEL_BITS * level)) as usize & (SLOTS - 1)
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use alloc::{collections::BTreeMap, vec};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        /// Sets a key this many milliseconds from the present.
+        Set(u64),
+        /// Sets a key for a time that is past by this many milliseconds.
+        SetPast(u64),
+        /// Moves on by this many milliseconds.
+        Wait(u64),
+        /// Moves on to what `next` says.
+        Next,
+    }
+
+    fn span() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            0..30u64,
+            0..1000u64,
+            0..100_000u64,
+            0..10_000_000u64,
+            0..1_000_000_000u64,
+            0..1_000_000_000_000u64,
+        ]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => span().prop_map(Step::Set),
+            1 => span().prop_map(Step::SetPast),
+            2 => span().prop_map(Step::Wait),
+            2 => Just(Step::Next),
+        ]
+    }
+
+    proptest! {
+        /// Against a sorted map: nothing early, nothing later than a tick, in order, and `next` is never late.
+        #[test]
+        fn behaves_like_a_sorted_map(
+            start in 0..2_000_000_000_000u64,
+            steps in proptest::collection::vec(step(), 0..200),
+        ) {
+            let mut now = Time(start);
+            let mut wheel = Wheel::new(now);
+            let mut model: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
+            let mut overdue = vec![];
+            let mut key = 0;
+            for step in steps {
+                match step {
+                    Step::Set(ms) => {
+                        key += 1;
+                        wheel.set(now.plus_ms(ms), key);
+                        let tick = now.plus_ms(ms).0.div_ceil(TICK_MS);
+                        if tick <= now.0 / TICK_MS { overdue.push(key) } else { model.entry(tick).or_default().push(key) }
+                    }
+                    Step::SetPast(ms) => {
+                        key += 1;
+                        let at = Time(now.0.saturating_sub(ms));
+                        wheel.set(at, key);
+                        let tick = at.0.div_ceil(TICK_MS);
+                        if tick <= now.0 / TICK_MS { overdue.push(key) } else { model.entry(tick).or_default().push(key) }
+                    }
+                    Step::Wait(ms) => now = now.plus_ms(ms),
+                    Step::Next => {
+                        let Some(next) = wheel.next() else {
+                            prop_assert!(model.is_empty());
+                            prop_assert!(overdue.is_empty());
+                            continue;
+                        };
+                        if let Some((tick, _)) = model.first_key_value() {
+                            prop_assert!(next.0 <= tick * TICK_MS);
+                        }
+                        now = now.max(next);
+                    }
+                }
+                if matches!(step, Step::Wait(_) | Step::Next) {
+                    let mut due = vec![];
+                    wheel.expire(now, &mut due);
+                    let mut wanted = core::mem::take(&mut overdue);
+                    while let Some(entry) = model.first_entry().filter(|entry| *entry.key() <= now.0 / TICK_MS) {
+                        wanted.extend(entry.remove());
+                    }
+                    prop_assert_eq!(due, wanted);
+                }
+            }
+            prop_assert_eq!(wheel.next().is_none(), model.is_empty() && overdue.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_key_is_due_at_its_time_or_a_tick_later() {
+        for at in [10, 11, 19, 20, 639, 640, 641, 40_960, 2_621_440, 167_772_160, 1 << 40] {
+            let mut wheel = Wheel::new(Time(0));
+            wheel.set(Time(at), 'k');
+            let mut due = vec![];
+            wheel.expire(Time(at - 1), &mut due);
+            assert_eq!(due, [], "{at}");
+            wheel.expire(Time(at + TICK_MS - 1), &mut due);
+            assert_eq!(due, ['k'], "{at}");
+            assert_eq!(wheel.next(), None);
+        }
+    }
+
+    #[test]
+    fn the_end_of_time_is_far_but_harmless() {
+        let mut wheel = Wheel::new(Time(5));
+        wheel.set(Time(u64::MAX), 'z');
+        wheel.set(Time(100), 'a');
+        let mut due = vec![];
+        wheel.expire(Time(1 << 60), &mut due);
+        assert_eq!(due, ['a']);
+        assert!(wheel.next().is_some());
+    }
+
+    #[test]
+    fn following_next_finds_everything_in_few_steps() {
+        let mut wheel = Wheel::new(Time(0));
+        for key in 0..1000u64 {
+            wheel.set(Time(1 + key * 77_777), key);
+        }
+        let (mut due, mut steps) = (vec![], 0);
+        while let Some(next) = wheel.next() {
+            wheel.expire(next, &mut due);
+            steps += 1;
+            assert!(steps < 5000, "a step per key and level at most");
+        }
+        assert_eq!(due, Vec::from_iter(0..1000));
+    }
+}
