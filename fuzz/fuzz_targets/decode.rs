@@ -37,7 +37,8 @@ fuzz_target!(|input: Input<'_>| {
     assert_eq!(whole, split, "the split matters");
     let (seen, error, version) = whole;
     if let Some(error) = error {
-        assert!(error.offset as usize <= input.bytes.len());
+        // A head may announce too much before its packet is there: not the length of the input.
+        assert!(error.offset < PACKET_SIZE_MAX);
         assert!(error.statement.starts_with("MQTT-"));
         assert!(error.reason.is_error());
     }
