@@ -1,13 +1,39 @@
 //! The hub: everything that happens to a broker, in order.
 
-use postrider_proto::{
-    Chunk, Record, Time,
-    wire::{Bytes, ReasonCode},
-};
+mod connect;
+mod deliver;
+mod drain;
+mod end;
+mod peers;
+mod publish;
+mod receive;
+mod recover;
+mod replay;
+mod subscribe;
+mod time;
+
+use std::collections::VecDeque;
 
 use bytes::BytesMut;
+use postrider_proto::{
+    Chunk, Delivery, Gate, Journal, Link, Record, Spools, Time, Wheel,
+    wire::{Bytes, ReasonCode},
+};
+use smallvec::SmallVec;
 
-use crate::{HubConfig, LinkId, MovedLink, Output, PeerMessage};
+use crate::{
+    HubConfig, LinkId, MovedLink, Output, PeerMessage,
+    hash::KeyedHash,
+    keep::{KeepLimits, Keeper},
+    links::Links,
+    peer::Peers,
+    registry::Registry,
+    route::Route,
+    router::Router,
+    share::Shares,
+};
+
+use self::{receive::Parting, time::Timer};
 
 /// Counts of one hub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,92 +55,238 @@ pub struct HubStats {
 }
 
 /// A broker's brain.
+///
+/// Inputs are the `handle_*` methods, `accept`, `adopt` and `consume`. Give it any number of inputs of one wake-up,
+/// then call [`Hub::poll_output`] until it says `Wait`.
 #[derive(Debug)]
 pub struct Hub {
     config: HubConfig,
+    /// Time of the last input.
+    now: Time,
+    /// The home of client ids and groups; the same in all hubs of a broker.
+    homes: KeyedHash,
+    links: Links,
+    registry: Registry,
+    router: Router<Route>,
+    shares: Shares,
+    keeper: Keeper,
+    peers: Peers,
+    journal: Journal,
+    spools: Spools,
+    wheel: Wheel<Timer>,
+    /// Client ids that were invented.
+    assigned: u64,
+    is_shut: bool,
+    stats: HubStats,
+
+    // Batch: what the next drain has to do.
+    outputs: VecDeque<Output>,
+    is_draining: bool,
+    /// Sessions that may be able to send.
+    pumps: Vec<usize>,
+    /// Sessions with retained messages on their way.
+    cursors: Vec<usize>,
+    /// Links that are over and not forgotten.
+    closing: Vec<LinkId>,
+    /// Links that used up their turn.
+    turns: Vec<LinkId>,
+    /// How far the store and the peers were when links were told last.
+    opened: Gate,
+    /// Highest sequence number handed to the store.
+    written: u64,
+    /// Deliveries caused by the input that is being handled.
+    turn: u32,
+
+    // Scratch of one publish, kept for its memory.
+    /// Counts publishes; tells the hits of one from those of the last.
+    mark: u64,
+    hits: Vec<Hit>,
+    share_hits: Vec<usize>,
+    peer_hits: SmallVec<[u16; 8]>,
+}
+
+/// A session that a publish matched.
+#[derive(Debug)]
+struct Hit {
+    slot: usize,
+    delivery: Delivery,
 }
 
 impl Hub {
     /// A hub with nothing in it.
     #[must_use]
-    pub fn new(config: HubConfig, _now: Time) -> Self {
-        Self { config }
+    pub fn new(config: HubConfig, now: Time) -> Self {
+        // Tables of strangers' names get a seed that the home of a name tells nothing about.
+        let homes = KeyedHash::new(config.seed);
+        let seed = homes.pair(u64::from(config.index), 0x7461_626c_6573);
+        let hubs = config.hubs.max(1);
+        let limits =
+            KeepLimits { messages_max: config.retained_max, bytes_max: config.retained_bytes_max };
+        Self {
+            now,
+            homes,
+            links: Links::default(),
+            registry: Registry::new(seed, config.index, hubs),
+            router: Router::new(seed),
+            shares: Shares::new(seed),
+            keeper: Keeper::new(seed, config.index, hubs > 1, limits),
+            peers: Peers::new(seed, config.index, hubs),
+            journal: Journal::new(config.is_durable),
+            // All hubs of a broker share one store, so their spools have different numbers.
+            spools: Spools::numbered(
+                config.spool_bytes_max,
+                1 + u64::from(config.index),
+                u64::from(hubs),
+            ),
+            wheel: Wheel::new(now),
+            assigned: 0,
+            is_shut: false,
+            stats: HubStats::default(),
+            outputs: VecDeque::new(),
+            is_draining: false,
+            pumps: Vec::new(),
+            cursors: Vec::new(),
+            closing: Vec::new(),
+            turns: Vec::new(),
+            opened: Gate::default(),
+            written: 0,
+            turn: 0,
+            mark: 0,
+            hits: Vec::new(),
+            share_hits: Vec::new(),
+            peer_hits: SmallVec::new(),
+            config,
+        }
     }
 
     /// Rebuilds state from what the store held, before the first link. Records come in any order.
-    pub fn recover(&mut self, _records: impl IntoIterator<Item = Record>, _now: Time) {
-        let _ = self.config.index;
-        todo!()
+    ///
+    /// With several hubs each gets all records and keeps those of the sessions whose home it is. What changes by
+    /// recovering (a link that was lost with the process) is recorded.
+    pub fn recover(&mut self, records: impl IntoIterator<Item = Record>, now: Time) {
+        self.advance(now);
+        self.take_records(records);
     }
 
     /// A stream was accepted.
-    pub fn accept(&mut self, _now: Time) -> LinkId {
-        todo!()
+    pub fn accept(&mut self, now: Time) -> LinkId {
+        self.advance(now);
+        self.add_link(Link::server(self.config.link, now))
     }
 
     /// A link arrives from another hub. Call `handle_bytes` next, also without new bytes.
-    pub fn adopt(&mut self, _moved: MovedLink, _now: Time) -> LinkId {
-        todo!()
+    pub fn adopt(&mut self, moved: MovedLink, now: Time) -> LinkId {
+        self.advance(now);
+        let id = self.add_link(moved.link);
+        self.handle_connect(id.slot as usize, moved.connect);
+        id
     }
 
     /// Bytes arrived. Whole packets are taken from `input`; the rest stays there for the next call.
-    pub fn handle_bytes(&mut self, _link: LinkId, _input: &mut BytesMut, _now: Time) {
-        todo!()
+    ///
+    /// Bytes behind a CONNECT that is not decided yet stay too, and those of a link that was told to pause.
+    pub fn handle_bytes(&mut self, link: LinkId, input: &mut BytesMut, now: Time) {
+        self.advance(now);
+        match self.links.find(link) {
+            Some(at) => self.receive(at, input),
+            None => input.clear(),
+        }
     }
 
     /// The stream ended or failed. Harmless for a link that is gone.
-    pub fn handle_closed(&mut self, _link: LinkId, _now: Time) {
-        todo!()
+    pub fn handle_closed(&mut self, link: LinkId, now: Time) {
+        self.advance(now);
+        if let Some(at) = self.links.find(link) {
+            self.end_link(at, Parting::lost());
+            self.forget_link(at);
+        }
     }
 
     /// The answer to [`Output::Ask`]: `Success`, or the reason to refuse with.
-    pub fn handle_answer(&mut self, _link: LinkId, _reason: ReasonCode, _now: Time) {
-        todo!()
+    pub fn handle_answer(&mut self, link: LinkId, reason: ReasonCode, now: Time) {
+        self.advance(now);
+        if let Some(at) = self.links.find(link) {
+            self.answer(at, reason);
+        }
     }
 
     /// A peer hub said something.
-    pub fn handle_peer(&mut self, _from: u16, _message: PeerMessage, _now: Time) {
-        todo!()
+    pub fn handle_peer(&mut self, from: u16, message: PeerMessage, now: Time) {
+        self.advance(now);
+        self.handle_parcel(from, *message.0);
     }
 
     /// Records up to `seq` are durable.
-    pub fn handle_stored(&mut self, _seq: u64, _now: Time) {
-        todo!()
+    pub fn handle_stored(&mut self, seq: u64, now: Time) {
+        self.advance(now);
+        self.journal.handle_stored(seq);
     }
 
     /// Answers a `Load`; `None` if the key is not there.
-    pub fn handle_loaded(&mut self, _ticket: u64, _bytes: Option<Bytes>, _now: Time) {
-        todo!()
+    ///
+    /// This hub keeps its queues in memory and asks for nothing, so there is nothing to do with an answer.
+    pub fn handle_loaded(&mut self, _ticket: u64, _bytes: Option<Bytes>, now: Time) {
+        self.advance(now);
     }
 
     /// Time passed.
-    pub fn handle_time(&mut self, _now: Time) {
-        todo!()
+    pub fn handle_time(&mut self, now: Time) {
+        self.advance(now);
+        self.expire();
+        self.resume_turns();
     }
 
-    /// Ends all links with 0x8B Server shutting down; sessions and records stay. Wills stay pending as the standard allows.
-    pub fn shut_down(&mut self, _now: Time) {
-        todo!()
+    /// Ends all links with 0x8B Server shutting down; sessions and records stay. Wills stay pending as the standard
+    /// allows.
+    pub fn shut_down(&mut self, now: Time) {
+        self.advance(now);
+        self.end_all_links();
     }
 
     /// The next output.
     pub fn poll_output(&mut self) -> Output {
-        todo!()
+        self.next_output()
     }
 
     /// The bytes to write to a link now, in order.
-    pub fn chunks(&self, _link: LinkId) -> impl Iterator<Item = Chunk<'_>> {
-        core::iter::empty()
+    pub fn chunks(&self, link: LinkId) -> impl Iterator<Item = Chunk<'_>> {
+        let at = self.links.find(link);
+        let slot = at.and_then(|at| self.links.get(at));
+        slot.into_iter().flat_map(|slot| slot.link.outbox().chunks())
     }
 
     /// Says that the first `bytes` of [`Hub::chunks`] were written.
-    pub fn consume(&mut self, _link: LinkId, _bytes: u64, _now: Time) {
-        todo!()
+    pub fn consume(&mut self, link: LinkId, bytes: u64, now: Time) {
+        self.advance(now);
+        if let Some(at) = self.links.find(link) {
+            self.written_out(at, bytes);
+        }
     }
 
     /// Counts.
     #[must_use]
     pub fn stats(&self) -> HubStats {
-        todo!()
+        let dropped: u64 =
+            self.registry.iter().map(|(_, entry)| deliver::dropped(&entry.session.stats())).sum();
+        HubStats {
+            links: self.links.len() as u64,
+            sessions: self.registry.len() as u64,
+            retained: self.keeper.len(),
+            dropped: self.stats.dropped + dropped,
+            ..self.stats
+        }
+    }
+
+    /// Time never goes back here, whatever the driver's clock does.
+    fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
+
+    /// The hub where something with this name lives.
+    fn home(&self, name: &[u8]) -> u16 {
+        match self.config.hubs {
+            0 | 1 => self.config.index,
+            hubs => (self.homes.bytes(name) % u64::from(hubs)) as u16,
+        }
     }
 }

@@ -5,6 +5,8 @@ use postrider_proto::{
     wire::{Bytes, ClientId, Connect, Text},
 };
 
+use crate::peer::Parcel;
+
 /// Names a link of one hub. Numbers of closed links are not reused soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId {
@@ -36,7 +38,7 @@ pub struct MovedLink {
 
 /// What one hub tells another; opaque to the driver, which keeps the order between any two hubs.
 #[derive(Clone, Debug)]
-pub struct PeerMessage {}
+pub struct PeerMessage(pub(crate) Box<Parcel>);
 
 /// What the driver must do. Drain until `Wait`.
 #[derive(Debug)]

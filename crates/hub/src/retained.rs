@@ -2,7 +2,7 @@
 
 use core::{
     fmt,
-    ops::Bound::{Included, Unbounded},
+    ops::Bound::{Excluded, Included, Unbounded},
 };
 use std::{
     collections::{BTreeMap, btree_map},
@@ -103,23 +103,47 @@ impl<V> Retained<V> {
 
     /// Calls `each` for the topics that match a filter, in the byte order of topics.
     ///
-    /// `+` and `#` in the first level never match a topic that starts with `$` [MQTT-4.7.2-1];
-    /// `a/#` matches `a`.
+    /// `+` and `#` in the first level never match a topic that starts with `$` [MQTT-4.7.2-1]; `a/#` matches `a`.
+    #[cfg(test)]
     pub(crate) fn for_matches(&self, path: &[u8], mut each: impl FnMut(&[u8], &V)) {
+        self.for_matches_after(path, None, |topic, value| {
+            each(topic, value);
+            true
+        });
+    }
+
+    /// Calls `each` for the topics behind `after` that match a filter, in the byte order of topics, until it says no.
+    ///
+    /// `+` and `#` in the first level never match a topic that starts with `$` [MQTT-4.7.2-1]; `a/#` matches `a`.
+    pub(crate) fn for_matches_after(
+        &self,
+        path: &[u8],
+        after: Option<&[u8]>,
+        mut each: impl FnMut(&[u8], &V) -> bool,
+    ) {
         let Some(wildcard) = memchr2(b'+', b'#', path) else {
-            if let Some(value) = self.get(path) {
+            if after.is_none_or(|after| path > after)
+                && let Some(value) = self.get(path)
+            {
                 each(path, value);
             }
             return;
         };
         // All matches start with what is before the wildcard; `a/#` also matches `a`.
         let mut target = path[..wildcard.saturating_sub(1)].to_vec();
-        let mut topics = self.from(&target);
+        let mut topics = match after {
+            Some(after) if *after >= *target => {
+                self.order.range::<[u8], _>((Excluded(after), Unbounded))
+            }
+            Some(_) | None => self.from(&target),
+        };
         let mut at = topics.next();
         while let Some((topic, &slot)) = at {
             match judge(path, topic, &mut target) {
                 Verdict::Match => {
-                    each(topic, &self.slots[slot as usize].value);
+                    if !each(topic, &self.slots[slot as usize].value) {
+                        return;
+                    }
                     at = topics.next();
                 }
                 Verdict::Next => at = topics.next(),
@@ -142,6 +166,7 @@ impl<V> Retained<V> {
     }
 
     /// All topics, in byte order.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
         self.order.iter().map(|(topic, &slot)| (&**topic, &self.slots[slot as usize].value))
     }

@@ -147,6 +147,7 @@ impl<V> Router<V> {
     }
 
     /// How many pairs of filter and key there are.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

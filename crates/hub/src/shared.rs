@@ -73,6 +73,7 @@ impl<V> Group<V> {
     }
 
     /// All members, in the order they joined.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &V)> {
         self.members.values().map(|(key, value)| (*key, value))
     }

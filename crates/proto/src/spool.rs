@@ -29,7 +29,9 @@ pub struct Spools {
     /// Announced bytes of all live spools together stay at or below this; stops peers from filling the disk.
     bytes_max: u64,
     bytes: u64,
-    last_number: u64,
+    number_next: u64,
+    /// From one number to the next.
+    number_step: u64,
     live: BTreeMap<u64, Live>,
     outputs: VecDeque<SpoolOutput>,
     /// Counts handles that were dropped, wherever that happened; `swept` is its value at the last sweep.
@@ -83,10 +85,18 @@ impl Spools {
     /// No spools yet; at most `bytes_max` in all.
     #[must_use]
     pub fn new(bytes_max: u64) -> Self {
+        Self::numbered(bytes_max, 1, 1)
+    }
+
+    /// As [`Spools::new`], with the numbers `first`, `first + step` and so on: several machines that share one store
+    /// take the same step and different first numbers.
+    #[must_use]
+    pub fn numbered(bytes_max: u64, first: u64, step: u64) -> Self {
         Self {
             bytes_max,
             bytes: 0,
-            last_number: 0,
+            number_next: first,
+            number_step: step,
             live: BTreeMap::new(),
             outputs: VecDeque::new(),
             released: Arc::default(),
@@ -99,8 +109,8 @@ impl Spools {
         self.sweep();
         let bytes = self.bytes.checked_add(u64::from(len)).filter(|sum| *sum <= self.bytes_max)?;
         self.bytes = bytes;
-        self.last_number += 1;
-        let number = self.last_number;
+        let number = self.number_next;
+        self.number_next += self.number_step;
         let id = SpoolId(Arc::new(Handle { number, released: Arc::clone(&self.released) }));
         let live = Live { handle: Arc::downgrade(&id.0), len, is_created: false };
         self.live.insert(number, live);
@@ -200,5 +210,15 @@ mod tests {
         let first = spools.begin(1).map(|id| id.number());
         let second = spools.begin(1).map(|id| id.number());
         assert_ne!(first, second);
+    }
+
+    #[test]
+    fn machines_with_one_store_take_different_numbers() {
+        let numbers = |first| {
+            let mut spools = Spools::numbered(100, first, 2);
+            [1, 2, 3].map(|len| spools.begin(len).map(|id| id.number()))
+        };
+        assert_eq!(numbers(1), [Some(1), Some(3), Some(5)]);
+        assert_eq!(numbers(2), [Some(2), Some(4), Some(6)]);
     }
 }

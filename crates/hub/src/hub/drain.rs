@@ -1,0 +1,135 @@
+//! What the driver has to do: gathered once per drain, then handed out one by one.
+
+use postrider_proto::{Gate, Time};
+
+use super::Hub;
+use crate::{Output, links::Stage};
+
+impl Hub {
+    /// The next output; `Wait` ends the drain.
+    pub(super) fn next_output(&mut self) -> Output {
+        if !self.is_draining {
+            self.is_draining = true;
+            self.flush();
+        }
+        if let Some(output) = self.outputs.pop_front() {
+            return output;
+        }
+        self.is_draining = false;
+        Output::Wait(self.deadline())
+    }
+
+    /// The driver wrote output of a link.
+    pub(super) fn written_out(&mut self, at: usize, bytes: u64) {
+        let Some(slot) = self.links.get_mut(at) else { return };
+        slot.link.outbox_mut().consume(bytes);
+        let is_empty = slot.link.outbox().is_empty();
+        let is_held = slot.is_held;
+        match slot.stage {
+            Stage::Over if is_empty => self.forget_link(at),
+            Stage::Open(session) => {
+                if is_held {
+                    // The next drain looks whether it can be read on.
+                    self.links.write(at);
+                }
+                let entry = self.registry.get(session);
+                if entry.is_some_and(|e| e.session.is_congested() || !e.cursors.is_empty()) {
+                    self.pump_later(session);
+                }
+            }
+            Stage::AwaitConnect | Stage::Asking(_) | Stage::Over => {}
+        }
+    }
+
+    /// Does all that was put off, so that outputs of a batch come together.
+    fn flush(&mut self) {
+        self.turn = 0;
+        self.peers.advance();
+        self.open_gates();
+        for session in core::mem::take(&mut self.pumps) {
+            self.pump(session);
+        }
+        for session in core::mem::take(&mut self.cursors) {
+            self.replay(session);
+        }
+        while let Some((seq, record)) = self.journal.poll_record() {
+            self.written = seq;
+            self.outputs.push_back(Output::Store(seq, record));
+        }
+        self.peers.flush(&self.journal, &mut self.outputs);
+        while let Some(output) = self.spools.poll_output() {
+            self.outputs.push_back(Output::Spool(output));
+        }
+        self.transmit();
+        self.close();
+    }
+
+    /// The store or the peers have moved on: writes what waited for them.
+    fn open_gates(&mut self) {
+        let gate = self.gate();
+        if gate == self.opened {
+            return;
+        }
+        self.opened = gate;
+        for at in self.links.take_gated(gate) {
+            if let Some(link) = self.links.write(at) {
+                link.open_gates(gate);
+            }
+            if let Some(session) = self.session_of(at) {
+                self.pump_later(session);
+            }
+        }
+    }
+
+    /// Announces output, and notes which links wait for the store or the peers.
+    fn transmit(&mut self) {
+        let opened = self.gate();
+        // What was written up to now may wait for all of this.
+        let last = Gate { stored: self.written, fence: self.peers.fence() - 1 };
+        let is_waiting = last.stored > opened.stored || last.fence > opened.fence;
+        let is_gated = self.config.is_durable || self.peers.are_there();
+        let dirty = self.links.take_dirty();
+        for &at in &dirty {
+            let Some(slot) = self.links.get_mut(at) else { continue };
+            if is_gated {
+                slot.link.open_gates(opened);
+            }
+            if !slot.link.outbox().is_empty() {
+                self.outputs.push_back(Output::Transmit(slot.id));
+            }
+            if slot.is_released() {
+                slot.is_held = false;
+                self.go_on(at);
+            }
+            if is_waiting {
+                self.links.wait(at, last);
+            }
+        }
+        self.links.reuse_dirty(dirty);
+    }
+
+    fn close(&mut self) {
+        for id in core::mem::take(&mut self.closing) {
+            let Some(at) = self.links.find(id) else { continue };
+            self.outputs.push_back(Output::Close(id));
+            if self.links.get(at).is_some_and(|slot| slot.link.outbox().is_empty()) {
+                self.forget_link(at);
+            }
+        }
+    }
+
+    /// When something has to be done, whatever arrives.
+    fn deadline(&self) -> Option<Time> {
+        let is_busy = !self.pumps.is_empty()
+            || !self.cursors.is_empty()
+            || !self.turns.is_empty()
+            || !self.closing.is_empty()
+            || self.links.is_any_dirty();
+        if is_busy {
+            return Some(self.now);
+        }
+        let expiry = self.registry.first_offline().map(|(expires, _)| expires);
+        let times = [self.wheel.next(), expiry, self.keeper.deadline()];
+        times.into_iter().flatten().filter(|time| *time < Time(u64::MAX)).min()
+    }
+}

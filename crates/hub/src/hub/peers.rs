@@ -1,0 +1,107 @@
+//! What the other hubs say.
+
+use postrider_proto::Envelope;
+
+use super::{
+    Hub,
+    publish::{Origin, Routed},
+};
+use crate::{
+    peer::{Item, Kind, Leaf, Note, Parcel},
+    route::{Route, Target},
+};
+
+impl Hub {
+    /// Opens what a peer sent in one batch.
+    pub(super) fn handle_parcel(&mut self, from: u16, parcel: Parcel) {
+        self.turn = 0;
+        self.peers.handle_done(&parcel);
+        for note in parcel.notes {
+            self.handle_note(note);
+        }
+        if let Some((round, leaves)) = parcel.leaves {
+            let mut stored = 0;
+            for leaf in leaves {
+                stored = stored.max(self.handle_leaf(from, leaf));
+            }
+            self.peers.owe(from, Kind::Leaves, round, stored, 0);
+        }
+        if let Some((round, items)) = parcel.items {
+            let mut all = Routed::default();
+            for item in items {
+                let done = self.handle_item(item);
+                all.gate.stored = all.gate.stored.max(done.gate.stored);
+                all.leaf = all.leaf.max(done.leaf);
+            }
+            self.peers.owe(from, Kind::Items, round, all.gate.stored, all.leaf);
+        }
+    }
+
+    fn handle_item(&mut self, item: Item) -> Routed {
+        match item {
+            Item::Publish { message, publisher, stamp } => {
+                let overtaken = stamp
+                    .zip(message.head.topic.as_ref())
+                    .and_then(|(stamp, topic)| self.keeper.overtaken(topic, stamp));
+                let origin = Origin { session: None, publisher, is_from_peer: true, overtaken };
+                let mut envelope = Envelope::from_shared(message);
+                let mut routed = self.route(&mut envelope, &origin, stamp);
+                if let Some(stamp) = stamp {
+                    routed.gate.stored = routed.gate.stored.max(self.keep(&mut envelope, stamp));
+                }
+                routed
+            }
+            Item::Join(filter, member) => {
+                let told = self.join(&filter, member);
+                Routed { leaf: told.leaf, ..Routed::default() }
+            }
+            Item::Leave(filter, owner) => {
+                self.leave(&filter, owner);
+                Routed { leaf: self.peers.leaf_if_any(), ..Routed::default() }
+            }
+            Item::Returned(filter, message) => {
+                let mut routed = Routed::default();
+                if let Some(share) = self.shares.find(&filter) {
+                    let origin = Origin { is_from_peer: true, ..Origin::default() };
+                    let mut envelope = Envelope::from_shared(message);
+                    self.deliver_shared(share, &mut envelope, &origin, &mut routed);
+                }
+                routed
+            }
+        }
+    }
+
+    /// Returns the record that the answer waits for.
+    fn handle_leaf(&mut self, from: u16, leaf: Leaf) -> u64 {
+        let key = Target::Peer(from).key();
+        match leaf {
+            Leaf::Need(path) => {
+                self.router.insert(&path, key, Route::any());
+                0
+            }
+            Leaf::NeedNot(path) => {
+                self.router.remove(&path, key);
+                0
+            }
+            Leaf::Deliver { filter, slot, owner, message, delivery, publisher } => {
+                let is_there = self.registry.owned(slot, owner).is_some();
+                if !is_there {
+                    self.peers.tell(from, Item::Returned(filter, message));
+                    return 0;
+                }
+                let mut envelope = Envelope::from_shared(message);
+                self.deliver(slot, &mut envelope, delivery, publisher)
+            }
+        }
+    }
+
+    fn handle_note(&mut self, note: Note) {
+        match note {
+            Note::Pause(link) => self.pause_publisher(link),
+            Note::Resume(link) => self.resume_publisher(link),
+            Note::Presence(filter, owner, is_online) => {
+                self.shares.set_online(&filter, owner, is_online);
+            }
+        }
+    }
+}

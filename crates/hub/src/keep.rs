@@ -1,0 +1,317 @@
+//! Retained messages: the newest of each topic, the same on all hubs of a broker.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use postrider_proto::{Message, Time, wire::Topic};
+
+use crate::retained::Retained;
+
+/// Orders the writers of a topic over all hubs: time in milliseconds, hub, counter. The greater one wins.
+pub(crate) type Stamp = (u64, u16, u64);
+
+/// What a retained publish did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It is the topic's message.
+    Stored,
+    /// The topic's message is gone.
+    Cleared,
+    /// There was nothing to clear, or a later writer was faster.
+    Unchanged,
+    /// There is no room for it; the topic has no message.
+    Full,
+}
+
+/// Bounds of what is retained.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeepLimits {
+    pub(crate) messages_max: u32,
+    pub(crate) bytes_max: u64,
+}
+
+/// The retained messages that one hub knows: all of the broker's.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    index: Retained<Place>,
+    limits: KeepLimits,
+    messages: u64,
+    bytes: u64,
+    /// Counts changes of the index; tells what a subscription found there.
+    order: u64,
+    hub: u16,
+    /// Latest time of a stamp given or seen: a writer who has seen a stamp writes a greater one.
+    time: u64,
+    counter: u64,
+    /// Messages that expire, by time and by the order number of their place.
+    expiring: BTreeMap<(Time, u64), Topic>,
+    /// Topics whose message was cleared: stamps that keep an older write from another hub from bringing it back.
+    graves: VecDeque<(Time, Topic, Stamp)>,
+    /// Whether other hubs write too.
+    has_peers: bool,
+}
+
+/// What is known of one topic.
+#[derive(Debug)]
+struct Place {
+    /// `None` after a clear, for a while.
+    message: Option<Arc<Message>>,
+    stamp: Stamp,
+    order: u64,
+}
+
+impl Keeper {
+    /// How long a clear is remembered: far longer than a message between hubs can be on its way.
+    const GRAVE_MS: u64 = 60_000;
+
+    /// Nothing retained. `hub` is the index of this hub.
+    pub(crate) fn new(seed: u64, hub: u16, has_peers: bool, limits: KeepLimits) -> Self {
+        Self {
+            index: Retained::new(seed),
+            limits,
+            messages: 0,
+            bytes: 0,
+            order: 0,
+            hub,
+            time: 0,
+            counter: 0,
+            expiring: BTreeMap::new(),
+            graves: VecDeque::new(),
+            has_peers,
+        }
+    }
+
+    /// A stamp greater than all given and seen here.
+    pub(crate) fn stamp(&mut self, now: Time) -> Stamp {
+        self.time = self.time.max(now.0);
+        self.counter += 1;
+        (self.time, self.hub, self.counter)
+    }
+
+    /// How many changes the index has seen.
+    pub(crate) fn order(&self) -> u64 {
+        self.order
+    }
+
+    /// If the topic has a later writer than `stamp`: the order number of what that one wrote.
+    pub(crate) fn overtaken(&self, topic: &Topic, stamp: Stamp) -> Option<u64> {
+        let place = self.index.get(topic.as_bytes())?;
+        (place.stamp > stamp).then_some(place.order)
+    }
+
+    /// Takes a publish with RETAIN=1. Spec: v5 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7],
+    /// v3.1.1 [MQTT-3.3.1-5] [MQTT-3.3.1-10] [MQTT-3.3.1-11].
+    pub(crate) fn take(&mut self, message: &Arc<Message>, stamp: Stamp, now: Time) -> Kept {
+        // The next stamp given here must be greater, whatever the clock says.
+        if stamp.1 != self.hub {
+            self.time = self.time.max(stamp.0 + 1);
+        }
+        let Some(topic) = &message.head.topic else { return Kept::Unchanged };
+        if self.overtaken(topic, stamp).is_some() {
+            return Kept::Unchanged;
+        }
+        let had = self.remove(topic);
+        if message.payload.is_empty() {
+            self.bury(topic, stamp, now);
+            return if had { Kept::Cleared } else { Kept::Unchanged };
+        }
+        let bytes = self.bytes.saturating_add(cost(message));
+        if self.messages >= u64::from(self.limits.messages_max) || bytes > self.limits.bytes_max {
+            self.bury(topic, stamp, now);
+            return Kept::Full;
+        }
+        self.messages += 1;
+        self.bytes = bytes;
+        self.order += 1;
+        if let Some(expires) = message.expires {
+            self.expiring.insert((expires, self.order), topic.clone());
+        }
+        let message = Some(Arc::clone(message));
+        self.index.insert(topic.as_bytes(), Place { message, stamp, order: self.order });
+        Kept::Stored
+    }
+
+    /// The retained message of a topic, unless it has expired.
+    pub(crate) fn get(&self, topic: &[u8], now: Time) -> Option<&Arc<Message>> {
+        let message = self.index.get(topic)?.message.as_ref()?;
+        (!message.is_expired(now)).then_some(message)
+    }
+
+    /// The next messages behind the topic `after` that match a filter, in the byte order of topics, until `each`
+    /// returns false.
+    pub(crate) fn for_matches_after(
+        &self,
+        path: &[u8],
+        after: Option<&[u8]>,
+        now: Time,
+        mut each: impl FnMut(&Arc<Message>) -> bool,
+    ) {
+        self.index.for_matches_after(path, after, |_, place| match &place.message {
+            Some(message) if !message.is_expired(now) => each(message),
+            Some(_) | None => true,
+        });
+    }
+
+    /// Forgets what has expired until `now`; appends the topics to `gone`.
+    pub(crate) fn expire(&mut self, now: Time, gone: &mut Vec<Topic>) {
+        while let Some(entry) = self.expiring.first_entry().filter(|entry| entry.key().0 <= now) {
+            let topic = entry.remove();
+            if self.remove(&topic) {
+                gone.push(topic);
+            }
+        }
+        while let Some((_, topic, stamp)) = self.graves.pop_front_if(|(until, _, _)| *until <= now)
+        {
+            let is_grave = self
+                .index
+                .get(topic.as_bytes())
+                .is_some_and(|place| place.message.is_none() && place.stamp == stamp);
+            if is_grave {
+                self.index.remove(topic.as_bytes());
+            }
+        }
+    }
+
+    /// When [`Keeper::expire`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        let message = self.expiring.first_key_value().map(|(&(expires, _), _)| expires);
+        let grave = self.graves.front().map(|(until, _, _)| *until);
+        message.into_iter().chain(grave).min()
+    }
+
+    /// How many messages are retained.
+    pub(crate) fn len(&self) -> u64 {
+        self.messages
+    }
+
+    /// Takes a topic's message out of the index. Returns whether there was one.
+    fn remove(&mut self, topic: &Topic) -> bool {
+        let Some(place) = self.index.remove(topic.as_bytes()) else { return false };
+        let Some(message) = place.message else { return false };
+        self.messages -= 1;
+        self.bytes -= cost(&message);
+        if let Some(expires) = message.expires {
+            self.expiring.remove(&(expires, place.order));
+        }
+        true
+    }
+
+    fn bury(&mut self, topic: &Topic, stamp: Stamp, now: Time) {
+        self.order += 1;
+        if self.has_peers {
+            let place = Place { message: None, stamp, order: self.order };
+            self.index.insert(topic.as_bytes(), place);
+            self.graves.push_back((now.plus_ms(Self::GRAVE_MS), topic.clone(), stamp));
+        }
+    }
+}
+
+fn cost(message: &Message) -> u64 {
+    message.cost_bytes() + size_of::<Message>() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use postrider_proto::{
+        Payload,
+        wire::{Bytes, Properties, Property, Publish, QoS},
+    };
+
+    use super::*;
+
+    const LIMITS: KeepLimits = KeepLimits { messages_max: 2, bytes_max: 1_000_000 };
+
+    fn message(topic: &str, payload: &str, expiry_s: Option<u32>) -> Arc<Message> {
+        let mut properties = Properties::new();
+        if let Some(seconds) = expiry_s {
+            properties.push(Property::MessageExpiryInterval(seconds));
+        }
+        let publish = Publish {
+            dup: false,
+            qos: QoS::AtMostOnce,
+            retain: true,
+            topic: Some(Topic::new(topic).expect("a topic")),
+            packet_id: None,
+            properties,
+            payload: Bytes::new(),
+        };
+        let payload = Payload::Bytes(Bytes::copy_from_slice(payload.as_bytes()));
+        Arc::new(Message::from_publish(publish, payload, Time(0)))
+    }
+
+    fn payloads(keeper: &Keeper, path: &str, now: Time) -> Vec<String> {
+        let mut found = Vec::new();
+        keeper.for_matches_after(path.as_bytes(), None, now, |message| {
+            if let Payload::Bytes(bytes) = &message.payload {
+                found.push(String::from_utf8_lossy(bytes).into_owned());
+            }
+            true
+        });
+        found
+    }
+
+    /// v5 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7], v3.1.1 [MQTT-3.3.1-10] [MQTT-3.3.1-11].
+    #[test]
+    fn the_last_writer_wins_in_any_order_of_arrival() {
+        for has_peers in [false, true] {
+            let mut keeper = Keeper::new(1, 0, has_peers, LIMITS);
+            assert_eq!(keeper.take(&message("a", "new", None), (5, 0, 1), Time(5)), Kept::Stored);
+            assert_eq!(
+                keeper.take(&message("a", "old", None), (4, 1, 9), Time(6)),
+                Kept::Unchanged
+            );
+            assert_eq!(payloads(&keeper, "#", Time(6)), ["new"]);
+            assert_eq!(keeper.take(&message("a", "", None), (7, 1, 10), Time(7)), Kept::Cleared);
+            assert_eq!(keeper.len(), 0);
+        }
+        let mut keeper = Keeper::new(1, 0, true, LIMITS);
+        assert_eq!(keeper.take(&message("a", "", None), (7, 1, 10), Time(7)), Kept::Unchanged);
+        let late = keeper.take(&message("a", "late", None), (6, 0, 1), Time(8));
+        assert_eq!(late, Kept::Unchanged, "a clear is not undone by an older write");
+        let mut gone = Vec::new();
+        keeper.expire(Time(7 + Keeper::GRAVE_MS), &mut gone);
+        assert!(gone.is_empty());
+        assert_eq!(keeper.index.len(), 0, "the clear is forgotten at last");
+        assert_eq!(keeper.deadline(), None);
+    }
+
+    #[test]
+    fn who_saw_a_stamp_writes_a_greater_one() {
+        let mut keeper = Keeper::new(1, 0, true, LIMITS);
+        keeper.take(&message("a", "x", None), (1_000, 1, 1), Time(10));
+        assert!(keeper.stamp(Time(10)) > (1_000, 1, 1));
+    }
+
+    /// v5 [MQTT-3.3.2-5]: an expired message is gone.
+    #[test]
+    fn messages_expire() {
+        let mut keeper = Keeper::new(1, 0, false, LIMITS);
+        keeper.take(&message("a", "x", Some(2)), (1, 0, 1), Time(1));
+        keeper.take(&message("b", "y", None), (1, 0, 2), Time(1));
+        assert_eq!(keeper.deadline(), Some(Time(2_000)));
+        assert_eq!(payloads(&keeper, "#", Time(1_999)), ["x", "y"]);
+        assert_eq!(payloads(&keeper, "#", Time(2_000)), ["y"]);
+        let mut gone = Vec::new();
+        keeper.expire(Time(2_000), &mut gone);
+        assert_eq!(gone, [Topic::new("a").expect("a topic")]);
+        assert_eq!((keeper.len(), keeper.deadline()), (1, None));
+    }
+
+    #[test]
+    fn bounds_hold_at_under_and_over() {
+        let mut keeper = Keeper::new(1, 0, false, LIMITS);
+        let mut take = |topic, payload| {
+            let stamp = keeper.stamp(Time(1));
+            keeper.take(&message(topic, payload, None), stamp, Time(1))
+        };
+        assert_eq!(take("a", "1"), Kept::Stored);
+        assert_eq!(take("b", "2"), Kept::Stored);
+        assert_eq!(take("c", "3"), Kept::Full);
+        assert_eq!(take("b", "4"), Kept::Stored, "replacing needs no place");
+        assert_eq!(take("b", ""), Kept::Cleared);
+        assert_eq!(take("c", "5"), Kept::Stored);
+        assert_eq!(payloads(&keeper, "+", Time(1)), ["1", "5"]);
+    }
+}
