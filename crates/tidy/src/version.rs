@@ -7,7 +7,7 @@
 //! - a pattern that names a version (`match`, `if let`, `let else`, a parameter), or `matches!` and its kin;
 //! - a comparison with a version by operator (`==`, `<`, ...), by method (`eq`, `cmp`, `contains`, ...) or by
 //!   assertion (`assert_eq!`, ...), and a cast of a version to a number;
-//! - a call of `has_properties`, the predicate of `Version` itself;
+//! - a question to the version itself (`has_properties()`, `version.level()`, `version.protocol_name()`);
 //! - an import of the variants or another name for the type, because it would hide all of the above.
 //!
 //! Allowed: a version as a value or an argument (`Decoder::new(Version::V5)`, the right side of a match arm), and
@@ -36,6 +36,8 @@ pub const ALLOWED: [(&str, &str); 3] = [
 
 const COMPARING_METHODS: [&str; 9] =
     ["eq", "ne", "cmp", "partial_cmp", "lt", "le", "gt", "ge", "contains"];
+/// Methods of `Version` that tell one from the other.
+const PREDICATES: [&str; 3] = ["has_properties", "level", "protocol_name"];
 const COMPARING_MACROS: [&str; 8] = [
     "matches",
     "assert_matches",
@@ -146,7 +148,8 @@ impl<'ast> Visit<'ast> for Finder<'_> {
                 }
             }
         }
-        if call.method == "has_properties" {
+        let is_asked = call.args.is_empty() && PREDICATES.iter().any(|name| call.method == name);
+        if is_asked && (call.method == "has_properties" || ends_in_version(&call.receiver)) {
             self.report(call.method.span().start().line, "asks a `Version` about itself");
         }
         visit::visit_expr_method_call(self, call);
@@ -189,6 +192,15 @@ fn is_version(expression: &Expr) -> bool {
     } else {
         false
     }
+}
+
+/// `version`, `self.version`, `connect.version`, `head.version()`.
+fn ends_in_version(receiver: &Expr) -> bool {
+    let row = tokens::flat(receiver.to_token_stream());
+    row.iter()
+        .rev()
+        .find(|token| !["(", ")"].contains(&token.text.as_str()))
+        .is_some_and(|last| last.text == "version")
 }
 
 fn names_version(path: &Path) -> bool {
@@ -234,6 +246,7 @@ mod tests {
             "assert_eq!(v, Version::V5);",
             "select! { _ = v => match v { Version::V5 => 1 } }",
             "if v.has_properties() { a() }",
+            "if connect.version.level() > 4 { a() }",
             "use wire::Version::*;",
             "use wire::Version::{V5, V311};",
             "use wire::{PacketId, Version as Level};",
@@ -249,6 +262,7 @@ mod tests {
             "let x = Decoder::new(Version::V5);",
             "let x = match name { \"5\" => Some(Version::V5), _ => None };",
             "let same = head.version == link.version;",
+            "if self.has_properties(link) && event.level() > 1 { a() }",
             "let x = vec![Version::V5, Version::V311];",
             "use wire::{PacketId, Version};",
             "use wire::Version;",
