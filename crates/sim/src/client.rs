@@ -33,22 +33,32 @@ pub(crate) struct SimClient {
 impl SimClient {
     pub(crate) fn new(index: usize, actor: Actor, script: &Script, now: Time) -> Self {
         let name = format!("client-{index}");
-        let mut config = ClientConfig::new(ClientId::new(&name).expect("a short name"));
-        config.clean_start = true;
-        config.session_expiry_s = u32::MAX;
-        config.keep_alive_s = 20;
-        config.is_durable = script.is_durable;
-        config.link = LinkConfig {
-            receive_maximum: script.receive_maximum,
-            spool_above: script.spool_above,
-            ..LinkConfig::default()
-        };
-        config.session = SessionConfig::default();
-        config.reconnect = ReconnectConfig {
-            servers: vec!["sim".to_owned()],
-            version: Some(actor.version),
-            backoff_ms_max: 2_000,
-            ..ReconnectConfig::default()
+        let config = ClientConfig {
+            client_id: ClientId::new(&name).expect("a short name"),
+            user_name: None,
+            password: None,
+            clean_start: true,
+            session_expiry_s: u32::MAX,
+            keep_alive_s: 20,
+            will: None,
+            connect_properties: Properties::new(),
+            operation_timeout_ms: 30_000,
+            operations_max: 100,
+            link: LinkConfig {
+                receive_maximum: script.receive_maximum,
+                spool_above: script.spool_above,
+                ..LinkConfig::default()
+            },
+            session: SessionConfig::default(),
+            reconnect: ReconnectConfig {
+                servers: vec!["sim".to_owned()],
+                version: Some(actor.version),
+                backoff_ms_max: 2_000,
+                is_first_retried: true,
+                ..ReconnectConfig::default()
+            },
+            is_durable: script.is_durable,
+            spool_bytes_max: 1 << 30,
         };
         let machine = Client::new(config, script.seed ^ index as u64, now);
         Self {
