@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use postrider_hub::{Ask, Event, Hub, LinkId, MovedLink, Output};
+use postrider_hub::{Ask, Event, Hub, LinkId, MovedLink, Output, PeerMessage};
 use postrider_proto::Time;
 use postrider_store::StoreError;
 use tokio::{
@@ -56,6 +56,8 @@ pub(crate) struct Driver {
     dirty: Vec<LinkId>,
     /// Links that are being closed, with the time at which flushing is given up.
     closing: VecDeque<(Time, LinkId)>,
+    /// For the other hubs, until the drain ends.
+    outgoing: Vec<(u16, PeerMessage)>,
     /// When the hub wants to hear of time.
     deadline: Option<Time>,
     timer: Pin<Box<Sleep>>,
@@ -82,6 +84,7 @@ impl Driver {
             queue: VecDeque::new(),
             dirty: Vec::new(),
             closing: VecDeque::new(),
+            outgoing: Vec::new(),
             deadline: None,
             timer: Box::pin(sleep_until(Instant::now())),
             armed: None,
@@ -281,12 +284,7 @@ impl Driver {
                 }
                 Output::Ask(ask) => self.judge(&ask),
                 Output::Move { link, to, moved } => self.hand_over(link, to, moved),
-                Output::Peer(to, message) => {
-                    if let Some(peer) = self.around.drivers.get(usize::from(to)) {
-                        // A peer that has ended is told nothing more; the broker is stopping then.
-                        let _ = peer.send(Input::Peer(self.index, message));
-                    }
-                }
+                Output::Peer(to, message) => self.outgoing.push((to, message)),
                 Output::Store(seq, record) => {
                     self.around.vault.write(seq, &record, &mut self.waiting)?;
                 }
@@ -298,11 +296,23 @@ impl Driver {
                 Output::Event(event) => self.report(&event),
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
+                    self.tell_peers();
                     match self.around.vault.stored(&mut self.waiting)? {
                         Some(seq) => self.hub.handle_stored(seq, self.now),
                         None => return Ok(()),
                     }
                 }
+            }
+        }
+    }
+
+    /// Sends what is for the other hubs. Not before the end of a drain: a message may name a spool whose last bytes
+    /// come later in the drain, and the other hub reads at once.
+    fn tell_peers(&mut self) {
+        for (to, message) in self.outgoing.drain(..) {
+            if let Some(peer) = self.around.drivers.get(usize::from(to)) {
+                // A peer that has ended is told nothing more; the broker is stopping then.
+                let _ = peer.send(Input::Peer(self.index, message));
             }
         }
     }
