@@ -1,6 +1,6 @@
 //! An application message on its way.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use bytes::Bytes;
 use postrider_wire::{Encoded, Properties, Property, Publish, QoS, Topic};
@@ -84,7 +84,7 @@ pub(crate) enum Slot {
     #[default]
     Unused,
     Once,
-    Kept(Kept),
+    Kept(Box<Kept>),
 }
 
 /// The bytes of a PUBLISH: its head, and its payload if that is small.

@@ -6,11 +6,11 @@ use postrider_wire::{
 };
 
 use super::{Link, LinkEnd, Received, Role, State, send::encode_fitting};
-use crate::{Gate, Limits, LinkConfig};
+use crate::{Gate, Limits, LinkConfig, Terms};
 
 /// What CONNECT (and, for a server, its CONNACK) said, as far as the link needs it later.
 #[derive(Debug)]
-pub(crate) struct Terms {
+pub(crate) struct Asked {
     clean_start: bool,
     keep_alive_s: u16,
     /// Asked for in CONNECT; 0 may not be raised by DISCONNECT.
@@ -26,7 +26,7 @@ pub(crate) struct Terms {
     pub(crate) has_retain_offered: bool,
 }
 
-impl Default for Terms {
+impl Default for Asked {
     fn default() -> Self {
         Self {
             clean_start: false,
@@ -43,18 +43,13 @@ impl Default for Terms {
     }
 }
 
-impl Terms {
+impl Asked {
     fn of(connect: &Connect) -> Self {
         let properties = &connect.properties;
-        let expiry_s = match (connect.version.has_properties(), connect.clean_start) {
-            (true, _) => properties.session_expiry_interval().copied().unwrap_or(0),
-            (false, true) => 0,
-            (false, false) => u32::MAX,
-        };
         Self {
             clean_start: connect.clean_start,
             keep_alive_s: connect.keep_alive,
-            session_expiry_s: expiry_s,
+            session_expiry_s: Terms::of(connect).session_expiry_s,
             receive_maximum: properties.receive_maximum().copied().unwrap_or(u16::MAX),
             packet_size_max: packet_size_max(properties),
             topic_alias_max: properties.topic_alias_maximum().copied().unwrap_or(0),
@@ -67,7 +62,7 @@ impl Terms {
         }
     }
 
-    /// Server: what we may do towards the client whose terms these are.
+    /// Server: what we may do towards the client that asked for this.
     pub(crate) fn limits(
         &self,
         config: &LinkConfig,
@@ -92,7 +87,7 @@ impl Terms {
         }
     }
 
-    /// Client: what we may do towards the server that answers these terms.
+    /// Client: what we may do towards the server that answers this.
     fn limits_by(
         &self,
         config: &LinkConfig,
@@ -134,7 +129,7 @@ impl Terms {
 impl Link {
     /// Client: adds our limits to CONNECT and writes it.
     pub(super) fn write_connect(&mut self, connect: &Connect) -> Result<(), EncodeError> {
-        self.terms = Terms::of(connect);
+        self.asked = Asked::of(connect);
         let mut connect = connect.clone();
         if connect.version.has_properties() {
             announce(&self.config, &mut connect.properties);
@@ -146,9 +141,9 @@ impl Link {
 
     /// Server: takes a CONNECT.
     pub(super) fn take_connect(&mut self, connect: &Connect) {
-        self.terms = Terms::of(connect);
+        self.asked = Asked::of(connect);
         self.state = State::Deciding;
-        if self.terms.authentication_method.is_none() {
+        if self.asked.authentication_method.is_none() {
             // It is our turn; the client need not say anything more.
             self.pulse.stop();
         }
@@ -160,14 +155,14 @@ impl Link {
             self.finish();
             return Ok(Received::ConnAck(connack));
         }
-        if connack.session_present && self.terms.clean_start {
+        if connack.session_present && self.asked.clean_start {
             let what = "CONNACK with session present after a clean start";
             let statement = self.statement("MQTT-3.2.2-1", "MQTT-3.2.2-2");
             return Err(self.fault(ReasonCode::ProtocolError, statement, what));
         }
         self.check_method(connack.properties.authentication_method())?;
         let has_properties = self.has_properties();
-        let limits = self.terms.limits_by(&self.config, has_properties, &connack.properties);
+        let limits = self.asked.limits_by(&self.config, has_properties, &connack.properties);
         self.pulse.start(limits.keep_alive_s);
         self.limits = Some(limits);
         self.state = State::Open;
@@ -182,14 +177,14 @@ impl Link {
         };
         let properties = &mut connack.properties;
         announce(&self.config, properties);
-        if limits.session_expiry_s != self.terms.session_expiry_s {
+        if limits.session_expiry_s != self.asked.session_expiry_s {
             properties.set(Property::SessionExpiryInterval(limits.session_expiry_s));
         }
-        if limits.keep_alive_s != self.terms.keep_alive_s {
+        if limits.keep_alive_s != self.asked.keep_alive_s {
             properties.set(Property::ServerKeepAlive(limits.keep_alive_s));
         }
-        self.terms.qos_max_offered = qos_max(properties);
-        self.terms.has_retain_offered = properties.retain_available().copied().unwrap_or(true);
+        self.asked.qos_max_offered = qos_max(properties);
+        self.asked.has_retain_offered = properties.retain_available().copied().unwrap_or(true);
         self.state = State::Open;
         self.pulse.start(limits.keep_alive_s);
         if !self.held.is_open(gate) {
@@ -214,7 +209,7 @@ impl Link {
         };
         let properties = connack.properties.clone();
         let packet = Packet::ConnAck(ConnAck { session_present: false, reason, properties });
-        let limit = self.terms.packet_size_max;
+        let limit = self.asked.packet_size_max;
         // What cannot be written is not said; the connection is closed all the same.
         let _ = encode_fitting(&packet, version, limit, self.outbox.buffer_mut());
     }
@@ -230,7 +225,7 @@ impl Link {
 
     /// Checks that the peer repeats the authentication method of CONNECT. Spec: v5 [MQTT-4.12.0-5].
     pub(super) fn check_method(&mut self, method: Option<&Text>) -> Result<(), LinkEnd> {
-        if method == self.terms.authentication_method.as_ref() {
+        if method == self.asked.authentication_method.as_ref() {
             return Ok(());
         }
         let what = "authentication method is not that of CONNECT";

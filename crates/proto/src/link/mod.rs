@@ -19,7 +19,7 @@ use postrider_wire::{
 
 use self::{
     alias::{AliasesIn, AliasesOut},
-    handshake::Terms,
+    handshake::Asked,
     held::Held,
     pulse::Pulse,
     receive::Spooling,
@@ -95,7 +95,7 @@ pub struct Link {
     state: State,
     decoder: Decoder,
     /// What CONNECT says: ours as a client, the peer's as a server.
-    terms: Terms,
+    asked: Asked,
     /// There from the handshake on, and still there when the link is over.
     limits: Option<Limits>,
     outbox: Outbox,
@@ -175,7 +175,7 @@ impl Link {
         gate: Gate,
     ) -> &Limits {
         let limits =
-            self.terms.limits(&self.config, self.has_properties(), keep_alive_s, session_expiry_s);
+            self.asked.limits(&self.config, self.has_properties(), keep_alive_s, session_expiry_s);
         self.write_accept(connack, &limits, gate);
         self.limits.insert(limits)
     }
@@ -376,7 +376,7 @@ impl Link {
             config: LinkConfig { receive_maximum: config.receive_maximum.max(1), ..config },
             state,
             decoder: Decoder::new(decoder, version),
-            terms: Terms::default(),
+            asked: Asked::default(),
             limits: None,
             outbox: Outbox::default(),
             held: Held::default(),
@@ -409,13 +409,13 @@ impl Link {
     /// Largest packet the peer accepts, in bytes, as far as is known.
     fn packet_size_max(&self) -> u32 {
         self.limits.as_ref().map_or_else(
-            || self.terms.packet_size_max_of_peer(self.role),
+            || self.asked.packet_size_max_of_peer(self.role),
             |limits| limits.packet_size_max,
         )
     }
 
     /// Whether a PUBLISH at `qos` and with RETAIN as given is something we offered to the peer.
     fn offers(&self, qos: QoS, retain: bool) -> (bool, bool) {
-        (qos <= self.terms.qos_max_offered, !retain || self.terms.has_retain_offered)
+        (qos <= self.asked.qos_max_offered, !retain || self.asked.has_retain_offered)
     }
 }

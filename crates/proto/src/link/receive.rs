@@ -112,7 +112,7 @@ impl Link {
             State::AwaitConnect | State::AwaitConnAck => true,
             // A client may send on behind its CONNECT; that is read when it is accepted. In an authentication exchange
             // the next AUTH is read.
-            State::Deciding => self.terms.authentication_method.is_some(),
+            State::Deciding => self.asked.authentication_method.is_some(),
             State::Open => !self.is_receive_paused(),
             State::Over => false,
         }
@@ -321,7 +321,7 @@ impl Link {
     /// Client: a server that was asked not to explain itself must not. Spec: v5 [MQTT-3.1.2-29].
     fn check_problem_information(&mut self, properties: &Properties) -> Result<(), LinkEnd> {
         let is_unwanted = self.role == Role::Client
-            && !self.terms.has_problem_information
+            && !self.asked.has_problem_information
             && (properties.reason_string().is_some()
                 || properties.user_properties().next().is_some());
         if is_unwanted {
@@ -341,7 +341,7 @@ impl Link {
                 let what = "session expiry in a DISCONNECT of a server";
                 return Err(self.fault(ReasonCode::ProtocolError, "MQTT-3.14.2-2", what));
             }
-            Role::Server if self.terms.session_expiry_s == 0 && expiry_s.is_some_and(|s| s > 0) => {
+            Role::Server if self.asked.session_expiry_s == 0 && expiry_s.is_some_and(|s| s > 0) => {
                 let what = "DISCONNECT raises a session expiry of 0";
                 return Err(self.fault(ReasonCode::ProtocolError, "MQTT-4.13.1-1", what));
             }
@@ -354,7 +354,7 @@ impl Link {
     /// Checks an AUTH: only with a method, the method of CONNECT, and a code that this sender may use now.
     /// Spec: v5 sections 3.15 and 4.12.
     fn take_auth(&mut self, auth: Auth) -> Result<Received, LinkEnd> {
-        if self.terms.authentication_method.is_none() {
+        if self.asked.authentication_method.is_none() {
             let statement = match self.role {
                 Role::Client => "MQTT-4.12.0-6",
                 Role::Server => "MQTT-4.12.0-7",

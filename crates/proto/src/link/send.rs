@@ -55,7 +55,7 @@ impl Link {
         let is_wanted_again = matches!(slot, Some(Slot::Once));
         let Some(encoded) = self.write_copy(message, copy, now) else { return false };
         let slot = match is_wanted_again {
-            true => Slot::Kept(self.keep(encoded, message)),
+            true => Slot::Kept(self.keep(encoded, message).into()),
             false => Slot::Once,
         };
         if let Some(place) = envelope.encoded.get_mut(class.index()) {
@@ -141,7 +141,7 @@ impl Link {
         if !may_speak {
             return;
         }
-        if self.role == Role::Server || self.terms.session_expiry_s == 0 {
+        if self.role == Role::Server || self.asked.session_expiry_s == 0 {
             let is_expiry = |p: &Property| matches!(p, Property::SessionExpiryInterval(_));
             disconnect.properties.retain(|property| !is_expiry(property));
         }
@@ -169,7 +169,7 @@ impl Link {
         };
         let limit = self.packet_size_max();
         // Spec: v5 [MQTT-3.1.2-29].
-        let is_bare = self.role == Role::Server && !self.terms.has_problem_information;
+        let is_bare = self.role == Role::Server && !self.asked.has_problem_information;
         let bare = if is_bare { without_texts(packet) } else { None };
         let packet = bare.as_ref().unwrap_or(packet);
         if self.held.must_wait(gate) {
