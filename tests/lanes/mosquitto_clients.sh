@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lane.sh"
 
 VERSIONS=(mqttv31 mqttv311 mqttv5)
-only='' is_ours=1 port=''
+only='' suffix='' is_ours=1 port=''
 
 # --- clients -----------------------------------------------------------------------------------------------------
 
@@ -262,6 +262,21 @@ empty_and_dollar() {
   received wild 'empty|1|0|' '/leading/|1|0|x'
 }
 
+refused() { # VERSION ARGUMENT...
+  local version=$1; shift
+  if publish "$version" -t a -m x -q 1 "$@"; then echo "was let in: $*"; return 1; fi
+}
+
+credentials() {
+  local version
+  for version in "${VERSIONS[@]}"; do
+    publish "$version" -t a -m x -q 1 -u press -P room-7
+    refused "$version" -u press -P room-8
+    refused "$version" -u other -P room-7
+    refused "$version"
+  done
+}
+
 # --- the lane ----------------------------------------------------------------------------------------------------
 
 all_cases() {
@@ -297,7 +312,8 @@ all_cases() {
 }
 
 try() { # TEXT FUNCTION ARGUMENT...
-  [[ -n $only && $1 != *"$only"* ]] || lane_case "$@"
+  local text=$1$suffix; shift
+  [[ -n $only && $text != *"$only"* ]] || lane_case "$text" "$@"
 }
 
 while [ $# -gt 0 ]; do
@@ -310,9 +326,17 @@ while [ $# -gt 0 ]; do
 done
 lane_begin mosquitto-clients
 command -v mosquitto_rr > /dev/null || lane_not_run "mosquitto-clients is not installed"
-if [ -z "$port" ]; then
+if [ "$is_ours" = 1 ]; then
   lane_program
   lane_broker postrider
+  all_cases
+  lane_broker postrider --hubs 2
+  suffix=", two hubs"
+  all_cases
+  lane_broker postrider --user press:room-7
+  suffix=""
+  try "user name and password" credentials
+else
+  all_cases
 fi
-all_cases
 lane_end
