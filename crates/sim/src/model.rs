@@ -99,7 +99,9 @@ impl Model {
         }
         let before = &mut self.receipts[subscriber];
         let is_again = before.iter().any(|receipt| receipt.publication == index);
-        if is_again && qos != QoS::AtLeastOnce {
+        // Either half of the way may repeat at QoS 1.
+        let may_repeat = [publication.qos, qos].contains(&QoS::AtLeastOnce);
+        if is_again && !may_repeat {
             let what = format!("{subscriber} got {index} ({qos:?}) twice");
             return violation("MQTT-4.3.3-10", what);
         }

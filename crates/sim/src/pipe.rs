@@ -48,6 +48,11 @@ impl Lane {
         times
     }
 
+    /// Loses what is under way.
+    pub(crate) fn lose(&mut self) {
+        self.under_way.clear();
+    }
+
     /// Moves what has arrived by now to the input; says whether there was anything.
     pub(crate) fn arrive(&mut self, now: u64) -> bool {
         let before = self.input.len();

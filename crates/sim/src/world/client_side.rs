@@ -198,6 +198,9 @@ impl World {
         if !std::mem::replace(&mut found.is_client_open, false) {
             return Ok(());
         }
+        // What was under way is lost. A CONNECT that came late would take the session from the next connection, after
+        // which the client rightly gives up.
+        found.to_hub.lose();
         let client = found.client;
         self.clients[client].pipe = None;
         let now = self.time();
