@@ -53,7 +53,9 @@ impl Client {
         match self.session.handle_ack(kind, ack, link, &mut self.journal, now) {
             Ok(AckOutcome::Unknown | AckOutcome::Progress) => {}
             Ok(AckOutcome::Done { number, ack, is_downgraded }) => {
-                let result = if ack.reason.is_error() {
+                // A PUBCOMP that knows no such id answers a PUBREL that was sent again: the first one did arrive.
+                let has_arrived = kind == AckKind::PubComp;
+                let result = if ack.reason.is_error() && !has_arrived {
                     Err(Failure::Refused(ack.reason, ack.properties))
                 } else {
                     Ok(ack)
