@@ -1,0 +1,431 @@
+//! Everything that can be said about a session before it begins.
+
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use postrider_net::{Address, Endpoint, Stream};
+use postrider_proto::{
+    LinkConfig, ReconnectConfig, SessionConfig,
+    client::ClientConfig,
+    wire::{self, ClientId, Properties, Property, Text},
+};
+use tokio::runtime::Handle as Runtime;
+
+use crate::{
+    ConnectError, Session, Will,
+    answer::{Awaited, Gone, answer},
+    connector::{Attempt, Connector},
+    driver::{Driver, Setup},
+    mailbox::Room,
+    shared::Shared,
+};
+
+/// Everything that can be said about a session before it begins. Made by [`Session::builder`]; every option has a default.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    url: String,
+    client_id: String,
+    user: Option<String>,
+    password: Option<Bytes>,
+    clean_start: bool,
+    session_expiry: Option<Duration>,
+    keep_alive: Duration,
+    connect_timeout: Duration,
+    operation_timeout: Duration,
+    will: Option<Will>,
+    properties: Properties,
+    protocol: Protocol,
+    link: LinkConfig,
+    session: SessionConfig,
+    reconnect: ReconnectConfig,
+    stream_room: Room,
+    stall_budget: Duration,
+    connector: Option<Connector>,
+}
+
+/// Which version of MQTT to speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// 5.0, and 3.1.1 if the server does not speak it.
+    #[default]
+    Auto,
+    /// 3.1 only.
+    V31,
+    /// 3.1.1 only.
+    V311,
+    /// 5.0 only.
+    V5,
+}
+
+impl Builder {
+    pub(crate) fn new(url: String, client_id: String) -> Self {
+        Self {
+            url,
+            client_id,
+            user: None,
+            password: None,
+            clean_start: true,
+            session_expiry: None,
+            keep_alive: Duration::from_secs(60),
+            connect_timeout: Duration::from_secs(30),
+            operation_timeout: Duration::from_secs(60),
+            will: None,
+            properties: Properties::new(),
+            protocol: Protocol::Auto,
+            link: LinkConfig { is_topic_lenient: true, ..LinkConfig::default() },
+            session: SessionConfig::default(),
+            reconnect: ReconnectConfig::default(),
+            stream_room: Room { count: 1000, bytes: 16 * 1024 * 1024 },
+            stall_budget: Duration::from_secs(5),
+            connector: None,
+        }
+    }
+
+    /// User name; goes before one in the URL.
+    #[must_use]
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// Password, 0 to 65,535 bytes; goes before one in the URL.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<Vec<u8>>) -> Self {
+        self.password = Some(Bytes::from(password.into()));
+        self
+    }
+
+    /// Whether the server forgets what it kept for this client id (the default), or the session goes on where a process
+    /// before left it. Messages kept for it then arrive as soon as the connection stands, see [`Session::unmatched`].
+    ///
+    /// A process that takes up a session without the memory of the one before may lose or double messages that were on
+    /// their way at QoS 2.
+    #[must_use]
+    pub fn clean_start(mut self, clean_start: bool) -> Self {
+        self.clean_start = clean_start;
+        self
+    }
+
+    /// How long the server keeps the session without a connection; whole seconds, [`Duration::MAX`] for ever.
+    ///
+    /// Default: one hour, so that a reconnect finds the session again. In 3.1.1 zero asks for a session that ends with its
+    /// connection, and anything else for one that never ends.
+    #[must_use]
+    pub fn session_expiry(mut self, session_expiry: Duration) -> Self {
+        self.session_expiry = Some(session_expiry);
+        self
+    }
+
+    /// Longest silence after which both sides check that the other is there; whole seconds up to 65,535, zero turns it off.
+    /// Default 60 s.
+    #[must_use]
+    pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
+        self.keep_alive = keep_alive;
+        self
+    }
+
+    /// Bounds each whole attempt to connect: name, socket, handshake, falling back to 3.1.1. Default 30 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
+        self.connect_timeout = connect_timeout;
+        self
+    }
+
+    /// Bounds the wait for the answer to a subscribe or unsubscribe while connected. Default 60 s.
+    #[must_use]
+    pub fn operation_timeout(mut self, operation_timeout: Duration) -> Self {
+        self.operation_timeout = operation_timeout;
+        self
+    }
+
+    /// What the server publishes if the connection ends without a disconnect.
+    #[must_use]
+    pub fn will(mut self, will: Will) -> Self {
+        self.will = Some(will);
+        self
+    }
+
+    /// Adds any property that a CONNECT may have (5.0).
+    #[must_use]
+    pub fn property(mut self, property: Property) -> Self {
+        self.properties.push(property);
+        self
+    }
+
+    /// Which version to speak; default [`Protocol::Auto`].
+    #[must_use]
+    pub fn version(mut self, protocol: Protocol) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
+    /// Most messages at QoS 1 and 2 that the server may have on their way to us, 1 to 65,535 (5.0). Default 1,024.
+    #[must_use]
+    pub fn receive_maximum(mut self, receive_maximum: u16) -> Self {
+        self.link.receive_maximum = receive_maximum.max(1);
+        self
+    }
+
+    /// Largest packet we accept, in bytes (5.0). Default 268,435,460, the largest there is.
+    #[must_use]
+    pub fn packet_size_max(mut self, packet_size_max: u32) -> Self {
+        self.link.packet_size_max = packet_size_max.clamp(1, wire::PACKET_SIZE_MAX);
+        self
+    }
+
+    /// Most messages published and not complete. Default 100,000.
+    #[must_use]
+    pub fn queue_messages(mut self, queue_messages: u32) -> Self {
+        self.session.queue_messages_max = queue_messages.max(1);
+        self
+    }
+
+    /// Most bytes published and not complete; one message of any size passes when nothing else is open. Default 64 MiB.
+    #[must_use]
+    pub fn queue_bytes(mut self, queue_bytes: u64) -> Self {
+        self.session.queue_bytes_max = queue_bytes;
+        self
+    }
+
+    /// Most messages at QoS 1 and 2 on their way to the server, whatever it allows, 1 to 65,535. Default 65,535.
+    #[must_use]
+    pub fn in_flight_max(mut self, in_flight_max: u16) -> Self {
+        self.session.flights_max = in_flight_max.max(1);
+        self
+    }
+
+    /// Whether messages at QoS 0 wait for a connection. Default: publishing one without a connection is an error.
+    #[must_use]
+    pub fn queue_qos0_offline(mut self, queue_qos0_offline: bool) -> Self {
+        self.session.is_qos0_queued_offline = queue_qos0_offline;
+        self
+    }
+
+    /// Most messages that a stream holds for its reader. Default 1,000.
+    #[must_use]
+    pub fn stream_messages(mut self, stream_messages: usize) -> Self {
+        self.stream_room.count = stream_messages.max(1);
+        self
+    }
+
+    /// Most bytes that a stream holds for its reader; one message of any size always fits. Default 16 MiB.
+    #[must_use]
+    pub fn stream_bytes(mut self, stream_bytes: usize) -> Self {
+        self.stream_room.bytes = stream_bytes.max(1);
+        self
+    }
+
+    /// How long a full stream may hold up everything that arrives. Default 5 s; never more than a quarter of the keep
+    /// alive. See [`crate::Subscription`] for what follows.
+    #[must_use]
+    pub fn stall_budget(mut self, stall_budget: Duration) -> Self {
+        self.stall_budget = stall_budget;
+        self
+    }
+
+    /// Whether to connect again when the connection is lost. Default yes.
+    #[must_use]
+    pub fn reconnect(mut self, reconnect: bool) -> Self {
+        self.reconnect.is_enabled = reconnect;
+        self
+    }
+
+    /// Shortest and longest wait before connecting again. Default 250 ms and 30 s, doubled each time, with jitter.
+    #[must_use]
+    pub fn backoff(mut self, shortest: Duration, longest: Duration) -> Self {
+        self.reconnect.backoff_ms_min = ms(shortest);
+        self.reconnect.backoff_ms_max = ms(longest.max(shortest));
+        self
+    }
+
+    /// How long a connection must live for the wait to begin at its shortest again. Default 10 s.
+    #[must_use]
+    pub fn stable_after(mut self, stable_after: Duration) -> Self {
+        self.reconnect.stable_ms = ms(stable_after);
+        self
+    }
+
+    /// Failed attempts in a row after which the session is over. Default: none, it goes on for ever.
+    #[must_use]
+    pub fn reconnect_attempts(mut self, attempts: u32) -> Self {
+        self.reconnect.attempts_max = Some(attempts);
+        self
+    }
+
+    /// Opens the byte stream in another way than the URL says, for in-process brokers and transports of one's own.
+    ///
+    /// ```
+    /// use postrider::{Session, Stream};
+    ///
+    /// let builder = Session::builder("mqtt://in-process", "press-7").connector(|_attempt| async {
+    ///     let (ours, _theirs) = tokio::io::duplex(64 * 1024);
+    ///     Ok(Stream::new(ours))
+    /// });
+    /// # let _ = builder;
+    /// ```
+    #[must_use]
+    pub fn connector<F, Opened>(mut self, open: F) -> Self
+    where
+        F: Fn(Attempt) -> Opened + Send + Sync + 'static,
+        Opened: Future<Output = io::Result<Stream>> + Send + 'static,
+    {
+        self.connector = Some(Connector::new(open));
+        self
+    }
+
+    /// Connects, and starts the task that drives the session on the current tokio runtime.
+    ///
+    /// The first attempt is the only one: if it fails, nothing is left behind. Dropping the future gives up.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(self) -> Result<Session, ConnectError> {
+        let (session, driver, connected) = self.start()?;
+        let runtime = Runtime::try_current().map_err(|_| ConnectError::NoRuntime)?;
+        runtime.spawn(driver.run());
+        wait(session, connected).await
+    }
+
+    /// A session at rest, its driver, and what will say whether it connected.
+    pub(crate) fn start(self) -> Result<(Session, Driver, Connecting), ConnectError> {
+        let stream_room = self.stream_room;
+        let takes_qos0_offline = self.session.is_qos0_queued_offline;
+        let setup = self.setup()?;
+        let shared = Arc::new(Shared::new(takes_qos0_offline, stream_room));
+        let session = Session::new(Arc::clone(&shared));
+        let (answer, connected) = answer();
+        Ok((session, Driver::new(setup, shared, answer), connected))
+    }
+
+    fn setup(self) -> Result<Setup, ConnectError> {
+        let address = Address::parse(&self.url)?;
+        let credentials = address.credentials;
+        let user = self.user.or(credentials.user);
+        let password = self.password.or_else(|| credentials.password.map(Bytes::from));
+        let who = match &user {
+            Some(user) => format!("user '{user}'"),
+            None => "a connection without user name".to_owned(),
+        };
+        if let Some(len) = password.as_ref().map(Bytes::len).filter(|len| *len > PASSWORD_LEN_MAX) {
+            let what = "the password";
+            return Err(ConnectError::TooLong { what, len, len_max: PASSWORD_LEN_MAX });
+        }
+        let connect_timeout_ms = ms(self.connect_timeout);
+        let session_expiry_s = match self.session_expiry {
+            Some(expiry) => u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX),
+            None => SESSION_EXPIRY_S,
+        };
+        let link = LinkConfig { handshake_ms: connect_timeout_ms, ..self.link };
+        let reconnect = ReconnectConfig {
+            servers: vec![self.url],
+            version: self.protocol.version(),
+            ..self.reconnect
+        };
+        let client = ClientConfig {
+            client_id: client_id(&self.client_id)?,
+            user_name: user.map(|user| text("the user name", &user)).transpose()?,
+            password,
+            clean_start: self.clean_start,
+            session_expiry_s,
+            keep_alive_s: u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX),
+            will: self.will.map(Will::checked).transpose()?,
+            connect_properties: self.properties,
+            operation_timeout_ms: ms(self.operation_timeout),
+            operations_max: OPERATIONS_MAX,
+            link,
+            session: self.session,
+            reconnect,
+            is_durable: false,
+            spool_bytes_max: SPOOL_BYTES_MAX,
+        };
+        Ok(Setup {
+            client,
+            seed: seed(),
+            server: shown(&address.endpoint),
+            who,
+            connect_timeout: self.connect_timeout,
+            stall_budget_ms: ms(self.stall_budget),
+            connector: self.connector,
+        })
+    }
+}
+
+/// What says whether the first attempt succeeded.
+pub(crate) type Connecting = Awaited<Result<(), ConnectError>>;
+
+/// Waits for the first attempt.
+pub(crate) async fn wait(
+    session: Session,
+    connecting: Connecting,
+) -> Result<Session, ConnectError> {
+    match connecting.wait().await {
+        Ok(Ok(())) => Ok(session),
+        Ok(Err(error)) => Err(error),
+        Err(Gone) => Err(ConnectError::Ended(session.shared().end())),
+    }
+}
+
+impl Protocol {
+    fn version(self) -> Option<wire::Version> {
+        match self {
+            Self::Auto => None,
+            Self::V31 => Some(wire::Version::V31),
+            Self::V311 => Some(wire::Version::V311),
+            Self::V5 => Some(wire::Version::V5),
+        }
+    }
+}
+
+fn client_id(id: &str) -> Result<ClientId, ConnectError> {
+    let text = if id.is_empty() {
+        text("the client id", &made_client_id())
+    } else {
+        text("the client id", id)
+    };
+    text.map(ClientId::from_text)
+}
+
+fn text(what: &'static str, text: &str) -> Result<Text, ConnectError> {
+    Text::new(text).map_err(|error| ConnectError::Text { what, error })
+}
+
+/// 23 letters and digits, which every server takes. Spec: v3.1.1 [MQTT-3.1.3-5].
+fn made_client_id() -> String {
+    const LETTERS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+    let mut id = String::from("postrider");
+    let mut bits = u128::from(seed()) << 64 | u128::from(seed());
+    for _ in 0..14 {
+        id.push(char::from(LETTERS[usize::try_from(bits & 31).unwrap_or_default()]));
+        bits >>= 5;
+    }
+    id
+}
+
+/// A number that nobody can guess, from the seeds that the standard library draws for its hash maps.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// The URL without credentials.
+fn shown(endpoint: &Endpoint) -> String {
+    endpoint.to_string()
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Longest password in bytes: its length is sent in two. Spec: v5 section 3.1.3.6.
+const PASSWORD_LEN_MAX: usize = 65_535;
+/// Seconds that the server keeps the session without a connection: longer than most outages.
+const SESSION_EXPIRY_S: u32 = 3600;
+/// Subscribes and unsubscribes on their way at once; more wait in the mailbox.
+pub(crate) const OPERATIONS_MAX: u32 = 1000;
+/// Bytes of large payloads that are arriving: two of the largest size.
+const SPOOL_BYTES_MAX: u64 = 2 * 268_435_460;

@@ -1,0 +1,77 @@
+//! What handles ask of the driver.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use postrider_proto::wire::{Disconnect, Filter, Properties, Publish, QoS, SubscribeOptions};
+
+use crate::{
+    DisconnectError, SubscribeError, UnsubscribeError, answer::Answer, publish::PublishAnswer,
+    queue::StreamQueue,
+};
+
+/// One request. Publications stand here whole, so that they cost no allocation; the rest is rare and boxed.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Publish.
+    Publish(PublishCommand),
+    /// Subscribe, and deliver to a stream.
+    Subscribe(Box<SubscribeCommand>),
+    /// End all streams of some filters, or of all.
+    Unsubscribe(Box<UnsubscribeCommand>),
+    /// A stream was dropped or ended by its owner.
+    DropStream {
+        /// Its number.
+        stream: u64,
+        /// Who wants to know when the server has answered, if anybody.
+        answer: Option<Answer<Result<(), UnsubscribeError>>>,
+    },
+    /// Deliver what no subscription asks for to this stream.
+    Unmatched(Arc<StreamQueue>),
+    /// Flush, say goodbye, end.
+    Disconnect(Box<DisconnectCommand>),
+}
+
+#[derive(Debug)]
+pub(crate) struct PublishCommand {
+    pub(crate) head: Publish,
+    pub(crate) payload: Bytes,
+    /// `None`: QoS 0, and nobody waits.
+    pub(crate) answer: Option<PublishAnswer>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SubscribeCommand {
+    pub(crate) filter: Filter,
+    pub(crate) options: SubscribeOptions,
+    /// The program's own subscription identifier.
+    pub(crate) identifier: Option<u32>,
+    pub(crate) properties: Properties,
+    pub(crate) queue: Arc<StreamQueue>,
+    pub(crate) answer: Answer<Result<QoS, SubscribeError>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct UnsubscribeCommand {
+    /// `None`: all.
+    pub(crate) filters: Option<Vec<Filter>>,
+    pub(crate) answer: Answer<Result<(), UnsubscribeError>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct DisconnectCommand {
+    pub(crate) disconnect: Disconnect,
+    /// Session expiry that the program asked for, in seconds.
+    pub(crate) session_expiry_s: Option<u32>,
+    /// How long publications may take to complete.
+    pub(crate) flush: Duration,
+    pub(crate) answer: Answer<Result<(), DisconnectError>>,
+}
+
+impl PublishCommand {
+    /// Bytes it counts for in the mailbox.
+    pub(crate) fn cost(&self) -> usize {
+        let topic = self.head.topic.as_ref().map_or(0, |topic| topic.as_bytes().len());
+        self.payload.len().saturating_add(topic)
+    }
+}

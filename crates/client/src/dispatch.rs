@@ -1,0 +1,439 @@
+//! Which stream gets a message.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+    sync::Arc,
+};
+
+use foldhash::fast::RandomState;
+use postrider_proto::{
+    Time,
+    wire::{Filter, SubscribeOptions},
+};
+use slab::Slab;
+use smallvec::SmallVec;
+
+use crate::{
+    Message, SessionEnd, StreamEnd,
+    outlet::{Offered, Outlet},
+    queue::StreamQueue,
+    trie::Trie,
+};
+
+/// Subscriptions of this session by filter, and their streams.
+///
+/// A message that names subscription identifiers goes to exactly those subscriptions: brokers that send one copy per
+/// filter and brokers that send one for all come out the same. Otherwise it goes to every filter that matches.
+#[derive(Debug)]
+pub(crate) struct Dispatch {
+    entries: Slab<Entry>,
+    by_filter: HashMap<Filter, usize, RandomState>,
+    by_identifier: HashMap<u32, SmallVec<[usize; 1]>, RandomState>,
+    by_stream: HashMap<u64, usize, RandomState>,
+    /// Filters without wildcards, by the topic they match; several with shared ones.
+    by_topic: HashMap<Vec<u8>, SmallVec<[usize; 1]>, RandomState>,
+    wildcards: Trie,
+    /// The last topic and what matches it: most programs receive runs of one topic. No topic is empty.
+    last: (Vec<u8>, Vec<usize>),
+    identifier_next: u32,
+    /// Entries with something staged.
+    dirty: Vec<usize>,
+    /// Entries with a full stream.
+    full: Vec<usize>,
+    unmatched: Option<Outlet>,
+    kept: VecDeque<Message>,
+    kept_bytes: usize,
+    stall_ms: u64,
+    found: Vec<usize>,
+    counts: Counts,
+    /// Streams ended by a message that they could not take; the driver unsubscribes what is left without any.
+    orphans: Vec<Filter>,
+}
+
+/// One filter.
+#[derive(Debug)]
+struct Entry {
+    filter: Filter,
+    options: SubscribeOptions,
+    identifier: Option<u32>,
+    outlets: SmallVec<[Outlet; 1]>,
+    is_dirty: bool,
+}
+
+/// Counts of what was not delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) dropped_slow: u64,
+    pub(crate) dropped_unmatched: u64,
+    pub(crate) slow_streams: u64,
+}
+
+/// What a SUBSCRIBE must say for a filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) options: SubscribeOptions,
+    pub(crate) identifier: u32,
+}
+
+/// Messages kept for a subscription that is still to come: as many as a stream holds by default.
+const KEPT_MAX: usize = 1000;
+/// Their bytes.
+const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+impl Dispatch {
+    pub(crate) fn new(stall_ms: u64) -> Self {
+        Self {
+            entries: Slab::new(),
+            by_filter: HashMap::default(),
+            by_identifier: HashMap::default(),
+            by_stream: HashMap::default(),
+            by_topic: HashMap::default(),
+            wildcards: Trie::new(),
+            last: (Vec::new(), Vec::new()),
+            identifier_next: 1,
+            dirty: Vec::new(),
+            full: Vec::new(),
+            unmatched: None,
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            stall_ms,
+            found: Vec::new(),
+            counts: Counts::default(),
+            orphans: Vec::new(),
+        }
+    }
+
+    /// Adds a stream to a filter. Says what to subscribe with: the options of the newest, the highest QoS of all.
+    pub(crate) fn attach(
+        &mut self,
+        filter: &Filter,
+        options: SubscribeOptions,
+        identifier: Option<u32>,
+        queue: Arc<StreamQueue>,
+    ) -> Wanted {
+        let key = match self.by_filter.get(filter) {
+            Some(&key) => key,
+            None => self.insert(filter.clone(), options),
+        };
+        self.by_stream.insert(queue.id, key);
+        let assigned = self.identify(key, identifier);
+        let Some(entry) = self.entries.get_mut(key) else {
+            return Wanted { options, identifier: assigned };
+        };
+        let qos =
+            if entry.outlets.is_empty() { options.qos } else { options.qos.max(entry.options.qos) };
+        entry.options = SubscribeOptions { qos, ..options };
+        let wanted = Wanted { options: entry.options, identifier: assigned };
+        entry.outlets.push(Outlet::new(queue));
+        self.adopt_kept(key);
+        wanted
+    }
+
+    /// Takes one stream away and ends it. Gives the filter back if it has no stream left.
+    pub(crate) fn detach(&mut self, stream: u64, end: StreamEnd) -> Option<Filter> {
+        if self.unmatched.as_ref().is_some_and(|outlet| outlet.id() == stream) {
+            if let Some(mut outlet) = self.unmatched.take() {
+                outlet.end(end);
+            }
+            return None;
+        }
+        let key = self.by_stream.remove(&stream)?;
+        let entry = self.entries.get_mut(key)?;
+        let at = entry.outlets.iter().position(|outlet| outlet.id() == stream)?;
+        entry.outlets.remove(at).end(end);
+        entry.outlets.is_empty().then(|| entry.filter.clone())
+    }
+
+    /// The streams of a filter.
+    pub(crate) fn streams(&self, filter: &Filter) -> Vec<u64> {
+        let entry = self.by_filter.get(filter).and_then(|key| self.entries.get(*key));
+        entry.map_or_else(Vec::new, |entry| entry.outlets.iter().map(Outlet::id).collect())
+    }
+
+    /// Filters that have an entry, in no order that means anything.
+    pub(crate) fn filters(&self) -> impl Iterator<Item = &Filter> {
+        self.entries.iter().map(|(_, entry)| &entry.filter)
+    }
+
+    /// Forgets a filter if no stream is left on it.
+    pub(crate) fn forget(&mut self, filter: &Filter) {
+        let Some(&key) = self.by_filter.get(filter) else { return };
+        if self.entries.get(key).is_some_and(|entry| entry.outlets.is_empty()) {
+            self.remove(key);
+        }
+    }
+
+    /// Opens the stream for what matches nothing; the one before ends.
+    pub(crate) fn open_unmatched(&mut self, queue: Arc<StreamQueue>) {
+        let mut outlet = Outlet::new(queue);
+        for message in self.kept.drain(..) {
+            outlet.stage(message);
+        }
+        self.kept_bytes = 0;
+        outlet.flush();
+        if let Some(mut before) = self.unmatched.replace(outlet) {
+            before.end(StreamEnd::Unsubscribed);
+        }
+    }
+
+    /// Stages a message for every stream that gets it.
+    pub(crate) fn deliver(&mut self, message: Message, now: Time) {
+        let mut found = mem::take(&mut self.found);
+        found.clear();
+        self.find(&message, &mut found);
+        if found.is_empty() {
+            self.deliver_unmatched(message, now);
+        } else {
+            for (index, key) in found.iter().enumerate() {
+                if index + 1 == found.len() {
+                    self.stage(*key, message, now);
+                    break;
+                }
+                self.stage(*key, message.clone(), now);
+            }
+        }
+        self.found = found;
+    }
+
+    /// Hands over what was staged; once per turn.
+    pub(crate) fn flush(&mut self) {
+        for key in self.dirty.drain(..) {
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.is_dirty = false;
+                entry.outlets.iter_mut().for_each(Outlet::flush);
+            }
+        }
+        if let Some(unmatched) = &mut self.unmatched {
+            unmatched.flush();
+        }
+    }
+
+    /// Whether reading must stop for a full stream, and until when at most.
+    pub(crate) fn stall(&mut self, now: Time, has_waiting_verb: bool) -> Option<Time> {
+        let stall_ms = self.stall_ms;
+        let mut until = None;
+        let mut see = |outlet: &mut Outlet| {
+            if outlet.stalls(now, stall_ms, has_waiting_verb) {
+                until = until.max(outlet.deadline(stall_ms));
+            }
+        };
+        let entries = &mut self.entries;
+        self.full.retain(|key| {
+            let Some(entry) = entries.get_mut(*key) else { return false };
+            entry.outlets.iter_mut().for_each(&mut see);
+            entry.outlets.iter().any(Outlet::is_full)
+        });
+        if let Some(unmatched) = &mut self.unmatched {
+            see(unmatched);
+        }
+        until
+    }
+
+    /// Sets the longest time for which a full stream may stop reading.
+    pub(crate) fn set_stall_ms(&mut self, stall_ms: u64) {
+        self.stall_ms = stall_ms;
+    }
+
+    /// Filters whose last stream was ended for being too slow.
+    pub(crate) fn take_orphans(&mut self) -> Vec<Filter> {
+        mem::take(&mut self.orphans)
+    }
+
+    /// Ends every stream.
+    pub(crate) fn end_all(&mut self, end: &SessionEnd) {
+        let outlets = self.entries.iter_mut().flat_map(|(_, entry)| entry.outlets.iter_mut());
+        for outlet in outlets.chain(self.unmatched.as_mut()) {
+            outlet.end(StreamEnd::Over(end.clone()));
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    pub(crate) fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
+    fn insert(&mut self, filter: Filter, options: SubscribeOptions) -> usize {
+        let key = self.entries.insert(Entry {
+            filter: filter.clone(),
+            options,
+            identifier: None,
+            outlets: SmallVec::new(),
+            is_dirty: false,
+        });
+        if filter.has_wildcard() {
+            self.wildcards.insert(&filter, key);
+        } else {
+            self.by_topic.entry(filter.path_bytes().to_vec()).or_default().push(key);
+        }
+        self.by_filter.insert(filter, key);
+        self.last.0.clear();
+        key
+    }
+
+    fn remove(&mut self, key: usize) {
+        let Some(entry) = self.entries.try_remove(key) else { return };
+        self.last.0.clear();
+        self.by_filter.remove(&entry.filter);
+        if entry.filter.has_wildcard() {
+            self.wildcards.remove(&entry.filter, key);
+        } else {
+            forget_key(&mut self.by_topic, entry.filter.path_bytes(), key);
+        }
+        if let Some(identifier) = entry.identifier {
+            forget_key(&mut self.by_identifier, &identifier, key);
+        }
+        self.dirty.retain(|other| *other != key);
+        self.full.retain(|other| *other != key);
+    }
+
+    /// Gives an entry the program's identifier, or keeps its own, or finds it one.
+    fn identify(&mut self, key: usize, wanted: Option<u32>) -> u32 {
+        let current = self.entries.get(key).and_then(|entry| entry.identifier);
+        let identifier = match (wanted, current) {
+            (Some(wanted), _) => wanted,
+            (None, Some(current)) => current,
+            (None, None) => self.free_identifier(),
+        };
+        if current == Some(identifier) {
+            return identifier;
+        }
+        if let Some(current) = current {
+            forget_key(&mut self.by_identifier, &current, key);
+        }
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.identifier = Some(identifier);
+        }
+        self.by_identifier.entry(identifier).or_default().push(key);
+        identifier
+    }
+
+    fn free_identifier(&mut self) -> u32 {
+        while self.by_identifier.contains_key(&self.identifier_next) {
+            self.identifier_next = self.identifier_next % IDENTIFIER_MAX + 1;
+        }
+        let identifier = self.identifier_next;
+        self.identifier_next = self.identifier_next % IDENTIFIER_MAX + 1;
+        identifier
+    }
+
+    fn find(&mut self, message: &Message, found: &mut Vec<usize>) {
+        let Some(topic) = message.topic_name() else { return };
+        for identifier in message.properties().subscription_identifiers() {
+            let keys = self.by_identifier.get(&identifier);
+            for key in keys.into_iter().flatten() {
+                // An identifier of a process before us may stand for another filter today.
+                let entry = self.entries.get(*key);
+                if entry.is_some_and(|entry| entry.filter.matches(topic)) && !found.contains(key) {
+                    found.push(*key);
+                }
+            }
+        }
+        if !found.is_empty() {
+            return;
+        }
+        let (last, keys) = &mut self.last;
+        if last == topic.as_bytes() {
+            found.extend_from_slice(keys);
+            return;
+        }
+        if let Some(keys) = self.by_topic.get(topic.as_bytes()) {
+            found.extend_from_slice(keys);
+        }
+        self.wildcards.find(topic, found);
+        last.clear();
+        last.extend_from_slice(topic.as_bytes());
+        keys.clone_from(found);
+    }
+
+    fn stage(&mut self, key: usize, message: Message, now: Time) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let mut message = Some(message);
+        let mut slow = SmallVec::<[u64; 1]>::new();
+        let last = entry.outlets.len().saturating_sub(1);
+        for (index, outlet) in entry.outlets.iter_mut().enumerate() {
+            let copy = if index == last { message.take() } else { message.clone() };
+            let Some(copy) = copy else { break };
+            let was_full = outlet.is_full();
+            match outlet.offer(copy, now, self.stall_ms) {
+                Offered::Taken => {}
+                Offered::Dropped => self.counts.dropped_slow += 1,
+                Offered::TooSlow => slow.push(outlet.id()),
+            }
+            if outlet.is_full() && !was_full && !self.full.contains(&key) {
+                self.full.push(key);
+            }
+        }
+        if !entry.is_dirty {
+            entry.is_dirty = true;
+            self.dirty.push(key);
+        }
+        for stream in slow {
+            self.counts.slow_streams += 1;
+            if let Some(filter) = self.detach(stream, StreamEnd::TooSlow) {
+                self.orphans.push(filter);
+            }
+        }
+    }
+
+    fn deliver_unmatched(&mut self, message: Message, now: Time) {
+        if let Some(outlet) = &mut self.unmatched {
+            match outlet.offer(message, now, self.stall_ms) {
+                Offered::Taken => {}
+                Offered::Dropped => self.counts.dropped_slow += 1,
+                Offered::TooSlow => {
+                    self.counts.slow_streams += 1;
+                    outlet.end(StreamEnd::TooSlow);
+                    self.unmatched = None;
+                }
+            }
+            return;
+        }
+        self.kept_bytes = self.kept_bytes.saturating_add(message.cost());
+        self.kept.push_back(message);
+        while self.kept.len() > KEPT_MAX
+            || (self.kept_bytes > KEPT_BYTES_MAX && self.kept.len() > 1)
+        {
+            if let Some(oldest) = self.kept.pop_front() {
+                self.kept_bytes -= oldest.cost();
+                self.counts.dropped_unmatched += 1;
+            }
+        }
+    }
+
+    /// Gives a new stream what was kept for its filter.
+    fn adopt_kept(&mut self, key: usize) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        let Some(outlet) = entry.outlets.last_mut().filter(|_| !self.kept.is_empty()) else {
+            return;
+        };
+        for message in mem::take(&mut self.kept) {
+            if message.topic_name().is_some_and(|topic| entry.filter.matches(topic)) {
+                self.kept_bytes -= message.cost();
+                outlet.stage(message);
+            } else {
+                self.kept.push_back(message);
+            }
+        }
+        outlet.flush();
+    }
+}
+
+/// Largest subscription identifier. Spec: v5 section 3.8.2.1.2.
+const IDENTIFIER_MAX: u32 = 268_435_455;
+
+fn forget_key<K, Q>(map: &mut HashMap<K, SmallVec<[usize; 1]>, RandomState>, name: &Q, key: usize)
+where
+    K: std::hash::Hash + Eq + std::borrow::Borrow<Q>,
+    Q: std::hash::Hash + Eq + ?Sized,
+{
+    if let Some(keys) = map.get_mut(name) {
+        keys.retain(|other| *other != key);
+        if keys.is_empty() {
+            map.remove(name);
+        }
+    }
+}

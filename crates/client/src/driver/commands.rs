@@ -1,0 +1,267 @@
+//! What handles ask, given to the machine.
+
+use bytes::Bytes;
+use postrider_proto::{
+    Payload,
+    client::OperationId,
+    wire::{Filter, Properties, Property, QoS, SubscribeFilter, Topic},
+};
+
+use super::{
+    Driver,
+    refusal::{publish_refusal, subscribe_refusal, unsubscribe_refusal},
+};
+use crate::{
+    Event, PublishError, SessionEnd, StreamEnd, SubscribeError, UnsubscribeError,
+    answer::Answer,
+    builder::OPERATIONS_MAX,
+    command::{Command, PublishCommand, SubscribeCommand, UnsubscribeCommand},
+    publish::Published,
+};
+
+/// A request that waits for the server's answer.
+#[derive(Debug)]
+pub(super) enum Operation {
+    Subscribe { stream: u64, filter: Filter, answer: Answer<Result<QoS, SubscribeError>> },
+    Unsubscribe(Box<Leaving>),
+}
+
+/// Filters being unsubscribed, in parts that fit into one packet each.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    /// On their way.
+    pub(super) filters: Vec<Filter>,
+    /// Their streams, which end with the answer.
+    pub(super) streams: Vec<u64>,
+    /// Still to come.
+    pub(super) rest: Vec<Filter>,
+    /// The first thing that went wrong.
+    pub(super) error: Option<UnsubscribeError>,
+    pub(super) answer: Option<Answer<Result<(), UnsubscribeError>>>,
+}
+
+/// Messages that may wait in the session's queue while it is connected; more wait in the mailbox, where they cost
+/// less and hold up their publishers.
+const QUEUED_SOFT_MAX: u32 = 1024;
+/// Filters in one UNSUBSCRIBE.
+const FILTERS_PER_PACKET: usize = 200;
+
+impl Operation {
+    pub(super) fn refuse(self, end: &SessionEnd) {
+        match self {
+            Self::Subscribe { answer, .. } => answer.give(Err(SubscribeError::Over(end.clone()))),
+            Self::Unsubscribe(leaving) => {
+                if let Some(answer) = leaving.answer {
+                    answer.give(Err(UnsubscribeError::Over(end.clone())));
+                }
+            }
+        }
+    }
+}
+
+impl Driver {
+    /// Applies commands in their order, until one must wait.
+    pub(super) fn apply_inbox(&mut self) {
+        while let Some(command) = self.inbox.front() {
+            if !self.life.is_over() && !self.can_take(command) {
+                return;
+            }
+            if let Some(command) = self.inbox.pop_front() {
+                self.apply(command);
+            }
+        }
+    }
+
+    /// Says that the session is over, or is about to be.
+    pub(super) fn refuse(&mut self, command: Command, end: &SessionEnd) {
+        match command {
+            Command::Publish(PublishCommand { answer, .. }) => {
+                let error = PublishError::Over(end.clone());
+                let unheard = match answer {
+                    Some(answer) => answer.done(Err(error)),
+                    None => Some(error),
+                };
+                self.stats.refused += u64::from(unheard.is_some());
+            }
+            Command::Subscribe(subscribe) => {
+                subscribe.queue.end(StreamEnd::Over(end.clone()));
+                subscribe.answer.give(Err(SubscribeError::Over(end.clone())));
+            }
+            Command::Unsubscribe(unsubscribe) => {
+                unsubscribe.answer.give(Err(UnsubscribeError::Over(end.clone())));
+            }
+            Command::DropStream { answer, .. } => {
+                if let Some(answer) = answer {
+                    answer.give(Err(UnsubscribeError::Over(end.clone())));
+                }
+            }
+            Command::Unmatched(queue) => queue.end(StreamEnd::Over(end.clone())),
+            Command::Disconnect(disconnect) => self.leave(*disconnect),
+        }
+    }
+
+    /// Whether a command may be applied: while connected, a full queue holds publishers up; it refuses them otherwise.
+    fn can_take(&self, command: &Command) -> bool {
+        match command {
+            Command::Publish(publish) => {
+                self.has_room(publish) || self.shared.mailbox.is_overfull()
+            }
+            Command::Subscribe(_) | Command::Unsubscribe(_) | Command::DropStream { .. } => {
+                self.operations.len() < OPERATIONS_MAX as usize
+            }
+            Command::Unmatched(_) | Command::Disconnect(_) => true,
+        }
+    }
+
+    fn has_room(&self, publish: &PublishCommand) -> bool {
+        if !self.is_connected {
+            return true;
+        }
+        let stats = self.machine.stats();
+        let messages = stats.queued.saturating_add(stats.flights);
+        let bytes = stats.bytes.saturating_add(publish.cost() as u64);
+        messages == 0
+            || (stats.queued < QUEUED_SOFT_MAX
+                && messages < self.queue_messages_max
+                && bytes <= self.queue_bytes_max)
+    }
+
+    fn apply(&mut self, command: Command) {
+        if !self.life.takes_commands() {
+            let end = self.shared.over().unwrap_or(SessionEnd::Disconnected);
+            return self.refuse(command, &end);
+        }
+        match command {
+            Command::Publish(publish) => self.publish(publish),
+            Command::Subscribe(subscribe) => self.subscribe(*subscribe),
+            Command::Unsubscribe(unsubscribe) => self.unsubscribe(*unsubscribe),
+            Command::DropStream { stream, answer } => self.drop_stream(stream, answer),
+            Command::Unmatched(queue) => self.dispatch.open_unmatched(queue),
+            Command::Disconnect(disconnect) => self.leave(*disconnect),
+        }
+    }
+
+    fn publish(&mut self, command: PublishCommand) {
+        let PublishCommand { head, payload, answer } = command;
+        let topic = topic_if_large(head.topic.as_ref(), &payload);
+        match self.machine.publish(head, Payload::Bytes(payload), self.now) {
+            Ok(number) => {
+                self.stats.published += 1;
+                let Some(answer) = answer else { return };
+                if number > 0 {
+                    answer.taken(number);
+                    self.pending.insert(number, answer);
+                } else {
+                    // Nobody can be missed by a success.
+                    let _ = answer.done(Ok(Published::unacknowledged(0)));
+                }
+            }
+            Err(refusal) => {
+                let error = publish_refusal(refusal, topic, self.shared.end());
+                let unheard = match answer {
+                    Some(answer) => answer.done(Err(error)),
+                    None => Some(error),
+                };
+                if let Some(error) = unheard {
+                    self.stats.refused += 1;
+                    self.shared.tell(&Event::PublishFailed { number: 0, error });
+                }
+            }
+        }
+    }
+
+    fn subscribe(&mut self, command: SubscribeCommand) {
+        let SubscribeCommand { filter, options, identifier, mut properties, queue, answer } =
+            command;
+        let stream = queue.id;
+        let wanted = self.dispatch.attach(&filter, options, identifier, queue);
+        if identifier.is_some() || self.limits.is_some_and(|limits| limits.has_subscription_ids) {
+            properties.push(Property::SubscriptionIdentifier(wanted.identifier));
+        }
+        let line = SubscribeFilter { filter: filter.clone(), options: wanted.options };
+        match self.machine.subscribe(vec![line], properties, self.now) {
+            Ok(id) => {
+                self.operations.insert(id, Operation::Subscribe { stream, filter, answer });
+            }
+            Err(error) => {
+                answer.give(Err(subscribe_refusal(error, &filter, self.shared.end())));
+                if let Some(filter) = self.dispatch.detach(stream, StreamEnd::Refused) {
+                    self.dispatch.forget(&filter);
+                }
+            }
+        }
+    }
+
+    fn unsubscribe(&mut self, command: UnsubscribeCommand) {
+        let rest = command.filters.unwrap_or_else(|| self.all_filters());
+        let leaving = Leaving {
+            filters: Vec::new(),
+            streams: Vec::new(),
+            rest,
+            error: None,
+            answer: Some(command.answer),
+        };
+        self.unsubscribe_next(leaving);
+    }
+
+    /// Every filter that the server or a stream knows of.
+    fn all_filters(&self) -> Vec<Filter> {
+        let mut filters: Vec<Filter> =
+            self.machine.subscriptions().map(|line| line.filter.clone()).collect();
+        let known: std::collections::HashSet<Filter> = filters.iter().cloned().collect();
+        filters.extend(self.dispatch.filters().filter(|filter| !known.contains(*filter)).cloned());
+        filters
+    }
+
+    /// Sends the next part, or answers if there is none.
+    pub(super) fn unsubscribe_next(&mut self, mut leaving: Leaving) {
+        let behind = leaving.rest.split_off(leaving.rest.len().min(FILTERS_PER_PACKET));
+        leaving.filters = std::mem::replace(&mut leaving.rest, behind);
+        if leaving.filters.is_empty() {
+            if let Some(answer) = leaving.answer {
+                answer.give(leaving.error.map_or(Ok(()), Err));
+            }
+            return;
+        }
+        leaving.streams =
+            leaving.filters.iter().flat_map(|filter| self.dispatch.streams(filter)).collect();
+        match self.machine.unsubscribe(leaving.filters.clone(), Properties::new(), self.now) {
+            Ok(id) => self.insert_unsubscribe(id, leaving),
+            Err(error) => {
+                if let Some(answer) = leaving.answer {
+                    answer.give(Err(unsubscribe_refusal(&error, self.shared.end())));
+                }
+            }
+        }
+    }
+
+    fn insert_unsubscribe(&mut self, id: OperationId, leaving: Leaving) {
+        self.operations.insert(id, Operation::Unsubscribe(Box::new(leaving)));
+    }
+
+    fn drop_stream(&mut self, stream: u64, answer: Option<Answer<Result<(), UnsubscribeError>>>) {
+        let rest = self.dispatch.detach(stream, StreamEnd::Unsubscribed).into_iter().collect();
+        let (filters, streams) = (Vec::new(), Vec::new());
+        self.unsubscribe_next(Leaving { filters, streams, rest, error: None, answer });
+    }
+
+    /// Unsubscribes filters whose last stream was too slow.
+    pub(super) fn unsubscribe_orphans(&mut self) {
+        let rest = self.dispatch.take_orphans();
+        if !rest.is_empty() {
+            let (filters, streams) = (Vec::new(), Vec::new());
+            tracing::warn!(server = %self.server, "a stream was too slow and is unsubscribed");
+            self.unsubscribe_next(Leaving { filters, streams, rest, error: None, answer: None });
+            self.drain();
+        }
+    }
+}
+
+/// The topic of a message that may be too large; others are not worth the copy.
+fn topic_if_large(topic: Option<&Topic>, payload: &Bytes) -> String {
+    let is_large = payload.len() >= LARGE;
+    topic.filter(|_| is_large).map_or_else(String::new, |topic| topic.as_str().to_owned())
+}
+
+/// Bytes below which no server of practical use refuses a payload for its size.
+const LARGE: usize = 16 * 1024;

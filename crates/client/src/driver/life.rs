@@ -1,0 +1,181 @@
+//! How a session begins and ends.
+//!
+//! ```text
+//! Connecting --CONNACK--> Running --disconnect, no handles--> Draining --idle, too late--> Leaving --> Over
+//!      `--failed, too late, given up------------------------------------------------------------------^
+//! ```
+
+use postrider_proto::{
+    Time,
+    wire::{Disconnect, Properties, Property, ReasonCode},
+};
+
+use super::Driver;
+use crate::{
+    ConnectError, DisconnectError, SessionEnd, answer::Answer, command::DisconnectCommand,
+};
+
+/// Where a session is in its life.
+pub(super) enum Life {
+    /// The first attempt is under way.
+    Connecting(Answer<Result<(), ConnectError>>),
+    Running,
+    /// Publications complete; then the session ends.
+    Draining(Leave, Time),
+    /// DISCONNECT is on its way.
+    Leaving(Leave),
+    /// For good.
+    Over(Leave),
+}
+
+/// Who wants to know how the session was left.
+#[derive(Default)]
+pub(super) struct Leave {
+    disconnect: Option<Disconnect>,
+    session_expiry_s: Option<u32>,
+    answers: Vec<Answer<Result<(), DisconnectError>>>,
+    /// Publications that were not complete.
+    unfinished: u64,
+}
+
+impl Life {
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self, Self::Over(_))
+    }
+
+    /// Whether new requests are taken.
+    pub(super) fn takes_commands(&self) -> bool {
+        matches!(self, Self::Connecting(_) | Self::Running)
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        match self {
+            Self::Draining(_, until) => Some(*until),
+            Self::Connecting(_) | Self::Running | Self::Leaving(_) | Self::Over(_) => None,
+        }
+    }
+}
+
+/// Milliseconds for which a session without handles still tries to complete its publications.
+const ABANDONED_FLUSH_MS: u64 = 10_000;
+
+impl Driver {
+    /// Begins to leave, or joins those who do.
+    pub(super) fn leave(&mut self, command: DisconnectCommand) {
+        match &mut self.life {
+            Life::Connecting(_) | Life::Running => {
+                let flush_ms = u64::try_from(command.flush.as_millis()).unwrap_or(u64::MAX);
+                let leave = Leave {
+                    disconnect: Some(command.disconnect),
+                    session_expiry_s: command.session_expiry_s,
+                    answers: vec![command.answer],
+                    unfinished: 0,
+                };
+                self.life = Life::Draining(leave, self.now.plus_ms(flush_ms));
+            }
+            Life::Draining(leave, _) | Life::Leaving(leave) | Life::Over(leave) => {
+                leave.answers.push(command.answer);
+            }
+        }
+    }
+
+    /// Takes the next step of a life.
+    pub(super) fn step_life(&mut self) {
+        if self.is_abandoned && self.inbox.is_empty() {
+            match self.life {
+                Life::Connecting(_) => self.life = Life::Draining(Leave::default(), self.now),
+                Life::Running => {
+                    let until = self.now.plus_ms(ABANDONED_FLUSH_MS);
+                    self.life = Life::Draining(Leave::default(), until);
+                }
+                Life::Draining(..) | Life::Leaving(_) | Life::Over(_) => {}
+            }
+        }
+        let Life::Draining(leave, until) = &mut self.life else { return };
+        if self.is_connected && !self.machine.is_idle() && self.now < *until {
+            return;
+        }
+        let mut leave = std::mem::take(leave);
+        let stats = self.machine.stats();
+        leave.unfinished = u64::from(stats.queued) + u64::from(stats.flights);
+        if leave.unfinished > 0 {
+            let messages = leave.unfinished;
+            tracing::warn!(server = %self.server, messages, "disconnecting with open publications");
+        }
+        let disconnect = self.goodbye(leave.disconnect.take(), leave.session_expiry_s);
+        self.life = Life::Leaving(leave);
+        self.machine.disconnect(disconnect, self.now);
+        if self.line.is_dialing() {
+            self.line.cut();
+        }
+    }
+
+    /// The DISCONNECT to send. A session that began clean serves nobody after us, so a server need not keep it.
+    fn goodbye(&self, wanted: Option<Disconnect>, expiry_s: Option<u32>) -> Disconnect {
+        let mut disconnect = wanted
+            .unwrap_or(Disconnect { reason: ReasonCode::Success, properties: Properties::new() });
+        let limits = self.limits.filter(|limits| limits.has_properties);
+        match limits {
+            Some(limits) => {
+                let expiry_s = expiry_s.or_else(|| self.clean_start.then_some(0));
+                if let Some(expiry_s) = expiry_s.filter(|wanted| *wanted != limits.session_expiry_s)
+                {
+                    disconnect.properties.set(Property::SessionExpiryInterval(expiry_s));
+                }
+            }
+            None => {
+                disconnect.reason = ReasonCode::Success;
+                disconnect.properties = Properties::new();
+            }
+        }
+        disconnect
+    }
+
+    /// The machine says that the session is over; the line may still have to be flushed.
+    pub(super) fn handle_over(&mut self, end: SessionEnd) {
+        tracing::info!(server = %self.server, "session over: {end}");
+        let leave = match std::mem::replace(&mut self.life, Life::Running) {
+            Life::Connecting(answer) => {
+                answer.give(Err(ConnectError::Ended(end.clone())));
+                Leave::default()
+            }
+            Life::Running => Leave::default(),
+            Life::Draining(leave, _) | Life::Leaving(leave) | Life::Over(leave) => leave,
+        };
+        self.life = Life::Over(leave);
+        self.attempt.deadline = None;
+        self.shared.set_end(end);
+        if self.line.is_dialing() {
+            self.line.cut();
+        }
+    }
+
+    /// Tells everybody that nothing more will come. Harmless when called again.
+    pub(super) fn finish(&mut self) {
+        self.shared.set_end(SessionEnd::Stopped);
+        let end = self.shared.end();
+        let late = self.shared.mailbox.close();
+        for command in std::mem::take(&mut self.inbox).into_iter().chain(late) {
+            self.refuse(command, &end);
+        }
+        for answer in self.pending.drain() {
+            // Nobody waits for an answer that comes back; the session's end was told already.
+            let _ = answer.done(Err(crate::PublishError::Over(end.clone())));
+        }
+        for operation in std::mem::take(&mut self.operations).into_values() {
+            operation.refuse(&end);
+        }
+        self.dispatch.end_all(&end);
+        if let Life::Over(leave) | Life::Leaving(leave) | Life::Draining(leave, _) = &mut self.life
+        {
+            let result = match (&end, leave.unfinished) {
+                (SessionEnd::Disconnected, 0) => Ok(()),
+                (SessionEnd::Disconnected, messages) => {
+                    Err(DisconnectError::Unfinished { messages })
+                }
+                (end, _) => Err(DisconnectError::Over(end.clone())),
+            };
+            leave.answers.drain(..).for_each(|answer| answer.give(result.clone()));
+        }
+    }
+}

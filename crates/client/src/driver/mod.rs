@@ -1,0 +1,344 @@
+//! The one loop that drives a session: bytes and commands in, bytes and messages out.
+//!
+//! ```text
+//! mailbox --commands--> .-----------. --chunks--> stream
+//! stream  --bytes-----> |  machine  | --events--> streams, answers, listeners
+//! clock   --time------> '-----------'
+//!           any number of inputs, then one drain, then one write
+//! ```
+
+mod commands;
+mod life;
+mod outputs;
+mod refusal;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use postrider_proto::{
+    Client, Limits, Time,
+    client::{ClientConfig, OperationId},
+    wire::Version,
+};
+use postrider_store::MemoryStore;
+use tokio::time::{Instant, Sleep};
+
+use crate::{
+    ConnectError, LinkReason, Stats,
+    answer::Answer,
+    clock::Clock,
+    command::Command,
+    connector::Connector,
+    dispatch::Dispatch,
+    driver::{commands::Operation, life::Life},
+    line::{Line, Read, Written},
+    pending::Pending,
+    shared::Shared,
+};
+
+/// What a driver needs to begin.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) client: ClientConfig,
+    pub(crate) seed: u64,
+    /// The URL without credentials, for people.
+    pub(crate) server: String,
+    /// Which user, for people.
+    pub(crate) who: String,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) stall_budget_ms: u64,
+    pub(crate) connector: Option<Connector>,
+}
+
+/// Drives one session until it is over.
+pub(crate) struct Driver {
+    machine: Client,
+    shared: Arc<Shared>,
+    clock: Clock,
+    now: Time,
+    line: Line,
+    spools: MemoryStore,
+    dispatch: Dispatch,
+    pending: Pending,
+    operations: BTreeMap<OperationId, Operation>,
+    /// Commands taken from the mailbox and not applied yet.
+    inbox: VecDeque<Command>,
+    is_abandoned: bool,
+    life: Life,
+    // What was set up.
+    server: String,
+    who: String,
+    connect_timeout: Duration,
+    stall_budget_ms: u64,
+    clean_start: bool,
+    queue_messages_max: u32,
+    queue_bytes_max: u64,
+    connector: Option<Connector>,
+    // The connection.
+    version: Version,
+    is_connected: bool,
+    /// What the last connection allowed; still the best guess without one.
+    limits: Option<Limits>,
+    attempt: Attempt,
+    last_reason: LinkReason,
+    // Deadlines.
+    machine_deadline: Option<Time>,
+    stalled_until: Option<Time>,
+    closing_until: Option<Time>,
+    sleep: Option<Pin<Box<Sleep>>>,
+    sleep_at: Time,
+    stats: Stats,
+}
+
+/// An attempt to connect, from the dial to the CONNACK.
+#[derive(Clone, Copy, Debug, Default)]
+struct Attempt {
+    deadline: Option<Time>,
+    /// Whether a stream was opened.
+    had_stream: bool,
+    has_timed_out: bool,
+}
+
+/// Milliseconds for the other side to close a connection that we have ended.
+const CLOSING_MS: u64 = 1000;
+
+impl Driver {
+    /// A driver at rest; `connected` is answered when the first attempt has succeeded or failed.
+    pub(crate) fn new(
+        setup: Setup,
+        shared: Arc<Shared>,
+        connected: Answer<Result<(), ConnectError>>,
+    ) -> Self {
+        let clock = Clock::start();
+        let now = clock.now();
+        let session = setup.client.session;
+        let clean_start = setup.client.clean_start;
+        let version = setup.client.reconnect.version.unwrap_or(Version::V5);
+        Self {
+            machine: Client::new(setup.client, setup.seed, now),
+            shared,
+            clock,
+            now,
+            line: Line::new(),
+            spools: MemoryStore::new(),
+            dispatch: Dispatch::new(setup.stall_budget_ms),
+            pending: Pending::default(),
+            operations: BTreeMap::new(),
+            inbox: VecDeque::new(),
+            is_abandoned: false,
+            life: Life::Connecting(connected),
+            server: setup.server,
+            who: setup.who,
+            connect_timeout: setup.connect_timeout,
+            stall_budget_ms: setup.stall_budget_ms,
+            clean_start,
+            queue_messages_max: session.queue_messages_max,
+            queue_bytes_max: session.queue_bytes_max,
+            connector: setup.connector,
+            version,
+            is_connected: false,
+            limits: None,
+            attempt: Attempt::default(),
+            last_reason: LinkReason::Lost,
+            machine_deadline: None,
+            stalled_until: None,
+            closing_until: None,
+            sleep: None,
+            sleep_at: Time(0),
+            stats: Stats::default(),
+        }
+    }
+
+    /// Connects and drives the session until it is over.
+    pub(crate) async fn run(mut self) {
+        self.machine.connect(self.now);
+        loop {
+            self.turn();
+            if self.life.is_over() && self.line.is_closed() {
+                break;
+            }
+            std::future::poll_fn(|cx| self.poll_wake(cx)).await;
+        }
+        self.finish();
+    }
+
+    /// Applies commands, drains the machine once, and hands over what came out.
+    fn turn(&mut self) {
+        self.apply_inbox();
+        self.step_life();
+        self.drain();
+        self.unsubscribe_orphans();
+        self.dispatch.flush();
+        let has_waiting_verb = self.pending.len() > 0 || !self.operations.is_empty();
+        self.stalled_until = self.dispatch.stall(self.now, has_waiting_verb);
+        self.publish_stats();
+    }
+
+    /// Waits for something to do, and does the reading and writing.
+    fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.now = self.clock.now();
+        let mut is_awake = self.poll_mailbox(cx);
+        is_awake |= self.poll_dial(cx);
+        is_awake |= self.poll_write(cx);
+        is_awake |= self.poll_read(cx);
+        is_awake |= self.poll_time(cx);
+        if is_awake { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_mailbox(&mut self, cx: &mut Context<'_>) -> bool {
+        let taken = if self.inbox.is_empty() {
+            self.shared.mailbox.poll_take(cx, &mut self.inbox)
+        } else {
+            self.shared.mailbox.poll_nudge(cx)
+        };
+        match taken {
+            Poll::Ready(taken) => {
+                self.is_abandoned |= taken.is_abandoned;
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    fn poll_dial(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.line.poll_dial(cx) {
+            Poll::Ready(Ok(())) => {
+                self.attempt.had_stream = true;
+                self.machine.handle_connected(self.now);
+                true
+            }
+            Poll::Ready(Err(what)) => {
+                self.machine.handle_dial_failed(what, self.now);
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut is_awake = false;
+        while let Poll::Ready(written) = self.line.poll_write(&self.machine, &self.spools, cx) {
+            is_awake = true;
+            match written {
+                Written::Bytes(count) => {
+                    self.machine.consume(count, self.now);
+                    self.feed();
+                }
+                Written::Broken | Written::Closed => {
+                    self.close();
+                    break;
+                }
+            }
+        }
+        is_awake
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.stalled_until.is_some() || self.machine.is_receive_paused() {
+            return false;
+        }
+        match self.line.poll_read(cx) {
+            Poll::Ready(Read::Some) => self.machine.handle_bytes(&mut self.line.input, self.now),
+            Poll::Ready(Read::End) => self.close(),
+            Poll::Pending => return false,
+        }
+        true
+    }
+
+    /// Gives the machine what it left in the input while it was paused.
+    fn feed(&mut self) {
+        if !self.line.input.is_empty() && !self.machine.is_receive_paused() {
+            self.machine.handle_bytes(&mut self.line.input, self.now);
+        }
+    }
+
+    fn close(&mut self) {
+        self.line.close();
+        self.closing_until = None;
+        self.machine.handle_closed(self.now);
+    }
+
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.deadline() else { return false };
+        if deadline <= self.now {
+            self.handle_time();
+            return true;
+        }
+        let sleep = self.sleep.get_or_insert_with(|| {
+            self.sleep_at = Time(u64::MAX);
+            Box::pin(tokio::time::sleep(Duration::ZERO))
+        });
+        // A sleep that ends too early costs one idle turn; setting it again for every message would cost more.
+        if deadline < self.sleep_at || sleep.is_elapsed() {
+            let wait = Duration::from_millis(deadline.ms_since(self.now).min(SLEEP_MS_MAX));
+            sleep.as_mut().reset(Instant::now() + wait);
+            self.sleep_at = deadline;
+        }
+        sleep.as_mut().poll(cx).is_ready()
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        [
+            self.machine_deadline,
+            self.attempt.deadline,
+            self.stalled_until,
+            self.closing_until,
+            self.life.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    fn handle_time(&mut self) {
+        let is_due = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= self.now);
+        let (attempt_due, closing_due) =
+            (is_due(self.attempt.deadline), is_due(self.closing_until));
+        if is_due(self.machine_deadline) {
+            self.machine.handle_time(self.now);
+        }
+        if attempt_due {
+            self.time_out_attempt();
+        }
+        if closing_due {
+            self.close();
+        }
+    }
+
+    fn publish_stats(&mut self) {
+        let session = self.machine.stats();
+        let counts = self.dispatch.counts();
+        let stats = &mut self.stats;
+        stats.queued = session.queued;
+        stats.in_flight = session.flights;
+        stats.bytes = session.bytes;
+        stats.resent = session.resent;
+        stats.dropped_full = session.dropped_full;
+        stats.dropped_offline = session.dropped_offline;
+        stats.dropped_expired = session.dropped_expired;
+        stats.dropped_too_large = session.dropped_too_large;
+        stats.dropped_not_offered = session.dropped_not_offered;
+        stats.dropped_slow = counts.dropped_slow;
+        stats.dropped_unmatched = counts.dropped_unmatched;
+        stats.slow_streams = counts.slow_streams;
+        stats.unmatched = self.dispatch.kept() as u64;
+        stats.bytes_sent = self.line.bytes_sent;
+        stats.bytes_received = self.line.bytes_received;
+        self.shared.set_stats(*stats);
+    }
+}
+
+/// Longest sleep; a longer one is made of several.
+const SLEEP_MS_MAX: u64 = 24 * 3600 * 1000;
+
+/// The runtime was shut down: whoever waits must hear of it.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

@@ -1,0 +1,334 @@
+//! What the machine wants done.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use postrider_proto::{
+    Arrived, LinkEnd, Payload, Plan, Record, SpoolOutput, Time,
+    client::{Event as MachineEvent, Failure, OperationId, Output},
+    wire::{ConnAck, Filter, QoS, ReasonCode, SubAck, UnsubAck},
+};
+use postrider_store::{Change, Store, StoreError};
+
+use super::{
+    Attempt, CLOSING_MS, Driver,
+    commands::{Leaving, Operation},
+    life::Life,
+    refusal::{link_reason, publish_failure, subscribe_failure, unsubscribe_failure},
+};
+use crate::{
+    ConnectError, Connected, Event, LinkReason, Message, SessionEnd, StreamEnd, SubscribeError,
+    UnsubscribeError, connector, message::Body, publish::Published,
+};
+
+impl Driver {
+    /// Does what the machine wants, until it waits.
+    pub(super) fn drain(&mut self) {
+        loop {
+            let stored = self.drain_once();
+            match stored {
+                Some(seq) => self.machine.handle_stored(seq, self.now),
+                None => return,
+            }
+        }
+    }
+
+    /// Returns the last record stored, for the machine to go on.
+    fn drain_once(&mut self) -> Option<u64> {
+        let mut stored = None;
+        loop {
+            match self.machine.poll_output() {
+                Output::Dial(plan) => self.dial(plan),
+                // The line asks the machine for its chunks at every write.
+                Output::Transmit => {}
+                Output::Hangup => self.hang_up(),
+                Output::Store(seq, record) => {
+                    self.store(seq, &record);
+                    stored = Some(seq);
+                }
+                Output::Load { ticket, key, offset, len } => {
+                    let bytes = self.load(&key, offset, len);
+                    self.machine.handle_loaded(ticket, bytes, self.now);
+                }
+                Output::Spool(output) => self.spool(output),
+                Output::Event(event) => self.handle_event(event),
+                Output::Wait(deadline) => {
+                    self.machine_deadline = deadline;
+                    return stored;
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self, plan: Plan) {
+        tracing::debug!(server = %self.server, attempt = plan.attempt, "connecting");
+        let is_first = matches!(self.life, Life::Connecting(_));
+        let timeout_ms = u64::try_from(self.connect_timeout.as_millis()).unwrap_or(u64::MAX);
+        // One timeout for the whole first attempt, with falling back to 3.1.1 and all.
+        let deadline = self.attempt.deadline.filter(|_| is_first);
+        self.attempt = Attempt {
+            deadline: Some(deadline.unwrap_or_else(|| self.now.plus_ms(timeout_ms))),
+            ..Attempt::default()
+        };
+        self.version = plan.version;
+        let attempt = connector::Attempt { server: plan.server, number: plan.attempt };
+        let dialing = connector::open(self.connector.as_ref(), attempt, self.connect_timeout);
+        self.line.dial(dialing);
+    }
+
+    fn hang_up(&mut self) {
+        self.line.hang_up();
+        if self.line.is_closing() {
+            self.closing_until = Some(self.now.plus_ms(CLOSING_MS));
+        }
+    }
+
+    fn store(&mut self, seq: u64, record: &Record) {
+        let key = record.key();
+        let change = match record.value() {
+            Some(value) => Change::Put(key, value),
+            None => Change::Delete(key),
+        };
+        // Memory cannot fail.
+        let written: Result<(), StoreError> = self.spools.write(seq, change);
+        debug_assert!(written.is_ok());
+    }
+
+    fn load(&self, key: &[u8], offset: u64, len: u32) -> Option<Bytes> {
+        let value = self.spools.read(key).ok()??;
+        let from = usize::try_from(offset).ok()?.min(value.len());
+        let to = from.saturating_add(usize::try_from(len).ok()?).min(value.len());
+        Some(value.slice(from..to))
+    }
+
+    fn spool(&mut self, output: SpoolOutput) {
+        let done = match output {
+            SpoolOutput::Append(spool, bytes) => self.spools.spool_append(spool, bytes),
+            SpoolOutput::Drop(spool) => self.spools.spool_drop(spool),
+        };
+        debug_assert!(done.is_ok(), "memory cannot fail");
+    }
+
+    fn handle_event(&mut self, event: MachineEvent) {
+        match event {
+            MachineEvent::Connected { connack, limits, resubscribed } => {
+                self.handle_connected(connack, limits, resubscribed);
+            }
+            MachineEvent::Disconnected { end, retry_at } => {
+                self.handle_disconnected(end, retry_at);
+            }
+            MachineEvent::Message(arrived) => self.handle_message(arrived),
+            MachineEvent::Published { number, result, is_downgraded } => {
+                let result = match result {
+                    Ok(ack) => Ok(Published {
+                        number,
+                        reason: ack.reason,
+                        properties: ack.properties,
+                        is_downgraded,
+                    }),
+                    Err(failure) => Err(publish_failure(failure, self.end_or_ours())),
+                };
+                let Some(answer) = self.pending.take(number) else { return };
+                if let Some(error) = answer.done(result) {
+                    self.shared.tell(&Event::PublishFailed { number, error });
+                }
+            }
+            MachineEvent::Subscribed(id, result) => self.handle_subscribed(id, result),
+            MachineEvent::Unsubscribed(id, result) => self.handle_unsubscribed(id, result),
+            MachineEvent::SubscriptionLost { filter, reason } => self.lose(&filter, reason),
+            MachineEvent::MayBeDouble(number) => self.shared.tell(&Event::MayBeDouble { number }),
+            MachineEvent::Pong(ms) => self.stats.round_trip = Some(Duration::from_millis(ms)),
+            MachineEvent::Over(end) => {
+                let end = match (&self.life, end) {
+                    (Life::Draining(..) | Life::Leaving(_), LinkEnd::Ours(_)) => {
+                        SessionEnd::Disconnected
+                    }
+                    (_, end) => SessionEnd::Link(self.reason_of(end)),
+                };
+                self.handle_over(end);
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_connected(
+        &mut self,
+        connack: ConnAck,
+        limits: postrider_proto::Limits,
+        resubscribed: u32,
+    ) {
+        self.attempt.deadline = None;
+        self.is_connected = true;
+        self.limits = Some(limits);
+        self.stats.connections += 1;
+        // A stall must never look like a dead connection.
+        let keep_alive_ms = u64::from(limits.keep_alive_s) * 1000;
+        let stall_max = if keep_alive_ms == 0 { u64::MAX } else { keep_alive_ms / 4 };
+        self.dispatch.set_stall_ms(self.stall_budget_ms.min(stall_max));
+        let connected = Connected {
+            server: self.server.clone(),
+            version: self.version,
+            session_present: connack.session_present,
+            limits,
+            resubscribed,
+            properties: connack.properties,
+        };
+        tracing::info!(
+            server = %self.server,
+            version = %self.version,
+            session_present = connected.session_present,
+            resubscribed,
+            "connected"
+        );
+        self.shared.set_connected(Some(connected.clone()));
+        self.shared.tell(&Event::Connected(Box::new(connected)));
+        if let Life::Connecting(answer) = std::mem::replace(&mut self.life, Life::Running) {
+            answer.give(Ok(()));
+        }
+    }
+
+    fn handle_disconnected(&mut self, end: LinkEnd, retry_at: Option<Time>) {
+        let reason = self.reason_of(end);
+        self.is_connected = false;
+        self.attempt.deadline = self.attempt.deadline.filter(|_| retry_at.is_some());
+        self.stats.disconnections += 1;
+        self.shared.set_connected(None);
+        let retry_in = retry_at.map(|retry_at| Duration::from_millis(retry_at.ms_since(self.now)));
+        tracing::info!(server = %self.server, ?retry_in, "disconnected: {reason}");
+        if matches!(self.life, Life::Connecting(_)) && retry_in.is_none() {
+            let error = self.connect_error(reason.clone());
+            self.fail_connect(error);
+        }
+        self.last_reason = reason.clone();
+        self.shared.tell(&Event::Disconnected { reason, retry_in });
+    }
+
+    fn fail_connect(&mut self, error: ConnectError) {
+        if let Life::Connecting(answer) = std::mem::replace(&mut self.life, Life::Running) {
+            answer.give(Err(error));
+        }
+    }
+
+    /// The connect timeout passed.
+    pub(super) fn time_out_attempt(&mut self) {
+        self.attempt.deadline = None;
+        self.attempt.has_timed_out = true;
+        if matches!(self.life, Life::Connecting(_)) {
+            self.fail_connect(self.connect_timed_out());
+            self.is_abandoned = true;
+            return;
+        }
+        if self.line.is_dialing() {
+            self.line.cut();
+            self.machine.handle_dial_failed(LinkReason::TimedOut.to_string(), self.now);
+        } else {
+            self.line.close();
+            self.machine.handle_closed(self.now);
+        }
+    }
+
+    fn handle_message(&mut self, arrived: Arrived) {
+        self.stats.received += 1;
+        let body = match arrived.payload {
+            Payload::Bytes(bytes) => Body::Whole(bytes),
+            Payload::Spooled { id, len } => self.unspool(id.number(), len),
+        };
+        self.dispatch.deliver(Message::new(arrived.publish, body), self.now);
+    }
+
+    /// The pieces of a large payload, as they came; nothing is copied.
+    fn unspool(&self, spool: u64, len: u32) -> Body {
+        let (mut pieces, mut at) = (Vec::new(), 0);
+        while at < u64::from(len) {
+            let Ok(piece) = self.spools.spool_read(spool, at, usize::MAX) else { break };
+            at += piece.len() as u64;
+            pieces.push(piece);
+        }
+        debug_assert_eq!(at, u64::from(len), "all chunks come before the message");
+        Body::pieces(pieces)
+    }
+
+    fn handle_subscribed(&mut self, id: OperationId, result: Result<SubAck, Failure>) {
+        let Some(Operation::Subscribe { stream, filter, answer }) = self.operations.remove(&id)
+        else {
+            return;
+        };
+        let error = match result {
+            Ok(suback) => {
+                let reason = suback.reasons.first().copied();
+                let granted = reason.and_then(|reason| QoS::from_bits(reason.byte()));
+                if let Some(granted) = granted {
+                    return answer.give(Ok(granted));
+                }
+                SubscribeError::Refused {
+                    filter: filter.as_str().to_owned(),
+                    reason: reason.unwrap_or(ReasonCode::UnspecifiedError),
+                    explanation: crate::reason::explanation(&suback.properties),
+                }
+            }
+            Err(failure) => subscribe_failure(failure, &filter, self.end_or_ours()),
+        };
+        if let Some(filter) = self.dispatch.detach(stream, StreamEnd::Refused) {
+            self.dispatch.forget(&filter);
+        }
+        answer.give(Err(error));
+    }
+
+    fn handle_unsubscribed(&mut self, id: OperationId, result: Result<UnsubAck, Failure>) {
+        let Some(Operation::Unsubscribe(mut leaving)) = self.operations.remove(&id) else { return };
+        let error = match result {
+            Ok(unsuback) => refused_filter(&leaving, &unsuback),
+            Err(failure) => {
+                let filter = leaving.filters.first().map(Filter::to_string).unwrap_or_default();
+                Some(unsubscribe_failure(failure, filter, self.end_or_ours()))
+            }
+        };
+        for stream in std::mem::take(&mut leaving.streams) {
+            self.dispatch.detach(stream, StreamEnd::Unsubscribed);
+        }
+        for filter in std::mem::take(&mut leaving.filters) {
+            self.dispatch.forget(&filter);
+        }
+        if leaving.error.is_none() {
+            leaving.error = error;
+        }
+        self.unsubscribe_next(*leaving);
+    }
+
+    /// The server does not take a subscription again.
+    fn lose(&mut self, filter: &Filter, reason: ReasonCode) {
+        for stream in self.dispatch.streams(filter) {
+            self.dispatch.detach(stream, StreamEnd::Refused);
+        }
+        self.dispatch.forget(filter);
+        let (filter, why) = (filter.as_str().to_owned(), reason.to_string());
+        tracing::warn!(server = %self.server, filter, why, "subscription lost");
+        self.shared.tell(&Event::SubscriptionLost { filter, why });
+    }
+
+    fn reason_of(&self, end: LinkEnd) -> LinkReason {
+        match end {
+            LinkEnd::Lost if self.attempt.has_timed_out && !self.is_connected => {
+                LinkReason::TimedOut
+            }
+            end => link_reason(end),
+        }
+    }
+
+    /// Why the session is over, as far as is known while it ends.
+    fn end_or_ours(&self) -> SessionEnd {
+        match &self.life {
+            Life::Draining(..) | Life::Leaving(_) => SessionEnd::Disconnected,
+            Life::Connecting(_) | Life::Running | Life::Over(_) => {
+                self.shared.over().unwrap_or_else(|| SessionEnd::Link(self.last_reason.clone()))
+            }
+        }
+    }
+}
+
+/// The first filter that the server did not unsubscribe.
+fn refused_filter(leaving: &Leaving, unsuback: &UnsubAck) -> Option<UnsubscribeError> {
+    let mut pairs = leaving.filters.iter().zip(&unsuback.reasons);
+    let (filter, reason) = pairs.find(|(_, reason)| reason.is_error())?;
+    Some(UnsubscribeError::Refused { filter: filter.as_str().to_owned(), reason: *reason })
+}

@@ -1,0 +1,329 @@
+//! What can go wrong with each verb: what happened, and what to do.
+
+use std::{fmt, time::Duration};
+
+use postrider_net::UrlError;
+use postrider_proto::wire::{FilterError, ReasonCode, TextError, TopicError};
+
+use crate::{
+    SessionEnd,
+    reason::{LinkReason, explain},
+    topic::{NotFilter, NotTopic},
+};
+
+/// Why no session could be started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The URL cannot be used.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// An option cannot be sent.
+    #[error("{what} cannot be used: {error}")]
+    Text {
+        /// Which option.
+        what: &'static str,
+        /// What is wrong with it.
+        error: TextError,
+    },
+    /// An option is longer than a packet can hold.
+    #[error("{what} has {len} bytes; at most {len_max} fit")]
+    TooLong {
+        /// Which option.
+        what: &'static str,
+        /// Its length in bytes.
+        len: usize,
+        /// The longest that fits, in bytes.
+        len_max: usize,
+    },
+    /// The will's topic cannot be used.
+    #[error("will: {0}")]
+    WillTopic(NotTopic),
+    /// There is no tokio runtime to drive the session.
+    #[error("no tokio runtime here: call connect() inside one, or use postrider::blocking")]
+    NoRuntime,
+    /// The system gave no thread (blocking face).
+    #[error("no thread for the session: {0}")]
+    Thread(String),
+    /// No stream could be opened.
+    #[error("{what}; is the broker running there, and are host and port right?")]
+    Unreachable {
+        /// What the system said, with host and port.
+        what: String,
+    },
+    /// The whole attempt took too long.
+    #[error("no connection to {server} within {} s: {stage}", after.as_secs_f64())]
+    TimedOut {
+        /// The URL, without credentials.
+        server: String,
+        /// The connect timeout.
+        after: Duration,
+        /// How far the attempt came.
+        stage: &'static str,
+    },
+    /// The server does not know this user or this password, or does not let it in.
+    #[error("{server} refused {who}: {}", Explained(*.reason, .explanation.as_deref()))]
+    Credentials {
+        /// The URL, without credentials.
+        server: String,
+        /// Which user, in words.
+        who: String,
+        /// The server's reason code.
+        reason: ReasonCode,
+        /// The server's explanation, if it gave one (5.0).
+        explanation: Option<String>,
+    },
+    /// The server refused for another reason.
+    #[error("{server} refused the connection: {}", Explained(*.reason, .explanation.as_deref()))]
+    Refused {
+        /// The URL, without credentials.
+        server: String,
+        /// The server's reason code.
+        reason: ReasonCode,
+        /// The server's explanation, if it gave one (5.0).
+        explanation: Option<String>,
+    },
+    /// What answers there does not speak MQTT.
+    #[error("what answers at {server} is not MQTT: {what}")]
+    NotMqtt {
+        /// The URL, without credentials.
+        server: String,
+        /// What it looks like.
+        what: String,
+    },
+    /// The connection was closed without a word.
+    #[error(
+        "{server} closed the connection without an answer; it may want TLS, not speak MQTT, \
+         or not offer this version"
+    )]
+    Closed {
+        /// The URL, without credentials.
+        server: String,
+    },
+    /// Something else ended the attempt.
+    #[error("{0}")]
+    Ended(SessionEnd),
+}
+
+/// Why a message was not published.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Not a topic.
+    #[error(transparent)]
+    Topic(#[from] NotTopic),
+    /// A property has a text that cannot be sent.
+    #[error("{what} cannot be used: {error}")]
+    Text {
+        /// Which property.
+        what: &'static str,
+        /// What is wrong with it.
+        error: TextError,
+    },
+    /// The payload is too large, for MQTT or for the server.
+    #[error("payload of {payload} bytes is too large: at most {payload_max} fit for '{topic}'")]
+    TooLarge {
+        /// The topic.
+        topic: String,
+        /// Length of the payload in bytes.
+        payload: u64,
+        /// The largest payload for this topic and these properties, in bytes.
+        payload_max: u64,
+    },
+    /// It was queued, and turned out to be too large for the server that was reached.
+    #[error("message is larger than the server accepts")]
+    TooLargeForServer,
+    /// The queue of the session is full.
+    #[error(
+        "queue is full with {messages} messages of {bytes} bytes: wait for publications to \
+         complete, or raise queue_messages and queue_bytes"
+    )]
+    QueueFull {
+        /// Messages in it.
+        messages: u32,
+        /// Bytes in it.
+        bytes: u64,
+    },
+    /// QoS 0 without a connection.
+    #[error(
+        "not connected: a message at QoS 0 would be lost; use QoS 1 or 2, or queue_qos0_offline"
+    )]
+    NotConnected,
+    /// The server does not offer it.
+    #[error("the server does not offer {0}")]
+    NotOffered(&'static str),
+    /// A property that a PUBLISH of this version cannot carry.
+    #[error("{0} cannot be sent: not in this version of MQTT, or not in a publication")]
+    Property(&'static str),
+    /// The server refused the message.
+    #[error("the server refused the message: {}", Explained(*.reason, .explanation.as_deref()))]
+    Refused {
+        /// Its reason code, 0x80 or above.
+        reason: ReasonCode,
+        /// Its explanation, if it gave one (5.0).
+        explanation: Option<String>,
+    },
+    /// No answer in time.
+    #[error("no answer from the server within {} s", .0.as_secs_f64())]
+    TimedOut(Duration),
+    /// Its Message Expiry Interval passed before it could be sent.
+    #[error("message expired before it could be sent")]
+    Expired,
+    /// A full queue gave it up for a newer one (QoS 0).
+    #[error("message was dropped from a full queue")]
+    Dropped,
+    /// The session is over.
+    #[error("{0}")]
+    Over(SessionEnd),
+}
+
+/// Why a subscription was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// Not a topic filter.
+    #[error(transparent)]
+    Filter(#[from] NotFilter),
+    /// A property has a text that cannot be sent.
+    #[error("{what} cannot be used: {error}")]
+    Text {
+        /// Which property.
+        what: &'static str,
+        /// What is wrong with it.
+        error: TextError,
+    },
+    /// A subscription identifier out of range.
+    #[error("subscription identifier {0} is not in 1 to 268435455")]
+    Identifier(u32),
+    /// The server does not offer it.
+    #[error("the server does not offer {what}, which '{filter}' needs")]
+    NotOffered {
+        /// What it does not offer.
+        what: &'static str,
+        /// The filter.
+        filter: String,
+    },
+    /// The server refused the subscription.
+    #[error(
+        "the server refused '{filter}': {}", Explained(*.reason, .explanation.as_deref())
+    )]
+    Refused {
+        /// The filter.
+        filter: String,
+        /// Its reason code, 0x80 or above.
+        reason: ReasonCode,
+        /// Its explanation, if it gave one (5.0).
+        explanation: Option<String>,
+    },
+    /// No answer in time.
+    #[error("no answer from the server within {} s", .0.as_secs_f64())]
+    TimedOut(Duration),
+    /// Too many subscribes and unsubscribes wait for an answer.
+    #[error("{0} subscribes and unsubscribes wait for an answer already")]
+    TooMany(u32),
+    /// The session is over.
+    #[error("{0}")]
+    Over(SessionEnd),
+}
+
+/// Why a subscription was not ended at the server. Its streams have ended all the same.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnsubscribeError {
+    /// Not a topic filter.
+    #[error(transparent)]
+    Filter(#[from] NotFilter),
+    /// The server refused.
+    #[error("the server refused to unsubscribe '{filter}': {reason}")]
+    Refused {
+        /// The filter, the first refused one if there are several.
+        filter: String,
+        /// Its reason code, 0x80 or above.
+        reason: ReasonCode,
+    },
+    /// No answer in time.
+    #[error("no answer from the server within {} s", .0.as_secs_f64())]
+    TimedOut(Duration),
+    /// Too many subscribes and unsubscribes wait for an answer.
+    #[error("{0} subscribes and unsubscribes wait for an answer already")]
+    TooMany(u32),
+    /// The session is over.
+    #[error("{0}")]
+    Over(SessionEnd),
+}
+
+/// What was left undone by a disconnect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DisconnectError {
+    /// Publications were not complete when the time for flushing was over, or there was no connection.
+    #[error("disconnected with {messages} publications that the server has not confirmed")]
+    Unfinished {
+        /// How many.
+        messages: u64,
+    },
+    /// A text that cannot be sent.
+    #[error("{what} cannot be used: {error}")]
+    Text {
+        /// Which property.
+        what: &'static str,
+        /// What is wrong with it.
+        error: TextError,
+    },
+    /// The session had ended before, for this reason.
+    #[error("{0}")]
+    Over(SessionEnd),
+}
+
+/// Shows a reason code with the server's explanation and our advice.
+struct Explained<'a>(ReasonCode, Option<&'a str>);
+
+impl fmt::Display for Explained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        explain(f, self.0, self.1)
+    }
+}
+
+impl ConnectError {
+    /// Whether the same attempt may succeed later without any change.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Closed { .. } => true,
+            Self::Refused { reason, .. } => matches!(
+                reason,
+                ReasonCode::ServerUnavailable
+                    | ReasonCode::ServerBusy
+                    | ReasonCode::QuotaExceeded
+                    | ReasonCode::ConnectionRateExceeded
+            ),
+            Self::Ended(SessionEnd::Link(LinkReason::Lost)) => true,
+            _ => false,
+        }
+    }
+}
+
+impl PublishError {
+    /// The byte at which a wrong topic has its wildcard, if that is what is wrong.
+    #[must_use]
+    pub fn wildcard_at(&self) -> Option<usize> {
+        match self {
+            Self::Topic(NotTopic { error: TopicError::Wildcard(at), .. }) => Some(*at),
+            _ => None,
+        }
+    }
+}
+
+impl SubscribeError {
+    /// The byte at which a wrong filter has its misplaced wildcard, if that is what is wrong.
+    #[must_use]
+    pub fn wildcard_at(&self) -> Option<usize> {
+        match self {
+            Self::Filter(NotFilter {
+                error: FilterError::MultiLevel(at) | FilterError::SingleLevel(at),
+                ..
+            }) => Some(*at),
+            _ => None,
+        }
+    }
+}

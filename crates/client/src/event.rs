@@ -1,0 +1,169 @@
+//! What happens to the connection, as a stream.
+
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use futures_core::Stream;
+use postrider_proto::{
+    Limits,
+    wire::{Properties, Version},
+};
+
+use crate::{
+    LinkReason, PublishError, SessionEnd,
+    lock::lock,
+    shared::{Handle, Shared},
+};
+
+/// Something that the program may want to know about the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A connection was made.
+    Connected(Box<Connected>),
+    /// The connection ended, or an attempt failed.
+    Disconnected {
+        /// Why.
+        reason: LinkReason,
+        /// When the next attempt is made; `None` if none is.
+        retry_in: Option<Duration>,
+    },
+    /// The server had lost the session while an exchange of ours was open: the message was sent again as a new one and
+    /// may arrive twice.
+    MayBeDouble {
+        /// Message number.
+        number: u64,
+    },
+    /// A message that nobody waits for any more could not be published.
+    PublishFailed {
+        /// Message number; 0 if it had none yet.
+        number: u64,
+        /// Why.
+        error: PublishError,
+    },
+    /// A subscription could not be made again after the server lost the session, or was given up.
+    SubscriptionLost {
+        /// Its filter.
+        filter: String,
+        /// Why, in words.
+        why: String,
+    },
+    /// This reader was too slow; that many events before the next one are missing.
+    Missed(u64),
+    /// The session is over; nothing follows.
+    Over(SessionEnd),
+}
+
+/// What a new connection is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Connected {
+    /// Where to: the URL without credentials.
+    pub server: String,
+    /// Which version is spoken.
+    pub version: Version,
+    /// Whether the server went on with the session it had kept.
+    pub session_present: bool,
+    /// What may be sent.
+    pub limits: Limits,
+    /// Filters that were subscribed again because the server had no session.
+    pub resubscribed: u32,
+    /// All properties of the server's CONNACK (5.0).
+    pub properties: Properties,
+}
+
+/// Events in their order, beginning with the state at the time of the call. Holds at most 256 that were not read.
+#[derive(Debug)]
+pub struct Events {
+    queue: Arc<EventQueue>,
+    _handle: Option<Arc<Handle>>,
+}
+
+/// Between the driver and one reader of events.
+#[derive(Debug, Default)]
+pub(crate) struct EventQueue(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    events: VecDeque<Event>,
+    missed: u64,
+    is_over: bool,
+    waker: Option<Waker>,
+}
+
+/// Events kept for one slow reader; more would only tell it about a past that nobody can change.
+const EVENTS_MAX: usize = 256;
+
+impl Events {
+    pub(crate) fn new(queue: Arc<EventQueue>, handle: Option<Arc<Handle>>) -> Self {
+        Self { queue, _handle: handle }
+    }
+
+    /// The next event; `None` after [`Event::Over`].
+    pub async fn next(&mut self) -> Option<Event> {
+        std::future::poll_fn(|cx| self.queue.poll(cx)).await
+    }
+
+    /// The next event if there is one already.
+    pub fn try_next(&mut self) -> Option<Event> {
+        lock(&self.queue.0).take()
+    }
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.queue.poll(cx)
+    }
+}
+
+impl EventQueue {
+    pub(crate) fn push(&self, event: Event) {
+        let mut state = lock(&self.0);
+        if state.events.len() >= EVENTS_MAX {
+            state.events.pop_front();
+            state.missed += 1;
+        }
+        state.is_over |= matches!(event, Event::Over(_));
+        state.events.push_back(event);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        let mut state = lock(&self.0);
+        match state.take() {
+            Some(event) => Poll::Ready(Some(event)),
+            None if state.is_over => Poll::Ready(None),
+            None => {
+                state.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self) -> Option<Event> {
+        if self.missed > 0 {
+            return Some(Event::Missed(std::mem::take(&mut self.missed)));
+        }
+        self.events.pop_front()
+    }
+}
+
+/// Opens a stream of events that begins with the state of now.
+pub(crate) fn open(shared: &Arc<Shared>, handle: Option<Arc<Handle>>) -> Events {
+    let queue = Arc::new(EventQueue::default());
+    shared.listen(&queue);
+    Events::new(queue, handle)
+}

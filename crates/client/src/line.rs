@@ -1,0 +1,277 @@
+//! One connection's byte stream: opening, reading, writing, closing.
+
+use std::{
+    future::Future,
+    io::IoSlice,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use postrider_net::Stream;
+use postrider_proto::{Chunk, Client};
+use postrider_store::{MemoryStore, Store};
+use smallvec::SmallVec;
+use tokio::io::{AsyncReadExt, AsyncWrite};
+
+use crate::connector::{Dialed, Dialing};
+
+/// The byte stream of now, or the attempt to get one.
+pub(crate) struct Line {
+    state: State,
+    /// An attempt waits until the stream before it is closed.
+    dialing: Option<Dialing>,
+    /// What was read and is not a whole packet yet.
+    pub(crate) input: BytesMut,
+    /// Bytes that one read asks for.
+    read_len: usize,
+    /// The first bytes of the stream, to tell people who answers there.
+    first: SmallVec<[u8; 8]>,
+    is_flushed: bool,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+}
+
+enum State {
+    Closed,
+    Open(Stream),
+    /// Writes what is left, then says that nothing follows, then waits for the other side to close.
+    Closing {
+        stream: Stream,
+        is_shut: bool,
+    },
+}
+
+/// What a write did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    /// So many bytes.
+    Bytes(u64),
+    /// The stream is of no more use.
+    Broken,
+    /// Closed as it should be.
+    Closed,
+}
+
+/// What a read did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// There is more in [`Line::input`].
+    Some,
+    /// The stream ended or broke.
+    End,
+}
+
+/// First size of a read: an idle session costs no more.
+const READ_LEN_MIN: usize = 4 * 1024;
+/// Largest size of a read: more does not make it faster.
+const READ_LEN_MAX: usize = 64 * 1024;
+/// Slices in one vectored write.
+const SLICES_MAX: usize = 32;
+
+impl Line {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: State::Closed,
+            dialing: None,
+            input: BytesMut::new(),
+            read_len: READ_LEN_MIN,
+            first: SmallVec::new(),
+            is_flushed: true,
+            bytes_sent: 0,
+            bytes_received: 0,
+        }
+    }
+
+    pub(crate) fn dial(&mut self, dialing: Dialing) {
+        self.dialing = Some(dialing);
+    }
+
+    pub(crate) fn is_dialing(&self) -> bool {
+        self.dialing.is_some()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        matches!(self.state, State::Closing { .. })
+    }
+
+    /// Begins to close: what is left is still written.
+    pub(crate) fn hang_up(&mut self) {
+        if let State::Open(stream) = std::mem::replace(&mut self.state, State::Closed) {
+            self.state = State::Closing { stream, is_shut: false };
+        }
+    }
+
+    /// Drops the stream.
+    pub(crate) fn close(&mut self) {
+        self.state = State::Closed;
+    }
+
+    /// Drops the stream and the attempt.
+    pub(crate) fn cut(&mut self) {
+        self.state = State::Closed;
+        self.dialing = None;
+    }
+
+    /// The first bytes that the other side sent.
+    pub(crate) fn first_bytes(&self) -> &[u8] {
+        &self.first
+    }
+
+    /// Polls the attempt; with a stream the line is open.
+    pub(crate) fn poll_dial(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
+        if !self.is_closed() {
+            return Poll::Pending;
+        }
+        let Some(dialing) = &mut self.dialing else { return Poll::Pending };
+        let dialed: Dialed = std::task::ready!(dialing.as_mut().poll(cx));
+        self.dialing = None;
+        Poll::Ready(dialed.map(|stream| {
+            self.state = State::Open(stream);
+            self.input.clear();
+            self.first.clear();
+            self.is_flushed = true;
+        }))
+    }
+
+    /// Reads once, more at a time while there is more to read.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
+        let State::Open(stream) = &mut self.state else { return Poll::Pending };
+        let spare = self.input.capacity() - self.input.len();
+        if spare < self.read_len / 4 {
+            self.input.reserve(self.read_len);
+        }
+        let spare = self.input.capacity() - self.input.len();
+        let from = self.input.len();
+        let read = std::task::ready!(pin!(stream.read_buf(&mut self.input)).poll(cx));
+        let count = match read {
+            Ok(count @ 1..) => count,
+            Ok(0) | Err(_) => return Poll::Ready(Read::End),
+        };
+        if count == spare && self.read_len < READ_LEN_MAX {
+            self.read_len *= 2;
+        }
+        self.bytes_received += count as u64;
+        let wanted = self.first.inline_size() - self.first.len();
+        if wanted > 0 {
+            let fresh = self.input.get(from..).unwrap_or_default();
+            self.first.extend_from_slice(fresh.get(..wanted.min(fresh.len())).unwrap_or_default());
+        }
+        Poll::Ready(Read::Some)
+    }
+
+    /// Writes what the machine has, in one call; goes on with closing once there is nothing.
+    pub(crate) fn poll_write(
+        &mut self,
+        machine: &Client,
+        spools: &MemoryStore,
+        cx: &mut Context<'_>,
+    ) -> Poll<Written> {
+        let stream = match &mut self.state {
+            State::Closed => return Poll::Pending,
+            State::Open(stream) | State::Closing { stream, is_shut: false } => stream,
+            State::Closing { stream, is_shut: true } => return poll_end(stream, cx),
+        };
+        let output = gather(machine, spools);
+        if !matches!(output, Gathered::Nothing) {
+            self.is_flushed = false;
+        }
+        let written = match &output {
+            Gathered::Nothing => None,
+            Gathered::Slices(slices) => {
+                Some(std::task::ready!(Pin::new(&mut *stream).poll_write_vectored(cx, slices)))
+            }
+            Gathered::Loaded(bytes) => {
+                Some(std::task::ready!(Pin::new(&mut *stream).poll_write(cx, bytes)))
+            }
+            Gathered::Missing => return Poll::Ready(Written::Broken),
+        };
+        match written {
+            Some(Ok(count @ 1..)) => {
+                self.bytes_sent += count as u64;
+                return Poll::Ready(Written::Bytes(count as u64));
+            }
+            Some(Ok(0) | Err(_)) => return Poll::Ready(Written::Broken),
+            None => {}
+        }
+        if !self.is_flushed {
+            match std::task::ready!(Pin::new(stream).poll_flush(cx)) {
+                Ok(()) => self.is_flushed = true,
+                Err(_) => return Poll::Ready(Written::Broken),
+            }
+        }
+        self.poll_shutdown(cx)
+    }
+
+    /// Closing, everything is written: says so to the other side.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<Written> {
+        let State::Closing { stream, is_shut } = &mut self.state else { return Poll::Pending };
+        match std::task::ready!(Pin::new(&mut *stream).poll_shutdown(cx)) {
+            Ok(()) => {
+                *is_shut = true;
+                poll_end(stream, cx)
+            }
+            Err(_) => Poll::Ready(Written::Broken),
+        }
+    }
+}
+
+/// Throws away what still comes, until the other side closes. To close first, with bytes unread, would reset the
+/// connection and could take our last packet with it.
+fn poll_end(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<Written> {
+    let mut scratch = [0; 1024];
+    loop {
+        match std::task::ready!(pin!(stream.read(&mut scratch)).poll(cx)) {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return Poll::Ready(Written::Closed),
+        }
+    }
+}
+
+/// What one write takes.
+enum Gathered<'a> {
+    Nothing,
+    Slices(SmallVec<[IoSlice<'a>; SLICES_MAX]>),
+    /// A piece of a spool.
+    Loaded(Bytes),
+    /// A spool that cannot be read.
+    Missing,
+}
+
+/// What to write next: slices of the machine, or a piece of a spool where that comes first.
+fn gather<'a>(machine: &'a Client, spools: &MemoryStore) -> Gathered<'a> {
+    let mut slices = SmallVec::new();
+    for chunk in machine.chunks() {
+        match chunk {
+            Chunk::Bytes(bytes) => slices.push(IoSlice::new(bytes)),
+            Chunk::Spool { id, offset, len } if slices.is_empty() => {
+                let len = usize::try_from(len).unwrap_or(READ_LEN_MAX).min(READ_LEN_MAX);
+                let loaded = spools.spool_read(id.number(), u64::from(offset), len);
+                return loaded.map_or(Gathered::Missing, Gathered::Loaded);
+            }
+            Chunk::Spool { .. } => break,
+        }
+        if slices.len() == SLICES_MAX {
+            break;
+        }
+    }
+    if slices.is_empty() { Gathered::Nothing } else { Gathered::Slices(slices) }
+}
+
+/// What a stream looks like whose first bytes are no CONNACK.
+pub(crate) fn describe(first: &[u8]) -> String {
+    match first {
+        [0x15 | 0x16, 0x03, ..] => "it speaks TLS; this port wants mqtts, not mqtt".to_owned(),
+        [b'H', b'T', b'T', b'P', ..] => "it speaks HTTP".to_owned(),
+        [b'S', b'S', b'H', ..] => "it speaks SSH".to_owned(),
+        [] => "it closed the connection without an answer".to_owned(),
+        bytes => {
+            let text: String = bytes.escape_ascii().to_string();
+            format!("its first bytes are \"{text}\"")
+        }
+    }
+}

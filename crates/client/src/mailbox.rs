@@ -1,0 +1,341 @@
+//! What handles send and the driver takes: one queue, one lock, swapped out whole.
+//!
+//! ```text
+//! handle --send (waits while full)--> [ queue ] --take (all of it)--> driver
+//! handle --nudge--------------------> [ flag  ] --take------------->
+//! ```
+//!
+//! The driver never waits for the lock longer than a push takes. This file knows nothing of MQTT and uses nothing but a
+//! mutex and wakers, so that a model checker can try every order.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::Mutex,
+    task::{Context, Poll, Waker},
+};
+
+use crate::lock::lock;
+
+/// A bounded queue with many senders and one taker.
+#[derive(Debug)]
+pub(crate) struct Mailbox<T> {
+    state: Mutex<State<T>>,
+    room: Room,
+}
+
+/// Bounds of a mailbox. A value larger than all of `bytes` still passes when nothing else waits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// Most values waiting.
+    pub(crate) count: usize,
+    /// Most bytes waiting.
+    pub(crate) bytes: usize,
+}
+
+/// What a take found besides values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    /// The last handle is gone: nothing more will come.
+    pub(crate) is_abandoned: bool,
+}
+
+/// The taker is gone; the value comes back.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Closed<T>(pub(crate) T);
+
+/// One sender's place among those who wait for room.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket(Option<u64>);
+
+#[derive(Debug)]
+struct State<T> {
+    queue: VecDeque<T>,
+    bytes: usize,
+    has_nudge: bool,
+    is_abandoned: bool,
+    is_closed: bool,
+    taker: Option<Waker>,
+    senders: Vec<(u64, Waker)>,
+    tickets: u64,
+}
+
+impl<T> Mailbox<T> {
+    pub(crate) fn new(room: Room) -> Self {
+        let state = State {
+            queue: VecDeque::new(),
+            bytes: 0,
+            has_nudge: false,
+            is_abandoned: false,
+            is_closed: false,
+            taker: None,
+            senders: Vec::new(),
+            tickets: 0,
+        };
+        Self { state: Mutex::new(state), room }
+    }
+
+    /// Puts `value` (always there on entry) into the queue as soon as there is room for it.
+    pub(crate) fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        ticket: &mut Ticket,
+        value: &mut Option<T>,
+        bytes: usize,
+    ) -> Poll<Result<(), Closed<T>>> {
+        let mut state = lock(&self.state);
+        let Some(taken) = value.take() else { return Poll::Ready(Ok(())) };
+        if state.is_closed {
+            return Poll::Ready(Err(Closed(taken)));
+        }
+        if !state.has_room(self.room, bytes) {
+            *value = Some(taken);
+            state.wait(cx.waker(), ticket);
+            return Poll::Pending;
+        }
+        let waker = state.push(taken, bytes);
+        drop(state);
+        wake(waker);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Puts a value into the queue even if it is full: for what must not be lost and cannot wait.
+    pub(crate) fn force(&self, value: T, bytes: usize) -> Result<(), Closed<T>> {
+        let mut state = lock(&self.state);
+        if state.is_closed {
+            return Err(Closed(value));
+        }
+        let waker = state.push(value, bytes);
+        drop(state);
+        wake(waker);
+        Ok(())
+    }
+
+    /// Wakes the taker without a value.
+    pub(crate) fn nudge(&self) {
+        let mut state = lock(&self.state);
+        state.has_nudge = true;
+        let waker = state.taker.take();
+        drop(state);
+        wake(waker);
+    }
+
+    /// Says that no handle is left.
+    pub(crate) fn abandon(&self) {
+        lock(&self.state).is_abandoned = true;
+        self.nudge();
+    }
+
+    /// Whether more waits than the bounds allow, because values were forced in.
+    pub(crate) fn is_overfull(&self) -> bool {
+        let state = lock(&self.state);
+        state.queue.len() > self.room.count
+    }
+
+    /// Takes everything into `into`, which must be empty; pending while there is neither a value nor a nudge.
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>, into: &mut VecDeque<T>) -> Poll<Taken> {
+        debug_assert!(into.is_empty(), "the last batch is done before the next is taken");
+        let mut state = lock(&self.state);
+        if state.queue.is_empty() && !state.has_nudge {
+            state.register(cx.waker());
+            return Poll::Pending;
+        }
+        mem::swap(&mut state.queue, into);
+        state.bytes = 0;
+        state.has_nudge = false;
+        let taken = Taken { is_abandoned: state.is_abandoned };
+        let senders = mem::take(&mut state.senders);
+        drop(state);
+        senders.into_iter().for_each(|(_, waker)| waker.wake());
+        Poll::Ready(taken)
+    }
+
+    /// Takes a nudge and leaves the values, for a taker that cannot go on with them.
+    pub(crate) fn poll_nudge(&self, cx: &mut Context<'_>) -> Poll<Taken> {
+        let mut state = lock(&self.state);
+        if !state.has_nudge {
+            state.register(cx.waker());
+            return Poll::Pending;
+        }
+        state.has_nudge = false;
+        Poll::Ready(Taken { is_abandoned: state.is_abandoned })
+    }
+
+    /// Refuses everything from now on and hands out what is left.
+    pub(crate) fn close(&self) -> VecDeque<T> {
+        let mut state = lock(&self.state);
+        state.is_closed = true;
+        state.bytes = 0;
+        let rest = mem::take(&mut state.queue);
+        let senders = mem::take(&mut state.senders);
+        drop(state);
+        senders.into_iter().for_each(|(_, waker)| waker.wake());
+        rest
+    }
+}
+
+impl<T> State<T> {
+    fn has_room(&self, room: Room, bytes: usize) -> bool {
+        self.queue.is_empty()
+            || (self.queue.len() < room.count && self.bytes.saturating_add(bytes) <= room.bytes)
+    }
+
+    /// Returns the taker, to be woken once the lock is free.
+    fn push(&mut self, value: T, bytes: usize) -> Option<Waker> {
+        self.queue.push_back(value);
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.taker.take()
+    }
+
+    fn register(&mut self, waker: &Waker) {
+        match &mut self.taker {
+            Some(taker) => taker.clone_from(waker),
+            None => self.taker = Some(waker.clone()),
+        }
+    }
+
+    fn wait(&mut self, waker: &Waker, ticket: &mut Ticket) {
+        let id = *ticket.0.get_or_insert_with(|| {
+            self.tickets += 1;
+            self.tickets
+        });
+        match self.senders.iter_mut().find(|(other, _)| *other == id) {
+            Some((_, sender)) => sender.clone_from(waker),
+            None => self.senders.push((id, waker.clone())),
+        }
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn counted() -> (Arc<Count>, Waker) {
+        let count = Arc::new(Count::default());
+        (Arc::clone(&count), Waker::from(count))
+    }
+
+    fn send(mailbox: &Mailbox<u32>, waker: &Waker, value: u32, bytes: usize) -> bool {
+        let mut ticket = Ticket::default();
+        let mut value = Some(value);
+        let mut cx = Context::from_waker(waker);
+        mailbox.poll_send(&mut cx, &mut ticket, &mut value, bytes).is_ready()
+    }
+
+    fn take(mailbox: &Mailbox<u32>, waker: &Waker) -> Poll<Vec<u32>> {
+        let mut into = VecDeque::new();
+        let poll = mailbox.poll_take(&mut Context::from_waker(waker), &mut into);
+        poll.map(|_| into.into_iter().collect())
+    }
+
+    #[test]
+    fn a_sender_waits_while_the_count_is_reached_and_is_woken_by_a_take() {
+        let mailbox = Mailbox::new(Room { count: 2, bytes: 100 });
+        let (woken, sender) = counted();
+        let (_, taker) = counted();
+        assert!(send(&mailbox, &sender, 1, 1));
+        assert!(send(&mailbox, &sender, 2, 1));
+        assert!(!send(&mailbox, &sender, 3, 1));
+        assert_eq!(woken.0.load(Ordering::SeqCst), 0);
+        assert_eq!(take(&mailbox, &taker), Poll::Ready(vec![1, 2]));
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert!(send(&mailbox, &sender, 3, 1));
+    }
+
+    #[test]
+    fn a_sender_waits_while_the_bytes_are_reached_but_one_value_of_any_size_passes() {
+        let mailbox = Mailbox::new(Room { count: 10, bytes: 100 });
+        let (_, waker) = counted();
+        assert!(send(&mailbox, &waker, 1, 1000));
+        assert!(!send(&mailbox, &waker, 2, 1));
+        assert_eq!(take(&mailbox, &waker), Poll::Ready(vec![1]));
+        assert!(send(&mailbox, &waker, 2, 60));
+        assert!(send(&mailbox, &waker, 3, 40));
+        assert!(!send(&mailbox, &waker, 4, 1));
+    }
+
+    #[test]
+    fn a_forced_value_passes_the_bounds() {
+        let mailbox = Mailbox::new(Room { count: 1, bytes: 1 });
+        let (_, waker) = counted();
+        assert!(send(&mailbox, &waker, 1, 1));
+        assert!(!mailbox.is_overfull());
+        assert_eq!(mailbox.force(2, 1), Ok(()));
+        assert!(mailbox.is_overfull());
+        assert_eq!(take(&mailbox, &waker), Poll::Ready(vec![1, 2]));
+    }
+
+    #[test]
+    fn the_taker_is_woken_once_per_batch() {
+        let mailbox = Mailbox::new(Room { count: 10, bytes: 10 });
+        let (_, sender) = counted();
+        let (woken, taker) = counted();
+        assert_eq!(take(&mailbox, &taker), Poll::Pending);
+        for value in 0..5 {
+            assert!(send(&mailbox, &sender, value, 1));
+        }
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert_eq!(take(&mailbox, &taker), Poll::Ready(vec![0, 1, 2, 3, 4]));
+    }
+
+    #[test]
+    fn a_nudge_wakes_a_taker_that_leaves_the_values() {
+        let mailbox = Mailbox::new(Room { count: 10, bytes: 10 });
+        let (woken, taker) = counted();
+        assert!(send(&mailbox, &taker, 1, 1));
+        let mut cx = Context::from_waker(&taker);
+        assert_eq!(mailbox.poll_nudge(&mut cx), Poll::Pending);
+        mailbox.abandon();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert_eq!(mailbox.poll_nudge(&mut cx), Poll::Ready(Taken { is_abandoned: true }));
+        assert_eq!(take(&mailbox, &taker), Poll::Ready(vec![1]));
+    }
+
+    #[test]
+    fn a_waiting_sender_polled_again_waits_once() {
+        let mailbox = Mailbox::new(Room { count: 1, bytes: 10 });
+        let (woken, waker) = counted();
+        assert!(send(&mailbox, &waker, 1, 1));
+        let (mut ticket, mut value) = (Ticket::default(), Some(2));
+        let mut cx = Context::from_waker(&waker);
+        for _ in 0..3 {
+            assert!(mailbox.poll_send(&mut cx, &mut ticket, &mut value, 1).is_pending());
+        }
+        assert_eq!(take(&mailbox, &waker), Poll::Ready(vec![1]));
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_closed_mailbox_gives_values_back() {
+        let mailbox = Mailbox::new(Room { count: 1, bytes: 10 });
+        let (woken, waker) = counted();
+        assert!(send(&mailbox, &waker, 1, 1));
+        assert!(!send(&mailbox, &waker, 2, 1));
+        assert_eq!(mailbox.close(), [1]);
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert_eq!(mailbox.force(3, 1), Err(Closed(3)));
+    }
+}

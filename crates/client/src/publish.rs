@@ -1,0 +1,443 @@
+//! Publishing: the request, its future, and the receipt.
+
+use std::{
+    future::{Future, IntoFuture},
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use postrider_proto::wire::{Properties, Property, Publish, QoS, ReasonCode, Text, TextError};
+
+use crate::{
+    IntoTopic, Payload, PublishError, SessionEnd,
+    command::{Command, PublishCommand},
+    lock::lock,
+    mailbox::{Closed, Ticket},
+    session::Session,
+    shared::Shared,
+};
+
+/// A message about to be published. `.await` it, or take a [`Receipt`] first.
+///
+/// Awaiting resolves when the exchange is complete: at QoS 1 and 2 when the server has acknowledged, at QoS 0 when the
+/// session has taken the message to send it. Once polled, the message is on its way: dropping the future loses nothing.
+#[must_use = "nothing is published until it is awaited"]
+#[derive(Debug)]
+pub struct PublishRequest<'a> {
+    shared: &'a Shared,
+    head: Publish,
+    payload: Bytes,
+    fault: Option<PublishError>,
+}
+
+/// A completed publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// Message number, counted up from 1 per session and never used again; 0 at QoS 0.
+    pub number: u64,
+    /// The server's reason code: `Success`, or `NoMatchingSubscribers` if it knows that nobody listens (5.0).
+    pub reason: ReasonCode,
+    /// Properties of the server's last acknowledgement (5.0).
+    pub properties: Properties,
+    /// The server acknowledged a QoS 2 message as QoS 1 (some brokers do): it may have been delivered twice.
+    pub is_downgraded: bool,
+}
+
+/// A message that the session has taken. It is sent, resent and completed whether or not this is kept.
+#[derive(Debug)]
+pub struct Receipt {
+    number: u64,
+    slot: Option<Arc<PublishSlot>>,
+}
+
+/// Resolves when a publication is complete. Made by awaiting a [`PublishRequest`].
+#[derive(Debug)]
+pub struct PublishFuture<'a> {
+    sending: Sending<'a>,
+    slot: Option<Arc<PublishSlot>>,
+    is_sent: bool,
+}
+
+/// Resolves when a publication is complete. Made by awaiting a [`Receipt`].
+#[derive(Debug)]
+pub struct Completed {
+    slot: Option<Arc<PublishSlot>>,
+}
+
+impl<'a> PublishRequest<'a> {
+    pub(crate) fn new(session: &'a Session, topic: impl IntoTopic, payload: Payload) -> Self {
+        let (topic, fault) = match topic.into_topic() {
+            Ok(topic) => (Some(topic), None),
+            Err(error) => (None, Some(PublishError::Topic(error))),
+        };
+        let head = Publish {
+            dup: false,
+            qos: QoS::AtMostOnce,
+            retain: false,
+            topic,
+            packet_id: None,
+            properties: Properties::new(),
+            payload: Bytes::new(),
+        };
+        Self { shared: session.shared(), head, payload: payload.0, fault }
+    }
+
+    /// Quality of service; 0 if not called.
+    pub fn qos(mut self, qos: QoS) -> Self {
+        self.head.qos = qos;
+        self
+    }
+
+    /// Whether the server keeps the message for later subscribers of its topic; an empty payload clears what it keeps.
+    pub fn retain(mut self, retain: bool) -> Self {
+        self.head.retain = retain;
+        self
+    }
+
+    /// How long the message is worth delivering (5.0); whole seconds, up to 136 years.
+    pub fn expiry(self, expiry: Duration) -> Self {
+        let seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
+        self.property(Property::MessageExpiryInterval(seconds))
+    }
+
+    /// What the payload is, such as `application/json` (5.0).
+    pub fn content_type(self, content_type: &str) -> Self {
+        self.text("content type", content_type, Property::ContentType)
+    }
+
+    /// Where an answer is expected (5.0).
+    pub fn response_topic(self, topic: &str) -> Self {
+        self.text("response topic", topic, Property::ResponseTopic)
+    }
+
+    /// What an answer must carry (5.0); at most 65,535 bytes.
+    pub fn correlation_data(self, data: impl Into<Payload>) -> Self {
+        self.property(Property::CorrelationData(data.into().0))
+    }
+
+    /// Says that the payload is UTF-8 text (5.0).
+    pub fn mark_text(self) -> Self {
+        self.property(Property::PayloadFormatIndicator(1))
+    }
+
+    /// Adds a name and a value (5.0).
+    pub fn user_property(mut self, name: &str, value: &str) -> Self {
+        match (Text::new(name), Text::new(value)) {
+            (Ok(name), Ok(value)) => self.property(Property::UserProperty(name, value)),
+            (Err(error), _) | (_, Err(error)) => {
+                self.blame("a user property", error);
+                self
+            }
+        }
+    }
+
+    /// Adds any property that a PUBLISH may have (5.0).
+    pub fn property(mut self, property: Property) -> Self {
+        self.head.properties.push(property);
+        self
+    }
+
+    /// Waits until the session has taken the message; its end is known from the [`Receipt`].
+    ///
+    /// This is the way to have many publications on their way at once. While the session's queue is well filled and the
+    /// connection stands, it waits: that is the back-pressure.
+    ///
+    /// # Errors
+    /// [`PublishError`] if nothing was taken.
+    pub async fn receipt(self) -> Result<Receipt, PublishError> {
+        let mut sending = self.sending(true);
+        let slot = std::future::poll_fn(|cx| sending.poll(cx)).await?;
+        match slot {
+            Some(slot) => {
+                let number = std::future::poll_fn(|cx| slot.poll_taken(cx)).await?;
+                Ok(Receipt { number, slot: Some(slot) })
+            }
+            None => Ok(Receipt { number: 0, slot: None }),
+        }
+    }
+
+    fn text(mut self, what: &'static str, text: &str, make: fn(Text) -> Property) -> Self {
+        match Text::new(text) {
+            Ok(text) => self.property(make(text)),
+            Err(error) => {
+                self.blame(what, error);
+                self
+            }
+        }
+    }
+
+    /// The first fault counts.
+    fn blame(&mut self, what: &'static str, error: TextError) {
+        self.fault.get_or_insert(PublishError::Text { what, error });
+    }
+
+    fn sending(self, wants_receipt: bool) -> Sending<'a> {
+        let shared = self.shared;
+        if let Some(fault) = self.fault {
+            return Sending { shared, step: Step::Failed(fault) };
+        }
+        let is_offline = shared.packet_size_max() == 0;
+        let is_qos0 = self.head.qos == QoS::AtMostOnce;
+        if is_qos0 && is_offline && !shared.takes_qos0_offline && shared.over().is_none() {
+            return Sending { shared, step: Step::Failed(PublishError::NotConnected) };
+        }
+        let mut command = PublishCommand { head: self.head, payload: self.payload, answer: None };
+        let cost = command.cost();
+        let slot = if !wants_receipt && is_plain(&command.head, cost, shared.packet_size_max()) {
+            None
+        } else {
+            let slot = Arc::new(PublishSlot::default());
+            command.answer = Some(PublishAnswer(Some(Arc::clone(&slot))));
+            Some(slot)
+        };
+        let step = Step::Waiting {
+            command: Some(Command::Publish(command)),
+            cost,
+            ticket: Ticket::default(),
+            slot,
+            is_polled: false,
+        };
+        Sending { shared, step }
+    }
+}
+
+/// Whether the machine cannot refuse a message, so that nobody must wait for its verdict.
+fn is_plain(head: &Publish, cost: usize, packet_size_max: u32) -> bool {
+    head.qos == QoS::AtMostOnce
+        && !head.retain
+        && head.properties.is_empty()
+        && cost.saturating_add(HEAD_LEN_MAX) <= usize::try_from(packet_size_max).unwrap_or(0)
+}
+
+/// Bytes of a PUBLISH besides topic, payload and properties: fixed header, lengths, packet identifier.
+const HEAD_LEN_MAX: usize = 16;
+
+impl<'a> IntoFuture for PublishRequest<'a> {
+    type Output = Result<Published, PublishError>;
+    type IntoFuture = PublishFuture<'a>;
+
+    fn into_future(self) -> PublishFuture<'a> {
+        PublishFuture { sending: self.sending(false), slot: None, is_sent: false }
+    }
+}
+
+impl Future for PublishFuture<'_> {
+    type Output = Result<Published, PublishError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.is_sent {
+            match self.sending.poll(cx) {
+                Poll::Ready(Ok(slot)) => {
+                    self.slot = slot;
+                    self.is_sent = true;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        match &self.slot {
+            Some(slot) => slot.poll_done(cx),
+            None => Poll::Ready(Ok(Published::unacknowledged(0))),
+        }
+    }
+}
+
+impl Published {
+    pub(crate) fn unacknowledged(number: u64) -> Self {
+        let reason = ReasonCode::Success;
+        Self { number, reason, properties: Properties::new(), is_downgraded: false }
+    }
+}
+
+impl Receipt {
+    /// Message number, counted up from 1 per session and never used again; 0 at QoS 0.
+    #[must_use]
+    pub fn message_number(&self) -> u64 {
+        self.number
+    }
+
+    /// Waits until the exchange is complete; the same as awaiting the receipt.
+    ///
+    /// # Errors
+    /// [`PublishError`] if the server refused the message or the session ended first.
+    pub async fn completed(self) -> Result<Published, PublishError> {
+        self.await
+    }
+}
+
+impl IntoFuture for Receipt {
+    type Output = Result<Published, PublishError>;
+    type IntoFuture = Completed;
+
+    fn into_future(self) -> Completed {
+        Completed { slot: self.slot }
+    }
+}
+
+impl Future for Completed {
+    type Output = Result<Published, PublishError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &self.slot {
+            Some(slot) => slot.poll_done(cx),
+            None => Poll::Ready(Ok(Published::unacknowledged(0))),
+        }
+    }
+}
+
+/// A command on its way into the mailbox.
+#[derive(Debug)]
+struct Sending<'a> {
+    shared: &'a Shared,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    Failed(PublishError),
+    Waiting {
+        command: Option<Command>,
+        cost: usize,
+        ticket: Ticket,
+        slot: Option<Arc<PublishSlot>>,
+        is_polled: bool,
+    },
+}
+
+impl Sending<'_> {
+    /// Resolves when the mailbox has it.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Arc<PublishSlot>>, PublishError>> {
+        match &mut self.step {
+            Step::Failed(error) => Poll::Ready(Err(error.clone())),
+            Step::Waiting { command, cost, ticket, slot, is_polled } => {
+                *is_polled = true;
+                match self.shared.mailbox.poll_send(cx, ticket, command, *cost) {
+                    Poll::Ready(Ok(())) => Poll::Ready(Ok(slot.take())),
+                    Poll::Ready(Err(Closed(command))) => {
+                        discard(command);
+                        Poll::Ready(Err(PublishError::Over(self.shared.end())))
+                    }
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+}
+
+/// The mailbox was full when the future was dropped: the message goes in all the same, and the session's own bounds
+/// decide. Otherwise a timeout around a publish could lose it.
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if let Step::Waiting { command, cost, is_polled: true, .. } = &mut self.step
+            && let Some(command) = command.take()
+            && let Err(Closed(command)) = self.shared.mailbox.force(command, *cost)
+        {
+            discard(command);
+        }
+    }
+}
+
+/// Drops a command that the driver will not see; its answer must not call it a stop of the runtime.
+fn discard(command: Command) {
+    if let Command::Publish(PublishCommand { answer: Some(mut answer), .. }) = command {
+        answer.0 = None;
+    }
+}
+
+/// Between the driver and whoever waits for one publication.
+#[derive(Debug, Default)]
+pub(crate) struct PublishSlot(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    number: Option<u64>,
+    wants_taken: bool,
+    result: Option<Result<Published, PublishError>>,
+    waker: Option<Waker>,
+}
+
+/// The driver's end of a [`PublishSlot`]. Dropped unanswered, it says that the driver stopped.
+#[derive(Debug)]
+pub(crate) struct PublishAnswer(Option<Arc<PublishSlot>>);
+
+impl PublishSlot {
+    fn poll_taken(&self, cx: &mut Context<'_>) -> Poll<Result<u64, PublishError>> {
+        let mut state = lock(&self.0);
+        if let Some(number) = state.number {
+            return Poll::Ready(Ok(number));
+        }
+        match state.result.take() {
+            Some(Ok(published)) => {
+                let number = published.number;
+                state.result = Some(Ok(published));
+                Poll::Ready(Ok(number))
+            }
+            Some(Err(error)) => Poll::Ready(Err(error)),
+            None => {
+                state.wants_taken = true;
+                state.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_done(&self, cx: &mut Context<'_>) -> Poll<Result<Published, PublishError>> {
+        let mut state = lock(&self.0);
+        if let Some(result) = state.result.take() {
+            return Poll::Ready(result);
+        }
+        state.wants_taken = false;
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => state.waker = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+}
+
+impl PublishAnswer {
+    /// The session has the message.
+    pub(crate) fn taken(&self, number: u64) {
+        let Some(slot) = &self.0 else { return };
+        let mut state = lock(&slot.0);
+        state.number = Some(number);
+        let waker = if state.wants_taken { state.waker.take() } else { None };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// The exchange is over. Gives an error back if nobody waits for it.
+    pub(crate) fn done(mut self, result: Result<Published, PublishError>) -> Option<PublishError> {
+        self.close(result)
+    }
+
+    fn close(&mut self, result: Result<Published, PublishError>) -> Option<PublishError> {
+        let slot = self.0.take()?;
+        if Arc::strong_count(&slot) == 1 {
+            return result.err();
+        }
+        let mut state = lock(&slot.0);
+        state.result = Some(result);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        None
+    }
+}
+
+impl Drop for PublishAnswer {
+    fn drop(&mut self) {
+        self.close(Err(PublishError::Over(SessionEnd::Stopped)));
+    }
+}

@@ -1,0 +1,221 @@
+//! The handle of a session: its verbs.
+
+use std::{future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
+
+use postrider_proto::{
+    Limits,
+    wire::{Disconnect, Filter, Properties, Property, QoS, ReasonCode, Text},
+};
+
+use crate::{
+    Builder, Connected, DisconnectError, Events, IntoFilter, IntoTopic, Payload, PublishRequest,
+    SessionEnd, Stats, SubscribeRequest, Unmatched, UnsubscribeError,
+    answer::{Gone, answer},
+    command::{Command, DisconnectCommand, UnsubscribeCommand},
+    event,
+    shared::{Handle, Shared},
+    subscription::send,
+};
+
+/// A session with a broker: cheap to clone, and the same session from every task and thread.
+///
+/// It stays connected by itself. When the last handle and the last stream are dropped, what was published is flushed and
+/// the session is disconnected in the background; [`Session::disconnect`] does the same and says how it went.
+#[derive(Clone, Debug)]
+pub struct Session {
+    handle: Arc<Handle>,
+}
+
+/// A disconnect with options; `.await` it.
+#[must_use = "nothing is disconnected until it is awaited"]
+#[derive(Debug)]
+pub struct DisconnectRequest {
+    handle: Arc<Handle>,
+    disconnect: Disconnect,
+    session_expiry_s: Option<u32>,
+    flush: Duration,
+    fault: Option<DisconnectError>,
+}
+
+impl Session {
+    /// Begins a session: where to connect and under which client id.
+    ///
+    /// `url` is `mqtt://user:password@host:1883`, `tcp://host:1883` or `unix:/path`. An empty client id is replaced by one
+    /// that is made here, so that a reconnect finds the session again.
+    #[must_use]
+    pub fn builder(url: impl Into<String>, client_id: impl Into<String>) -> Builder {
+        Builder::new(url.into(), client_id.into())
+    }
+
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { handle: Arc::new(Handle(shared)) }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.handle.0
+    }
+
+    /// Publishes a message; `.await` the request, or its [`PublishRequest::receipt`].
+    pub fn publish(
+        &self,
+        topic: impl IntoTopic,
+        payload: impl Into<Payload>,
+    ) -> PublishRequest<'_> {
+        PublishRequest::new(self, topic, payload.into())
+    }
+
+    /// Subscribes to a filter; `.await` the request for a [`crate::Subscription`], the stream of its messages.
+    pub fn subscribe(&self, filter: impl IntoFilter, qos: QoS) -> SubscribeRequest {
+        SubscribeRequest::new(Arc::clone(&self.handle), filter, qos)
+    }
+
+    /// Unsubscribes from a filter and ends all its streams. It need not have been subscribed by this process.
+    ///
+    /// # Errors
+    /// [`UnsubscribeError`].
+    pub async fn unsubscribe(&self, filter: impl IntoFilter) -> Result<(), UnsubscribeError> {
+        self.send_unsubscribe(Some(vec![filter.into_filter()?])).await
+    }
+
+    /// Unsubscribes from every filter and ends all streams.
+    ///
+    /// # Errors
+    /// [`UnsubscribeError`].
+    pub async fn unsubscribe_all(&self) -> Result<(), UnsubscribeError> {
+        self.send_unsubscribe(None).await
+    }
+
+    async fn send_unsubscribe(&self, filters: Option<Vec<Filter>>) -> Result<(), UnsubscribeError> {
+        let shared = self.shared();
+        let (answer, answered) = answer();
+        let command = Command::Unsubscribe(Box::new(UnsubscribeCommand { filters, answer }));
+        let over = |Gone| UnsubscribeError::Over(shared.end());
+        send(shared, command).await.map_err(over)?;
+        answered.wait().await.map_err(over)?
+    }
+
+    /// Waits until everything published is complete (at most 10 s), says goodbye and ends the session: no will is sent,
+    /// and all streams end. A second call does nothing.
+    ///
+    /// A session that began clean is forgotten by a 5.0 server at once; one that is to be resumed keeps its expiry.
+    ///
+    /// # Errors
+    /// [`DisconnectError::Unfinished`] if publications are not confirmed; the session is over all the same.
+    pub async fn disconnect(&self) -> Result<(), DisconnectError> {
+        self.disconnect_with().await
+    }
+
+    /// [`Session::disconnect`] with options.
+    pub fn disconnect_with(&self) -> DisconnectRequest {
+        let reason = ReasonCode::Success;
+        DisconnectRequest {
+            handle: Arc::clone(&self.handle),
+            disconnect: Disconnect { reason, properties: Properties::new() },
+            session_expiry_s: None,
+            flush: FLUSH,
+            fault: None,
+        }
+    }
+
+    /// What happens to the connection, beginning with the state of now.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        event::open(&self.handle.0, Some(Arc::clone(&self.handle)))
+    }
+
+    /// Messages that no subscription asks for, beginning with those kept so far. Only the latest such stream gets them.
+    #[must_use]
+    pub fn unmatched(&self) -> Unmatched {
+        Unmatched::new(&self.handle)
+    }
+
+    /// Counts, as of the driver's last turn.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared().stats()
+    }
+
+    /// What the server lets us send; `None` without a connection.
+    #[must_use]
+    pub fn limits(&self) -> Option<Limits> {
+        self.shared().limits()
+    }
+
+    /// The connection of now; `None` if there is none.
+    #[must_use]
+    pub fn connected(&self) -> Option<Connected> {
+        self.shared().connected()
+    }
+
+    /// Why the session is over; `None` while it is not.
+    #[must_use]
+    pub fn ended(&self) -> Option<SessionEnd> {
+        self.shared().over()
+    }
+}
+
+/// How long a disconnect waits for publications to complete, unless told otherwise.
+const FLUSH: Duration = Duration::from_secs(10);
+
+impl DisconnectRequest {
+    /// The reason code (5.0); `DisconnectWithWill` makes the server publish the will.
+    pub fn reason(mut self, reason: ReasonCode) -> Self {
+        self.disconnect.reason = reason;
+        self
+    }
+
+    /// How long the server keeps the session from now on (5.0); whole seconds. A session that was begun with an expiry of
+    /// zero cannot be given another one.
+    pub fn session_expiry(mut self, expiry: Duration) -> Self {
+        self.session_expiry_s = Some(u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX));
+        self
+    }
+
+    /// An explanation for the server's log (5.0).
+    pub fn explanation(mut self, text: &str) -> Self {
+        match Text::new(text) {
+            Ok(text) => self.disconnect.properties.push(Property::ReasonString(text)),
+            Err(error) => {
+                self.fault = Some(DisconnectError::Text { what: "the explanation", error });
+            }
+        }
+        self
+    }
+
+    /// How long publications may take to complete; zero hangs up behind what is written already.
+    pub fn flush(mut self, flush: Duration) -> Self {
+        self.flush = flush;
+        self
+    }
+
+    async fn send(self) -> Result<(), DisconnectError> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let (answer, answered) = answer();
+        let command = Command::Disconnect(Box::new(DisconnectCommand {
+            disconnect: self.disconnect,
+            session_expiry_s: self.session_expiry_s,
+            flush: self.flush,
+            answer,
+        }));
+        let shared = &self.handle.0;
+        let ended = |Gone| match shared.end() {
+            SessionEnd::Disconnected => Ok(()),
+            end @ (SessionEnd::Link(_) | SessionEnd::Stopped) => Err(DisconnectError::Over(end)),
+        };
+        if let Err(gone) = send(shared, command).await {
+            return ended(gone);
+        }
+        answered.wait().await.unwrap_or_else(ended)
+    }
+}
+
+impl IntoFuture for DisconnectRequest {
+    type Output = Result<(), DisconnectError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}

@@ -1,0 +1,138 @@
+//! What handles and driver share.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+};
+
+use postrider_proto::Limits;
+
+use crate::{
+    SessionEnd, Stats,
+    command::Command,
+    event::{Connected, Event, EventQueue},
+    lock::lock,
+    mailbox::{Mailbox, Room},
+};
+
+/// Between all handles of a session and its driver.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) mailbox: Mailbox<Command>,
+    /// Whether messages at QoS 0 are taken without a connection.
+    pub(crate) takes_qos0_offline: bool,
+    /// Bounds of each stream.
+    pub(crate) stream_room: Room,
+    /// Largest packet the server accepts; 0 without a connection.
+    packet_size_max: AtomicU32,
+    streams: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    connected: Option<Connected>,
+    end: Option<SessionEnd>,
+    stats: Stats,
+    listeners: Vec<Arc<EventQueue>>,
+}
+
+/// Keeps the session alive: when the last is dropped, the driver flushes and disconnects.
+#[derive(Debug)]
+pub(crate) struct Handle(pub(crate) Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.mailbox.abandon();
+    }
+}
+
+/// Commands waiting for the driver; enough to keep it busy, few enough to keep the session's own bounds meaningful.
+const MAILBOX: Room = Room { count: 1024, bytes: 4 * 1024 * 1024 };
+
+impl Shared {
+    pub(crate) fn new(takes_qos0_offline: bool, stream_room: Room) -> Self {
+        Self {
+            mailbox: Mailbox::new(MAILBOX),
+            takes_qos0_offline,
+            stream_room,
+            packet_size_max: AtomicU32::new(0),
+            streams: AtomicU64::new(0),
+            state: Mutex::new(State::default()),
+        }
+    }
+
+    /// A number for a new stream, never reused.
+    pub(crate) fn next_stream(&self) -> u64 {
+        self.streams.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Largest packet the server accepts; 0 without a connection.
+    pub(crate) fn packet_size_max(&self) -> u32 {
+        self.packet_size_max.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn connected(&self) -> Option<Connected> {
+        lock(&self.state).connected.clone()
+    }
+
+    pub(crate) fn limits(&self) -> Option<Limits> {
+        lock(&self.state).connected.as_ref().map(|connected| connected.limits)
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        lock(&self.state).stats
+    }
+
+    /// Why the session is over; `Stopped` if nobody said.
+    pub(crate) fn end(&self) -> SessionEnd {
+        lock(&self.state).end.clone().unwrap_or(SessionEnd::Stopped)
+    }
+
+    pub(crate) fn over(&self) -> Option<SessionEnd> {
+        lock(&self.state).end.clone()
+    }
+
+    /// Adds a reader of events and tells it the state of now.
+    pub(crate) fn listen(&self, queue: &Arc<EventQueue>) {
+        let mut state = lock(&self.state);
+        if let Some(connected) = &state.connected {
+            queue.push(Event::Connected(Box::new(connected.clone())));
+        }
+        match &state.end {
+            Some(end) => queue.push(Event::Over(end.clone())),
+            None => state.listeners.push(Arc::clone(queue)),
+        }
+    }
+
+    // Driver's side.
+
+    pub(crate) fn set_stats(&self, stats: Stats) {
+        lock(&self.state).stats = stats;
+    }
+
+    pub(crate) fn set_connected(&self, connected: Option<Connected>) {
+        let size = connected.as_ref().map_or(0, |connected| connected.limits.packet_size_max);
+        self.packet_size_max.store(size, Ordering::Relaxed);
+        lock(&self.state).connected = connected;
+    }
+
+    /// Tells everybody, and forgets readers that are gone.
+    pub(crate) fn tell(&self, event: &Event) {
+        let mut state = lock(&self.state);
+        state.listeners.retain(|queue| Arc::strong_count(queue) > 1);
+        state.listeners.iter().for_each(|queue| queue.push(event.clone()));
+    }
+
+    /// The first end counts.
+    pub(crate) fn set_end(&self, end: SessionEnd) {
+        let mut state = lock(&self.state);
+        if state.end.is_none() {
+            state.end = Some(end.clone());
+            state.connected = None;
+            self.packet_size_max.store(0, Ordering::Relaxed);
+            let event = Event::Over(end);
+            std::mem::take(&mut state.listeners).iter().for_each(|queue| queue.push(event.clone()));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Filters with wildcards, found by topic.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use postrider_proto::wire::{Filter, Topic};
+use slab::Slab;
+
+/// Filters by levels. A lookup visits what can match, not every filter.
+#[derive(Debug)]
+pub(crate) struct Trie {
+    nodes: Slab<Node>,
+    root: usize,
+}
+
+/// What stands below one level.
+#[derive(Debug, Default)]
+struct Node {
+    /// The node above, and the level that leads here; `None` is `+`.
+    parent: Option<(usize, Option<Bytes>)>,
+    names: HashMap<Bytes, usize, RandomState>,
+    plus: Option<usize>,
+    /// Keys of filters that end here.
+    here: Vec<usize>,
+    /// Keys of filters that end here with `#`.
+    rest: Vec<usize>,
+}
+
+impl Trie {
+    pub(crate) fn new() -> Self {
+        let mut nodes = Slab::new();
+        let root = nodes.insert(Node::default());
+        Self { nodes, root }
+    }
+
+    /// Adds a key under the path of a filter.
+    pub(crate) fn insert(&mut self, filter: &Filter, key: usize) {
+        let (levels, has_rest) = levels(filter);
+        let mut at = self.root;
+        for level in levels {
+            at = self.step(at, level);
+        }
+        if let Some(node) = self.nodes.get_mut(at) {
+            if has_rest { node.rest.push(key) } else { node.here.push(key) }
+        }
+    }
+
+    /// Removes a key from the path of a filter, and the nodes that only it needed.
+    pub(crate) fn remove(&mut self, filter: &Filter, key: usize) {
+        let (levels, has_rest) = levels(filter);
+        let mut at = self.root;
+        for level in levels {
+            let Some(node) = self.nodes.get(at) else { return };
+            let next = if level == b"+" { node.plus } else { node.names.get(level).copied() };
+            let Some(next) = next else { return };
+            at = next;
+        }
+        if let Some(node) = self.nodes.get_mut(at) {
+            let keys = if has_rest { &mut node.rest } else { &mut node.here };
+            keys.retain(|other| *other != key);
+        }
+        self.prune(at);
+    }
+
+    /// Appends the keys of all filters that match. Spec: v5 section 4.7 [MQTT-4.7.2-1].
+    pub(crate) fn find(&self, topic: &Topic, found: &mut Vec<usize>) {
+        let topic = topic.as_bytes();
+        // Wildcards at the first level do not stand for names that begin with a dollar sign.
+        let is_reserved = topic.first() == Some(&b'$');
+        let mut open = smallvec::SmallVec::<[(usize, Option<&[u8]>, bool); 16]>::new();
+        open.push((self.root, Some(topic), is_reserved));
+        while let Some((at, left, is_reserved)) = open.pop() {
+            let Some(node) = self.nodes.get(at) else { continue };
+            if !is_reserved {
+                found.extend_from_slice(&node.rest);
+            }
+            let Some(left) = left else {
+                found.extend_from_slice(&node.here);
+                continue;
+            };
+            let slash = left.iter().position(|&byte| byte == b'/');
+            let (level, below) = match slash {
+                Some(slash) => (left.get(..slash).unwrap_or_default(), left.get(slash + 1..)),
+                None => (left, None),
+            };
+            if let Some(&name) = node.names.get(level) {
+                open.push((name, below, false));
+            }
+            if let Some(plus) = node.plus.filter(|_| !is_reserved) {
+                open.push((plus, below, false));
+            }
+        }
+    }
+
+    /// The node below `at` for a level, made if it is not there.
+    fn step(&mut self, at: usize, level: &[u8]) -> usize {
+        let is_plus = level == b"+";
+        let known = self
+            .nodes
+            .get(at)
+            .and_then(|node| if is_plus { node.plus } else { node.names.get(level).copied() });
+        if let Some(known) = known {
+            return known;
+        }
+        let name = (!is_plus).then(|| Bytes::copy_from_slice(level));
+        let parent = Some((at, name.clone()));
+        let made = self.nodes.insert(Node { parent, ..Node::default() });
+        if let Some(node) = self.nodes.get_mut(at) {
+            match name {
+                Some(name) => {
+                    node.names.insert(name, made);
+                }
+                None => node.plus = Some(made),
+            }
+        }
+        made
+    }
+
+    fn prune(&mut self, mut at: usize) {
+        while let Some(node) = self.nodes.get(at).filter(|node| node.is_empty()) {
+            let Some((parent, level)) = node.parent.clone() else { return };
+            self.nodes.remove(at);
+            if let Some(node) = self.nodes.get_mut(parent) {
+                match level {
+                    Some(name) => {
+                        node.names.remove(&name);
+                    }
+                    None => node.plus = None,
+                }
+            }
+            at = parent;
+        }
+    }
+}
+
+impl Node {
+    fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.plus.is_none() && self.here.is_empty() && self.rest.is_empty()
+    }
+}
+
+/// The levels of a filter's path without a last `#`, and whether there was one.
+fn levels(filter: &Filter) -> (impl Iterator<Item = &[u8]>, bool) {
+    let path = filter.path_bytes();
+    let has_rest = path.last() == Some(&b'#');
+    let count = path.split(|&byte| byte == b'/').count() - usize::from(has_rest);
+    (path.split(|&byte| byte == b'/').take(count), has_rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(text: &str) -> Filter {
+        Filter::new(text).unwrap()
+    }
+
+    fn topic(text: &str) -> Topic {
+        Topic::new(text).unwrap()
+    }
+
+    const FILTERS: [&str; 14] = [
+        "#",
+        "+",
+        "a/#",
+        "a/+",
+        "+/b",
+        "a/b",
+        "a/+/c",
+        "a/b/#",
+        "/+",
+        "+/+",
+        "$SYS/#",
+        "$SYS/+/x",
+        "a//c",
+        "$share/g/a/#",
+    ];
+
+    /// v5 [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.2-1] [MQTT-4.7.3-4]: the trie and the match of one filter agree.
+    #[test]
+    fn the_trie_finds_what_each_filter_matches() {
+        let mut trie = Trie::new();
+        for (key, text) in FILTERS.iter().enumerate() {
+            trie.insert(&filter(text), key);
+        }
+        for name in ["a", "a/b", "a/b/c", "/b", "/", "b", "$SYS", "$SYS/y/x", "a//c", "x/y/z"] {
+            let mut found = Vec::new();
+            trie.find(&topic(name), &mut found);
+            found.sort_unstable();
+            let wanted: Vec<usize> = (0..FILTERS.len())
+                .filter(|key| filter(FILTERS[*key]).matches(&topic(name)))
+                .collect();
+            assert_eq!(found, wanted, "{name}");
+        }
+    }
+
+    #[test]
+    fn removing_every_filter_leaves_the_root_only() {
+        let mut trie = Trie::new();
+        for (key, text) in FILTERS.iter().enumerate() {
+            trie.insert(&filter(text), key);
+        }
+        trie.insert(&filter("a/b"), 99);
+        for (key, text) in FILTERS.iter().enumerate() {
+            trie.remove(&filter(text), key);
+        }
+        let mut found = Vec::new();
+        trie.find(&topic("a/b"), &mut found);
+        assert_eq!(found, [99]);
+        trie.remove(&filter("a/b"), 99);
+        assert_eq!(trie.nodes.len(), 1);
+    }
+}
