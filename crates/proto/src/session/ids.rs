@@ -57,7 +57,12 @@ impl Ids {
             .or_else(|| (0..=first).find_map(|page| self.free_in(page, u64::MAX)))
     }
 
-    /// Marks an identifier as busy. The search goes on behind it.
+    /// The next search begins behind this identifier.
+    pub(super) fn go_on_behind(&mut self, id: PacketId) {
+        self.next = id.get().checked_add(1).unwrap_or(1);
+    }
+
+    /// Marks an identifier as busy.
     pub(super) fn occupy(&mut self, id: PacketId, slot: u32) {
         let (number, bit) = split(id);
         let spare = &mut self.spare;
@@ -73,7 +78,6 @@ impl Ids {
         if let Some(place) = page.slots.get_mut(usize::from(bit)) {
             *place = slot;
         }
-        self.next = id.get().checked_add(1).unwrap_or(1);
     }
 
     /// Marks an identifier as free.
@@ -179,6 +183,7 @@ mod tests {
         let free = ids.next_free().unwrap();
         assert_eq!(ids.slot(free), None);
         ids.occupy(free, u32::from(free.get()) + 7);
+        ids.go_on_behind(free);
         free.get()
     }
 

@@ -284,6 +284,7 @@ impl Session {
     pub fn take_id(&mut self) -> Option<PacketId> {
         let id = self.ids.next_free()?;
         self.ids.occupy(id, TAKEN);
+        self.ids.go_on_behind(id);
         Some(id)
     }
 

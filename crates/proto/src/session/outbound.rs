@@ -294,6 +294,7 @@ impl Session {
         let state = first_state(delivery.qos);
         let sent = self.enqueue(number, envelope, delivery, journal);
         self.change(Fact::Flight { number, packet_id, state }, None, journal);
+        self.ids.go_on_behind(packet_id);
         self.flights.mark_sent();
         self.used += 1;
         sent
@@ -363,6 +364,7 @@ impl Session {
         let Some(packet_id) = self.ids.next_free() else { return };
         let fact = Fact::Flight { number, packet_id, state: first_state(qos) };
         let seq = self.change(fact, None, journal);
+        self.ids.go_on_behind(packet_id);
         let slot = self.ids.slot(packet_id);
         if let Some(flight) = slot.and_then(|slot| self.flights.get_mut(slot)) {
             flight.was_sent = false;

@@ -81,8 +81,11 @@ impl Session {
         if !journal.is_on() {
             return;
         }
-        self.number_reserved = self.number_next + NUMBERS_PER_RECORD;
-        let mut facts = alloc::vec![Fact::Numbers { reserved: self.number_reserved }];
+        let mut facts = Vec::new();
+        if self.number_next > 1 {
+            self.number_reserved = self.number_next + NUMBERS_PER_RECORD;
+            facts.push(Fact::Numbers { reserved: self.number_reserved });
+        }
         facts.extend(self.queue.iter().map(|waiting| Fact::Queued {
             number: waiting.number,
             message: waiting.message.clone(),
@@ -175,6 +178,10 @@ impl Session {
         let message = message.filter(|_| state != FlightState::AwaitComp);
         let slot = self.flights.insert(Flight::new(number, packet_id, state, message, delivery));
         self.ids.occupy(packet_id, slot);
+        if number == self.flights.number_max() {
+            // Recovery goes on behind the youngest flight, whatever the order of facts.
+            self.ids.go_on_behind(packet_id);
+        }
         self.number_next = self.number_next.max(number.saturating_add(1));
     }
 
