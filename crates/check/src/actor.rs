@@ -96,7 +96,7 @@ impl Actor {
         is_resuming: bool,
     ) -> Result<(), Surprise> {
         let mut properties = Properties::new();
-        if is_resuming && self.version == Version::V5 {
+        if is_resuming && self.version.has_properties() {
             properties.push(Property::SessionExpiryInterval(600));
         }
         let text = |text: &str| Text::new(text).map_err(|error| play(&error));
