@@ -18,3 +18,10 @@ pub(crate) fn start(verbosity: u8) {
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(is_terminal);
     log.with_env_filter(filter).init();
 }
+
+/// Starts the log if the environment variable `RUST_LOG` asks for one.
+pub(crate) fn start_if_asked() {
+    if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
+        start(0);
+    }
+}
