@@ -3,6 +3,7 @@
 use std::{
     hash::{BuildHasher, Hasher, RandomState},
     io,
+    marker::PhantomData,
     sync::Arc,
     time::Duration,
 };
@@ -25,9 +26,13 @@ use crate::{
     shared::Shared,
 };
 
-/// Everything that can be said about a session before it begins. Made by [`Session::builder`]; every option has a default.
+/// Everything that can be said about a session before it begins. Made by [`Session::builder`] or
+/// [`crate::blocking::Session::builder`]; every option has a default.
+///
+/// `S` is the kind of session that it makes.
 #[derive(Clone, Debug)]
-pub struct Builder {
+pub struct Builder<S = Session> {
+    kind: PhantomData<fn() -> S>,
     url: String,
     client_id: String,
     user: Option<String>,
@@ -63,9 +68,10 @@ pub enum Protocol {
     V5,
 }
 
-impl Builder {
+impl<S> Builder<S> {
     pub(crate) fn new(url: String, client_id: String) -> Self {
         Self {
+            kind: PhantomData,
             url,
             client_id,
             user: None,
@@ -279,19 +285,6 @@ impl Builder {
         self
     }
 
-    /// Connects, and starts the task that drives the session on the current tokio runtime.
-    ///
-    /// The first attempt is the only one: if it fails, nothing is left behind. Dropping the future gives up.
-    ///
-    /// # Errors
-    /// [`ConnectError`].
-    pub async fn connect(self) -> Result<Session, ConnectError> {
-        let (session, driver, connected) = self.start()?;
-        let runtime = Runtime::try_current().map_err(|_| ConnectError::NoRuntime)?;
-        runtime.spawn(driver.run());
-        wait(session, connected).await
-    }
-
     /// A session at rest, its driver, and what will say whether it connected.
     pub(crate) fn start(self) -> Result<(Session, Driver, Connecting), ConnectError> {
         let stream_room = self.stream_room;
@@ -353,6 +346,21 @@ impl Builder {
             stall_budget_ms: ms(self.stall_budget),
             connector: self.connector,
         })
+    }
+}
+
+impl Builder {
+    /// Connects, and starts the task that drives the session on the current tokio runtime.
+    ///
+    /// The first attempt is the only one: if it fails, nothing is left behind. Dropping the future gives up.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(self) -> Result<Session, ConnectError> {
+        let runtime = Runtime::try_current().map_err(|_| ConnectError::NoRuntime)?;
+        let (session, driver, connected) = self.start()?;
+        runtime.spawn(driver.run());
+        wait(session, connected).await
     }
 }
 

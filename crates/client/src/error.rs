@@ -221,6 +221,9 @@ pub enum SubscribeError {
     /// Too many subscribes and unsubscribes wait for an answer.
     #[error("{0} subscribes and unsubscribes wait for an answer already")]
     TooMany(u32),
+    /// The system gave no thread for callbacks (blocking face).
+    #[error("no thread for callbacks: {0}")]
+    Thread(String),
     /// The session is over.
     #[error("{0}")]
     Over(SessionEnd),
@@ -288,18 +291,18 @@ impl ConnectError {
     /// Whether the same attempt may succeed later without any change.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Closed { .. } => true,
-            Self::Refused { reason, .. } => matches!(
-                reason,
-                ReasonCode::ServerUnavailable
-                    | ReasonCode::ServerBusy
-                    | ReasonCode::QuotaExceeded
-                    | ReasonCode::ConnectionRateExceeded
-            ),
-            Self::Ended(SessionEnd::Link(LinkReason::Lost)) => true,
-            _ => false,
-        }
+        let is_busy = |reason: ReasonCode| {
+            [
+                ReasonCode::ServerUnavailable,
+                ReasonCode::ServerBusy,
+                ReasonCode::QuotaExceeded,
+                ReasonCode::ConnectionRateExceeded,
+            ]
+            .contains(&reason)
+        };
+        matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Closed { .. })
+            || matches!(self, Self::Ended(SessionEnd::Link(LinkReason::Lost)))
+            || matches!(self, Self::Refused { reason, .. } if is_busy(*reason))
     }
 }
 
@@ -307,10 +310,10 @@ impl PublishError {
     /// The byte at which a wrong topic has its wildcard, if that is what is wrong.
     #[must_use]
     pub fn wildcard_at(&self) -> Option<usize> {
-        match self {
-            Self::Topic(NotTopic { error: TopicError::Wildcard(at), .. }) => Some(*at),
-            _ => None,
+        if let Self::Topic(NotTopic { error: TopicError::Wildcard(at), .. }) = self {
+            return Some(*at);
         }
+        None
     }
 }
 
@@ -318,12 +321,13 @@ impl SubscribeError {
     /// The byte at which a wrong filter has its misplaced wildcard, if that is what is wrong.
     #[must_use]
     pub fn wildcard_at(&self) -> Option<usize> {
-        match self {
-            Self::Filter(NotFilter {
-                error: FilterError::MultiLevel(at) | FilterError::SingleLevel(at),
-                ..
-            }) => Some(*at),
-            _ => None,
+        if let Self::Filter(NotFilter {
+            error: FilterError::MultiLevel(at) | FilterError::SingleLevel(at),
+            ..
+        }) = self
+        {
+            return Some(*at);
         }
+        None
     }
 }

@@ -109,6 +109,10 @@ impl Events {
         std::future::poll_fn(|cx| self.queue.poll(cx)).await
     }
 
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.queue.poll(cx)
+    }
+
     /// The next event if there is one already.
     pub fn try_next(&mut self) -> Option<Event> {
         lock(&self.queue.0).take()

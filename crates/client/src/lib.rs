@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+pub mod blocking;
 mod builder;
 mod clock;
 mod command;

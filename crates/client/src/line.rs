@@ -148,10 +148,7 @@ impl Line {
         let spare = self.input.capacity() - self.input.len();
         let from = self.input.len();
         let read = std::task::ready!(pin!(stream.read_buf(&mut self.input)).poll(cx));
-        let count = match read {
-            Ok(count @ 1..) => count,
-            Ok(0) | Err(_) => return Poll::Ready(Read::End),
-        };
+        let Ok(count @ 1..) = read else { return Poll::Ready(Read::End) };
         if count == spare && self.read_len < READ_LEN_MAX {
             self.read_len *= 2;
         }
@@ -233,6 +230,7 @@ fn poll_end(stream: &mut Stream, cx: &mut Context<'_>) -> Poll<Written> {
 }
 
 /// What one write takes.
+#[expect(clippy::large_enum_variant, reason = "lives on the stack for one write")]
 enum Gathered<'a> {
     Nothing,
     Slices(SmallVec<[IoSlice<'a>; SLICES_MAX]>),

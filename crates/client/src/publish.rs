@@ -24,9 +24,12 @@ use crate::{
 ///
 /// Awaiting resolves when the exchange is complete: at QoS 1 and 2 when the server has acknowledged, at QoS 0 when the
 /// session has taken the message to send it. Once polled, the message is on its way: dropping the future loses nothing.
+///
+/// `S` is the kind of session; see [`crate::blocking`] for what is called there in place of `.await`.
 #[must_use = "nothing is published until it is awaited"]
 #[derive(Debug)]
-pub struct PublishRequest<'a> {
+pub struct PublishRequest<'a, S = Session> {
+    pub(crate) session: &'a S,
     shared: &'a Shared,
     head: Publish,
     payload: Bytes,
@@ -68,8 +71,13 @@ pub struct Completed {
     slot: Option<Arc<PublishSlot>>,
 }
 
-impl<'a> PublishRequest<'a> {
-    pub(crate) fn new(session: &'a Session, topic: impl IntoTopic, payload: Payload) -> Self {
+impl<'a, S> PublishRequest<'a, S> {
+    pub(crate) fn new(
+        session: &'a S,
+        shared: &'a Shared,
+        topic: impl IntoTopic,
+        payload: Payload,
+    ) -> Self {
         let (topic, fault) = match topic.into_topic() {
             Ok(topic) => (Some(topic), None),
             Err(error) => (None, Some(PublishError::Topic(error))),
@@ -83,7 +91,7 @@ impl<'a> PublishRequest<'a> {
             properties: Properties::new(),
             payload: Bytes::new(),
         };
-        Self { shared: session.shared(), head, payload: payload.0, fault }
+        Self { session, shared, head, payload: payload.0, fault }
     }
 
     /// Quality of service; 0 if not called.
@@ -141,14 +149,7 @@ impl<'a> PublishRequest<'a> {
         self
     }
 
-    /// Waits until the session has taken the message; its end is known from the [`Receipt`].
-    ///
-    /// This is the way to have many publications on their way at once. While the session's queue is well filled and the
-    /// connection stands, it waits: that is the back-pressure.
-    ///
-    /// # Errors
-    /// [`PublishError`] if nothing was taken.
-    pub async fn receipt(self) -> Result<Receipt, PublishError> {
+    pub(crate) async fn take_receipt(self) -> Result<Receipt, PublishError> {
         let mut sending = self.sending(true);
         let slot = std::future::poll_fn(|cx| sending.poll(cx)).await?;
         match slot {
@@ -158,6 +159,10 @@ impl<'a> PublishRequest<'a> {
             }
             None => Ok(Receipt { number: 0, slot: None }),
         }
+    }
+
+    pub(crate) fn complete(self) -> PublishFuture<'a> {
+        PublishFuture { sending: self.sending(false), slot: None, is_sent: false }
     }
 
     fn text(mut self, what: &'static str, text: &str, make: fn(Text) -> Property) -> Self {
@@ -205,6 +210,19 @@ impl<'a> PublishRequest<'a> {
     }
 }
 
+impl PublishRequest<'_> {
+    /// Waits until the session has taken the message; its end is known from the [`Receipt`].
+    ///
+    /// This is the way to have many publications on their way at once. While the session's queue is well filled and the
+    /// connection stands, it waits: that is the back-pressure.
+    ///
+    /// # Errors
+    /// [`PublishError`] if nothing was taken.
+    pub async fn receipt(self) -> Result<Receipt, PublishError> {
+        self.take_receipt().await
+    }
+}
+
 /// Whether the machine cannot refuse a message, so that nobody must wait for its verdict.
 fn is_plain(head: &Publish, cost: usize, packet_size_max: u32) -> bool {
     head.qos == QoS::AtMostOnce
@@ -221,7 +239,7 @@ impl<'a> IntoFuture for PublishRequest<'a> {
     type IntoFuture = PublishFuture<'a>;
 
     fn into_future(self) -> PublishFuture<'a> {
-        PublishFuture { sending: self.sending(false), slot: None, is_sent: false }
+        self.complete()
     }
 }
 

@@ -85,7 +85,24 @@ pub(crate) fn advice(reason: ReasonCode) -> &'static str {
         }
         ReasonCode::WildcardSubscriptionsNotSupported => "subscribe without wildcards",
         ReasonCode::PayloadFormatInvalid => "the payload is not what its format property says",
-        _ => "the server gave no hint; its log may",
+        ReasonCode::Success
+        | ReasonCode::GrantedQoS1
+        | ReasonCode::GrantedQoS2
+        | ReasonCode::DisconnectWithWill
+        | ReasonCode::NoMatchingSubscribers
+        | ReasonCode::NoSubscriptionExisted
+        | ReasonCode::ContinueAuthentication
+        | ReasonCode::ReAuthenticate
+        | ReasonCode::UnspecifiedError
+        | ReasonCode::MalformedPacket
+        | ReasonCode::ProtocolError
+        | ReasonCode::ImplementationSpecificError
+        | ReasonCode::PacketIdentifierInUse
+        | ReasonCode::PacketIdentifierNotFound
+        | ReasonCode::ReceiveMaximumExceeded
+        | ReasonCode::TopicAliasInvalid
+        | ReasonCode::AdministrativeAction
+        | ReasonCode::MaximumConnectTime => "the server gave no hint; its log may",
     }
 }
 
@@ -110,7 +127,7 @@ pub(crate) fn explanation(properties: &Properties) -> Option<String> {
 impl fmt::Display for LinkReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::PeerFault { what, statement } if statement.is_empty() => {
+            Self::PeerFault { what, statement: "" } => {
                 write!(f, "the server broke the protocol: {what}")
             }
             Self::PeerFault { what, statement } => {

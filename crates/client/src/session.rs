@@ -1,6 +1,6 @@
 //! The handle of a session: its verbs.
 
-use std::{future::IntoFuture, pin::Pin, sync::Arc, time::Duration};
+use std::{future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
 
 use postrider_proto::{
     Limits,
@@ -27,9 +27,12 @@ pub struct Session {
 }
 
 /// A disconnect with options; `.await` it.
+///
+/// `S` is the kind of session; see [`crate::blocking`] for what is called there in place of `.await`.
 #[must_use = "nothing is disconnected until it is awaited"]
 #[derive(Debug)]
-pub struct DisconnectRequest {
+pub struct DisconnectRequest<S = Session> {
+    kind: PhantomData<fn() -> S>,
     handle: Arc<Handle>,
     disconnect: Disconnect,
     session_expiry_s: Option<u32>,
@@ -55,18 +58,22 @@ impl Session {
         &self.handle.0
     }
 
+    pub(crate) fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+
     /// Publishes a message; `.await` the request, or its [`PublishRequest::receipt`].
     pub fn publish(
         &self,
         topic: impl IntoTopic,
         payload: impl Into<Payload>,
     ) -> PublishRequest<'_> {
-        PublishRequest::new(self, topic, payload.into())
+        PublishRequest::new(self, self.shared(), topic, payload.into())
     }
 
     /// Subscribes to a filter; `.await` the request for a [`crate::Subscription`], the stream of its messages.
     pub fn subscribe(&self, filter: impl IntoFilter, qos: QoS) -> SubscribeRequest {
-        SubscribeRequest::new(Arc::clone(&self.handle), filter, qos)
+        SubscribeRequest::new(self.clone(), Arc::clone(&self.handle), filter, qos)
     }
 
     /// Unsubscribes from a filter and ends all its streams. It need not have been subscribed by this process.
@@ -107,14 +114,7 @@ impl Session {
 
     /// [`Session::disconnect`] with options.
     pub fn disconnect_with(&self) -> DisconnectRequest {
-        let reason = ReasonCode::Success;
-        DisconnectRequest {
-            handle: Arc::clone(&self.handle),
-            disconnect: Disconnect { reason, properties: Properties::new() },
-            session_expiry_s: None,
-            flush: FLUSH,
-            fault: None,
-        }
+        DisconnectRequest::new(Arc::clone(&self.handle))
     }
 
     /// What happens to the connection, beginning with the state of now.
@@ -157,7 +157,19 @@ impl Session {
 /// How long a disconnect waits for publications to complete, unless told otherwise.
 const FLUSH: Duration = Duration::from_secs(10);
 
-impl DisconnectRequest {
+impl<S> DisconnectRequest<S> {
+    pub(crate) fn new(handle: Arc<Handle>) -> Self {
+        let reason = ReasonCode::Success;
+        Self {
+            kind: PhantomData,
+            handle,
+            disconnect: Disconnect { reason, properties: Properties::new() },
+            session_expiry_s: None,
+            flush: FLUSH,
+            fault: None,
+        }
+    }
+
     /// The reason code (5.0); `DisconnectWithWill` makes the server publish the will.
     pub fn reason(mut self, reason: ReasonCode) -> Self {
         self.disconnect.reason = reason;
@@ -188,7 +200,7 @@ impl DisconnectRequest {
         self
     }
 
-    async fn send(self) -> Result<(), DisconnectError> {
+    pub(crate) async fn send(self) -> Result<(), DisconnectError> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }

@@ -13,7 +13,7 @@ use postrider_proto::wire::{
 };
 
 use crate::{
-    IntoFilter, Message, StreamEnd, SubscribeError, UnsubscribeError,
+    IntoFilter, Message, Session, StreamEnd, SubscribeError, UnsubscribeError,
     answer::{Gone, answer},
     command::{Command, SubscribeCommand},
     mailbox::{Closed, Ticket},
@@ -22,9 +22,12 @@ use crate::{
 };
 
 /// A subscription about to be made; `.await` it.
+///
+/// `S` is the kind of session; see [`crate::blocking`] for what is called there in place of `.await`.
 #[must_use = "nothing is subscribed until it is awaited"]
 #[derive(Debug)]
-pub struct SubscribeRequest {
+pub struct SubscribeRequest<S = Session> {
+    pub(crate) session: S,
     handle: Arc<Handle>,
     filter: Result<Filter, SubscribeError>,
     options: SubscribeOptions,
@@ -49,9 +52,10 @@ pub struct Subscription {
     is_dropped_by_name: bool,
 }
 
-impl SubscribeRequest {
-    pub(crate) fn new(handle: Arc<Handle>, filter: impl IntoFilter, qos: QoS) -> Self {
+impl<S> SubscribeRequest<S> {
+    pub(crate) fn new(session: S, handle: Arc<Handle>, filter: impl IntoFilter, qos: QoS) -> Self {
         Self {
+            session,
             handle,
             filter: filter.into_filter().map_err(SubscribeError::Filter),
             options: SubscribeOptions { qos, ..SubscribeOptions::default() },
@@ -97,7 +101,7 @@ impl SubscribeRequest {
         self
     }
 
-    async fn send(self) -> Result<Subscription, SubscribeError> {
+    pub(crate) async fn send(self) -> Result<Subscription, SubscribeError> {
         let filter = self.filter?;
         if let Some(id) = self.identifier.filter(|id| !IDENTIFIERS.contains(id)) {
             return Err(SubscribeError::Identifier(id));
@@ -214,6 +218,10 @@ impl Subscription {
     pub(crate) fn let_go(&mut self) {
         self.reader.let_go();
     }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.reader.poll(cx)
+    }
 }
 
 impl Stream for Subscription {
@@ -261,6 +269,15 @@ impl Unmatched {
     /// The next message if there is one already.
     pub fn try_next(&mut self) -> Option<Message> {
         self.reader.try_take()
+    }
+
+    /// Lets the session end although this stream is still there.
+    pub(crate) fn let_go(&mut self) {
+        self.reader.let_go();
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.reader.poll(cx)
     }
 }
 

@@ -101,10 +101,10 @@ impl IntoFilter for &Filter {
 impl std::fmt::Display for NotTopic {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "'{}' is not a topic: {}", self.topic, self.error)?;
-        match self.error {
-            TopicError::Wildcard(_) => f.write_str("; wildcards belong into subscriptions"),
-            _ => Ok(()),
+        if matches!(self.error, TopicError::Wildcard(_)) {
+            f.write_str("; wildcards belong into subscriptions")?;
         }
+        Ok(())
     }
 }
 

@@ -307,12 +307,10 @@ impl Driver {
     }
 
     fn reason_of(&self, end: LinkEnd) -> LinkReason {
-        match end {
-            LinkEnd::Lost if self.attempt.has_timed_out && !self.is_connected => {
-                LinkReason::TimedOut
-            }
-            end => link_reason(end),
+        if end == LinkEnd::Lost && self.attempt.has_timed_out && !self.is_connected {
+            return LinkReason::TimedOut;
         }
+        link_reason(end)
     }
 
     /// Why the session is over, as far as is known while it ends.

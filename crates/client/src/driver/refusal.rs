@@ -27,7 +27,7 @@ pub(super) fn link_reason(end: LinkEnd) -> LinkReason {
         },
         LinkEnd::Ours(_) => LinkReason::Ours,
         LinkEnd::Unreachable(what) => LinkReason::Unreachable { what },
-        _ => LinkReason::Lost,
+        LinkEnd::Lost | _ => LinkReason::Lost,
     }
 }
 
@@ -42,7 +42,7 @@ pub(super) fn publish_refusal(refusal: Refusal, topic: String, end: SessionEnd) 
         }
         Refusal::NotOffered(what) => PublishError::NotOffered(what),
         Refusal::Property(what) => PublishError::Property(what),
-        _ => PublishError::Over(end),
+        Refusal::Over | _ => PublishError::Over(end),
     }
 }
 
@@ -57,7 +57,7 @@ pub(super) fn publish_failure(failure: Failure, end: SessionEnd) -> PublishError
         Failure::Expired => PublishError::Expired,
         Failure::NotOffered(what) => PublishError::NotOffered(what),
         Failure::Dropped => PublishError::Dropped,
-        _ => PublishError::Over(end),
+        Failure::Over | _ => PublishError::Over(end),
     }
 }
 
@@ -71,7 +71,7 @@ pub(super) fn subscribe_refusal(
         OperationError::NotOffered(what) => {
             SubscribeError::NotOffered { what, filter: filter.as_str().to_owned() }
         }
-        _ => SubscribeError::Over(end),
+        OperationError::Empty | OperationError::Over | _ => SubscribeError::Over(end),
     }
 }
 
@@ -92,14 +92,16 @@ pub(super) fn subscribe_failure(
             reason: ReasonCode::PacketTooLarge,
             explanation: None,
         },
-        _ => SubscribeError::Over(end),
+        Failure::Expired | Failure::Dropped | Failure::Over | _ => SubscribeError::Over(end),
     }
 }
 
 pub(super) fn unsubscribe_refusal(error: &OperationError, end: SessionEnd) -> UnsubscribeError {
     match error {
         OperationError::TooMany(count) => UnsubscribeError::TooMany(*count),
-        _ => UnsubscribeError::Over(end),
+        OperationError::Empty | OperationError::NotOffered(_) | OperationError::Over | _ => {
+            UnsubscribeError::Over(end)
+        }
     }
 }
 
@@ -114,7 +116,9 @@ pub(super) fn unsubscribe_failure(
             UnsubscribeError::Refused { filter, reason: ReasonCode::PacketTooLarge }
         }
         Failure::TimedOut(ms) => UnsubscribeError::TimedOut(Duration::from_millis(ms)),
-        _ => UnsubscribeError::Over(end),
+        Failure::Expired | Failure::NotOffered(_) | Failure::Dropped | Failure::Over | _ => {
+            UnsubscribeError::Over(end)
+        }
     }
 }
 
@@ -127,16 +131,12 @@ impl Driver {
         }
         let had_answer = !self.line.first_bytes().is_empty();
         match end {
-            LinkReason::Refused { reason, explanation } => match reason {
-                ReasonCode::BadUserNameOrPassword
-                | ReasonCode::NotAuthorized
-                | ReasonCode::BadAuthenticationMethod => {
-                    let who = self.who.clone();
-                    ConnectError::Credentials { server, who, reason, explanation }
-                }
-                reason => ConnectError::Refused { server, reason, explanation },
-            },
-            LinkReason::Disconnected { reason, explanation } => {
+            LinkReason::Refused { reason, explanation } if is_about_credentials(reason) => {
+                let who = self.who.clone();
+                ConnectError::Credentials { server, who, reason, explanation }
+            }
+            LinkReason::Refused { reason, explanation }
+            | LinkReason::Disconnected { reason, explanation } => {
                 ConnectError::Refused { server, reason, explanation }
             }
             LinkReason::Unreachable { what } => ConnectError::Unreachable { what },
@@ -160,4 +160,13 @@ impl Driver {
         };
         ConnectError::TimedOut { server: self.server.clone(), after: self.connect_timeout, stage }
     }
+}
+
+fn is_about_credentials(reason: ReasonCode) -> bool {
+    [
+        ReasonCode::BadUserNameOrPassword,
+        ReasonCode::NotAuthorized,
+        ReasonCode::BadAuthenticationMethod,
+    ]
+    .contains(&reason)
 }

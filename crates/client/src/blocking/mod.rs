@@ -1,0 +1,346 @@
+//! The same session without async: verbs wait, messages come to callbacks or to an iterator.
+//!
+//! ```no_run
+//! use postrider::{QoS, blocking::Session};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let session = Session::builder("mqtt://127.0.0.1:1883", "press-7").connect()?;
+//!     session.subscribe("plant/+/set", QoS::AtLeastOnce, |session, message| {
+//!         // Every verb may be called from inside a callback.
+//!         let _ = session.publish("plant/7/state", message.payload()).wait();
+//!     })?;
+//!     session.publish("plant/7/temp", "21.5").qos(QoS::ExactlyOnce).wait()?;
+//!     session.disconnect()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! The connection is driven by one thread of the session's own; callbacks run one at a time on a second one. Verbs wait on a
+//! condition variable, so they work from any thread, from inside callbacks, and inside an async runtime (whose thread they
+//! block).
+//!
+//! A session ends when `disconnect` is called or its last handle is dropped; callbacks do not keep it alive.
+
+mod callbacks;
+mod subscription;
+mod wait;
+
+use std::{
+    future::{Future, poll_fn},
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+    thread,
+    time::Duration,
+};
+
+use postrider_proto::{Limits, wire::QoS};
+
+pub use self::subscription::Subscription;
+use self::{
+    callbacks::Callbacks,
+    wait::{wait, wait_timeout},
+};
+use crate::{
+    Builder, ConnectError, Connected, DisconnectError, DisconnectRequest, Event, IntoFilter,
+    IntoTopic, Message, Payload, PublishError, PublishRequest, Published, Session as AsyncSession,
+    SessionEnd, Stats, SubscribeError, SubscribeRequest, UnsubscribeError, builder,
+};
+
+/// A session with a broker: cheap to clone, and the same session from every thread.
+#[derive(Clone, Debug)]
+pub struct Session {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    session: AsyncSession,
+    callbacks: Arc<Callbacks>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.callbacks.close();
+    }
+}
+
+impl Builder<Session> {
+    /// Connects, and starts the thread that drives the session.
+    ///
+    /// The first attempt is the only one: if it fails, nothing is left behind.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect(self) -> Result<Session, ConnectError> {
+        let (session, driver, connecting) = self.start()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| ConnectError::Thread(error.to_string()))?;
+        thread::Builder::new()
+            .name("postrider".to_owned())
+            .spawn(move || runtime.block_on(driver.run()))
+            .map_err(|error| ConnectError::Thread(error.to_string()))?;
+        let session = wait(builder::wait(session, connecting))?;
+        let callbacks = Arc::new(Callbacks::default());
+        Ok(Session { inner: Arc::new(Inner { session, callbacks }) })
+    }
+}
+
+impl Session {
+    /// Begins a session: where to connect and under which client id. See [`crate::Session::builder`].
+    #[must_use]
+    pub fn builder(url: impl Into<String>, client_id: impl Into<String>) -> Builder<Self> {
+        Builder::new(url.into(), client_id.into())
+    }
+
+    /// Publishes a message: [`PublishRequest::wait`], [`PublishRequest::start`] or [`PublishRequest::on_complete`].
+    pub fn publish(
+        &self,
+        topic: impl IntoTopic,
+        payload: impl Into<Payload>,
+    ) -> PublishRequest<'_, Self> {
+        PublishRequest::new(self, self.inner.session.shared(), topic, payload.into())
+    }
+
+    /// Subscribes to a filter; `callback` gets each of its messages, on the callback thread. Returns the granted QoS.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn subscribe(
+        &self,
+        filter: impl IntoFilter,
+        qos: QoS,
+        callback: impl FnMut(&Self, Message) + Send + 'static,
+    ) -> Result<QoS, SubscribeError> {
+        self.subscribe_with(filter, qos).call(callback)
+    }
+
+    /// Subscribes with options: [`SubscribeRequest::call`] a callback, or [`SubscribeRequest::open`] an iterator.
+    pub fn subscribe_with(&self, filter: impl IntoFilter, qos: QoS) -> SubscribeRequest<Self> {
+        let handle = Arc::clone(self.inner.session.handle());
+        SubscribeRequest::new(self.clone(), handle, filter, qos)
+    }
+
+    /// Unsubscribes from a filter; its callbacks and iterators end.
+    ///
+    /// # Errors
+    /// [`UnsubscribeError`].
+    pub fn unsubscribe(&self, filter: impl IntoFilter) -> Result<(), UnsubscribeError> {
+        wait(self.inner.session.unsubscribe(filter))
+    }
+
+    /// Unsubscribes from every filter; all callbacks and iterators end.
+    ///
+    /// # Errors
+    /// [`UnsubscribeError`].
+    pub fn unsubscribe_all(&self) -> Result<(), UnsubscribeError> {
+        wait(self.inner.session.unsubscribe_all())
+    }
+
+    /// Waits until everything published is complete (at most 10 s), says goodbye and ends the session. See
+    /// [`crate::Session::disconnect`].
+    ///
+    /// # Errors
+    /// [`DisconnectError`].
+    pub fn disconnect(&self) -> Result<(), DisconnectError> {
+        wait(self.inner.session.disconnect())
+    }
+
+    /// [`Session::disconnect`] with options; ends with [`DisconnectRequest::wait`].
+    pub fn disconnect_with(&self) -> DisconnectRequest<Self> {
+        DisconnectRequest::new(Arc::clone(self.inner.session.handle()))
+    }
+
+    /// Calls `callback` for each event, on the callback thread, beginning with the state of now.
+    ///
+    /// # Errors
+    /// If there is no thread for callbacks.
+    pub fn on_event(
+        &self,
+        mut callback: impl FnMut(&Self, Event) + Send + 'static,
+    ) -> Result<(), ConnectError> {
+        let mut events = crate::event::open(&self.inner.session.handle().0, None);
+        let weak = self.downgrade();
+        let poll = move |cx: &mut Context<'_>| events.poll(cx);
+        self.spawn(each(poll, move |event| weak.call(|session| callback(session, event))))
+    }
+
+    /// Calls `callback` for each message that no subscription asks for. See [`crate::Session::unmatched`].
+    ///
+    /// # Errors
+    /// If there is no thread for callbacks.
+    pub fn on_unmatched(
+        &self,
+        mut callback: impl FnMut(&Self, Message) + Send + 'static,
+    ) -> Result<(), ConnectError> {
+        let mut unmatched = self.inner.session.unmatched();
+        unmatched.let_go();
+        let weak = self.downgrade();
+        let poll = move |cx: &mut Context<'_>| unmatched.poll(cx);
+        self.spawn(each(poll, move |message| weak.call(|session| callback(session, message))))
+    }
+
+    /// Counts, as of the driver's last turn.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.inner.session.stats()
+    }
+
+    /// What the server lets us send; `None` without a connection.
+    #[must_use]
+    pub fn limits(&self) -> Option<Limits> {
+        self.inner.session.limits()
+    }
+
+    /// The connection of now; `None` if there is none.
+    #[must_use]
+    pub fn connected(&self) -> Option<Connected> {
+        self.inner.session.connected()
+    }
+
+    /// Why the session is over; `None` while it is not.
+    #[must_use]
+    pub fn ended(&self) -> Option<SessionEnd> {
+        self.inner.session.ended()
+    }
+
+    fn downgrade(&self) -> WeakSession {
+        WeakSession(Arc::downgrade(&self.inner))
+    }
+
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Result<(), ConnectError> {
+        let spawned = self.inner.callbacks.spawn(future);
+        spawned.map_err(|error| ConnectError::Thread(error.to_string()))
+    }
+}
+
+impl PublishRequest<'_, Session> {
+    /// Waits until the exchange is complete: at QoS 1 and 2 until the server has acknowledged, at QoS 0 until the session
+    /// has taken the message.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn wait(self) -> Result<Published, PublishError> {
+        wait(self.complete())
+    }
+
+    /// Waits until the session has taken the message; returns its number, 0 at QoS 0.
+    ///
+    /// # Errors
+    /// [`PublishError`] if nothing was taken.
+    pub fn start(self) -> Result<u64, PublishError> {
+        wait(self.take_receipt()).map(|receipt| receipt.message_number())
+    }
+
+    /// As [`PublishRequest::start`]; once the exchange is complete `callback` gets the message number and how it ended, on
+    /// the callback thread, at QoS 0 too.
+    ///
+    /// # Errors
+    /// [`PublishError`] if nothing was taken; `callback` is not called then.
+    pub fn on_complete(
+        self,
+        callback: impl FnOnce(&Session, u64, Result<Published, PublishError>) + Send + 'static,
+    ) -> Result<u64, PublishError> {
+        let session = self.session;
+        let receipt = wait(self.take_receipt())?;
+        let number = receipt.message_number();
+        let weak = session.downgrade();
+        let mut callback = Some(callback);
+        let completed = async move {
+            let result = receipt.await;
+            if let Some(callback) = callback.take() {
+                weak.call(|session| callback(session, number, result));
+            }
+        };
+        // Without a thread there is no callback, but the message is on its way.
+        if let Err(error) = session.inner.callbacks.spawn(completed) {
+            tracing::error!("no thread for callbacks: {error}");
+        }
+        Ok(number)
+    }
+}
+
+impl SubscribeRequest<Session> {
+    /// Subscribes; `callback` gets each message, on the callback thread. Returns the granted QoS.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn call(
+        self,
+        mut callback: impl FnMut(&Session, Message) + Send + 'static,
+    ) -> Result<QoS, SubscribeError> {
+        let session = self.session.clone();
+        let mut messages = wait(self.send())?;
+        messages.let_go();
+        let granted = messages.granted();
+        let weak = session.downgrade();
+        let poll = move |cx: &mut Context<'_>| messages.poll(cx);
+        let all = each(poll, move |message| weak.call(|session| callback(session, message)));
+        session
+            .inner
+            .callbacks
+            .spawn(all)
+            .map_err(|error| SubscribeError::Thread(error.to_string()))?;
+        Ok(granted)
+    }
+
+    /// Subscribes; the messages come from an iterator. Dropping it unsubscribes in the background.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn open(self) -> Result<Subscription, SubscribeError> {
+        wait(self.send()).map(Subscription::new)
+    }
+}
+
+impl DisconnectRequest<Session> {
+    /// Waits until the session has ended.
+    ///
+    /// # Errors
+    /// [`DisconnectError`].
+    pub fn wait(self) -> Result<(), DisconnectError> {
+        wait(self.send())
+    }
+}
+
+/// A session as callbacks know it: they do not keep it alive.
+struct WeakSession(Weak<Inner>);
+
+impl WeakSession {
+    /// Calls back if the session is still there; says whether it is.
+    fn call(&self, callback: impl FnOnce(&Session)) -> bool {
+        let Some(inner) = self.0.upgrade() else { return false };
+        callback(&Session { inner });
+        true
+    }
+}
+
+/// Calls back for each item in turns of a bounded length, so that one busy subscription cannot starve the others.
+fn each<T>(
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<Option<T>>,
+    mut call: impl FnMut(T) -> bool,
+) -> impl Future<Output = ()> {
+    poll_fn(move |cx| {
+        for _ in 0..CALLS_PER_TURN {
+            match poll(cx) {
+                Poll::Ready(item) => {
+                    if !item.is_some_and(&mut call) {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+/// Callbacks of one subscription before the next one's turn.
+const CALLS_PER_TURN: usize = 64;
+
+/// Waits for a value for at most `timeout`.
+fn within<T>(future: impl Future<Output = Option<T>>, timeout: Duration) -> Option<T> {
+    wait_timeout(future, timeout).flatten()
+}

@@ -1,0 +1,65 @@
+//! Messages of one subscription, for a thread that waits for them.
+
+use std::time::Duration;
+
+use postrider_proto::wire::QoS;
+
+use super::{wait, within};
+use crate::{Message, StreamEnd, UnsubscribeError};
+
+/// The messages of one subscription, in the order in which they arrived. See [`crate::Subscription`] for its bounds.
+#[derive(Debug)]
+pub struct Subscription {
+    messages: crate::Subscription,
+}
+
+impl Subscription {
+    pub(super) fn new(messages: crate::Subscription) -> Self {
+        Self { messages }
+    }
+
+    /// The next message if one comes within `timeout`. `None` also once the stream has ended ([`Subscription::ended`]).
+    pub fn next_within(&mut self, timeout: Duration) -> Option<Message> {
+        within(self.messages.next(), timeout)
+    }
+
+    /// The next message if there is one already.
+    pub fn try_next(&mut self) -> Option<Message> {
+        self.messages.try_next()
+    }
+
+    /// The filter it was made with.
+    #[must_use]
+    pub fn filter(&self) -> &str {
+        self.messages.filter()
+    }
+
+    /// The QoS that the server granted.
+    #[must_use]
+    pub fn granted(&self) -> QoS {
+        self.messages.granted()
+    }
+
+    /// Why the stream ended; `None` while it has not.
+    #[must_use]
+    pub fn ended(&self) -> Option<StreamEnd> {
+        self.messages.ended()
+    }
+
+    /// Ends this stream, and the subscription at the server if no other stream has the same filter.
+    ///
+    /// # Errors
+    /// [`UnsubscribeError`].
+    pub fn unsubscribe(self) -> Result<(), UnsubscribeError> {
+        wait(self.messages.unsubscribe())
+    }
+}
+
+/// Waits for each message; ends with the stream.
+impl Iterator for Subscription {
+    type Item = Message;
+
+    fn next(&mut self) -> Option<Message> {
+        wait(self.messages.next())
+    }
+}
