@@ -139,3 +139,81 @@ pub(crate) fn wake_waiting(others: &[Address]) {
 const PEER_MESSAGES_HIGH: usize = 256;
 /// Messages in an inbox at which reading goes on.
 const PEER_MESSAGES_LOW: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Wake, Waker};
+
+    use postrider_hub::{Hub, HubConfig, Output};
+    use postrider_proto::Time;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_driver_stops_reading_while_a_peers_inbox_is_full_and_is_woken_when_it_is_not() {
+        let (one, one_inbox) = inbox();
+        let (two, mut two_inbox) = inbox();
+        let (drivers, message) = ([one, two.clone()], peer_message());
+        for _ in 0..PEER_MESSAGES_HIGH {
+            two.send(Input::Peer(0, message.clone())).unwrap();
+        }
+        assert!(!one_inbox.must_wait(&drivers));
+        two.send(Input::Peer(0, message.clone())).unwrap();
+        assert!(one_inbox.must_wait(&drivers));
+        let woken = Arc::new(Woken::default());
+        assert!(one_inbox.ready.park(&Waker::from(Arc::clone(&woken))));
+        for left in (PEER_MESSAGES_LOW..=PEER_MESSAGES_HIGH).rev() {
+            assert!(!woken.0.load(Ordering::SeqCst), "{left} messages left");
+            assert!(matches!(two_inbox.receiver.try_recv(), Ok(Input::Peer(0, _))));
+            two_inbox.took_peer_message(&drivers);
+        }
+        assert!(woken.0.load(Ordering::SeqCst));
+        assert!(!one_inbox.must_wait(&drivers));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_driver_that_ended() {
+        let (_one, one_inbox) = inbox();
+        let (two, two_inbox) = inbox();
+        let message = peer_message();
+        for _ in 0..=PEER_MESSAGES_HIGH {
+            two.send(Input::Peer(0, message.clone())).unwrap();
+        }
+        assert!(one_inbox.must_wait(std::slice::from_ref(&two)));
+        drop(two_inbox);
+        assert!(!one_inbox.must_wait(std::slice::from_ref(&two)));
+        assert!(matches!(two.send(Input::Stop), Err(Input::Stop)));
+    }
+    /// What a hub tells another after a SUBSCRIBE.
+    fn peer_message() -> PeerMessage {
+        let config = HubConfig { hubs: 2, ..HubConfig::default() };
+        let mut hub = Hub::new(config, Time(0));
+        for client_id in b'a'..=b'z' {
+            let link = hub.accept(Time(0));
+            let mut bytes = BytesMut::from(&b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01"[..]);
+            bytes.extend_from_slice(&[client_id]);
+            bytes.extend_from_slice(b"\x82\x06\x00\x01\x00\x01t\x00");
+            hub.handle_bytes(link, &mut bytes, Time(0));
+            // Half of the client ids live on the other hub; their SUBSCRIBE goes there unread.
+            loop {
+                let output = hub.poll_output();
+                if let Output::Peer(_, message) = output {
+                    return message;
+                }
+                if matches!(output, Output::Wait(_)) {
+                    break;
+                }
+            }
+        }
+        panic!("the other hub is told nothing");
+    }
+}
