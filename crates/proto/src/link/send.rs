@@ -34,19 +34,24 @@ impl Link {
         packet_id: Option<PacketId>,
         now: Time,
     ) -> bool {
-        let message = envelope.message();
-        let alias = self.choose_alias(message);
+        let alias = self.choose_alias(envelope.message());
         let copy = Copy { delivery, packet_id, is_dup: false, alias };
+        self.write_shared(envelope, copy, now)
+            || self.write_unaliased(envelope.message(), copy, now)
+    }
+
+    fn write_shared(&mut self, envelope: &mut Envelope, copy: Copy<'_>, now: Time) -> bool {
+        let message = envelope.message();
         let has_properties = self.has_properties();
-        let is_alone = matches!(alias, Alias::New(_))
-            || (has_properties && !delivery.subscription_ids.is_empty());
+        let is_alone = matches!(copy.alias, Alias::New(_))
+            || (has_properties && !copy.delivery.subscription_ids.is_empty());
         if is_alone {
             return self.write_copy(message, copy, now).is_some();
         }
         let class = Class {
             has_properties,
-            has_packet_id: packet_id.is_some(),
-            is_aliased: alias != Alias::None,
+            has_packet_id: copy.packet_id.is_some(),
+            is_aliased: copy.alias != Alias::None,
         };
         let slot = envelope.encoded.get(class.index());
         if let Some(Slot::Kept(kept)) = slot {
@@ -74,7 +79,17 @@ impl Link {
         now: Time,
     ) -> bool {
         let alias = self.choose_alias(message);
-        self.write_copy(message, Copy { delivery, packet_id, is_dup, alias }, now).is_some()
+        let copy = Copy { delivery, packet_id, is_dup, alias };
+        self.write_copy(message, copy, now).is_some() || self.write_unaliased(message, copy, now)
+    }
+
+    /// Writes a copy that is too large with its alias: the alias takes bytes that a message of the largest size does
+    /// not leave.
+    fn write_unaliased(&mut self, message: &Message, copy: Copy<'_>, now: Time) -> bool {
+        if copy.alias == Alias::None {
+            return false;
+        }
+        self.write_copy(message, Copy { alias: Alias::None, ..copy }, now).is_some()
     }
 
     pub(super) fn write_ack(&mut self, kind: AckKind, ack: Ack, gate: Gate) {

@@ -152,6 +152,36 @@ fn a_dropped_publish_sets_no_alias() {
     );
 }
 
+/// v5 [MQTT-3.1.2-24]: a message of the largest size leaves no room for an alias; it goes without.
+#[test]
+fn the_largest_publish_goes_without_an_alias() {
+    let qos = delivery(QoS::AtMostOnce);
+    // 12 bytes of head and 18 of payload are the limit; a new alias would take 3 more.
+    let mut end = open_allowing(Role::Server, 5, 30);
+    let largest = message("a/topic", &[0; 18], &[]);
+    assert!(end.link.send_message(&largest, &qos, None, false, START));
+    assert!(end.link.send_publish(&mut Envelope::new(largest), &qos, None, START));
+    let larger = message("a/topic", &[0; 19], &[]);
+    assert!(!end.link.send_message(&larger, &qos, None, false, START));
+    assert!(!end.link.send_publish(&mut Envelope::new(larger), &qos, None, START));
+    assert_eq!(end.said(), ["PUBLISH \"a/topic\" qos=0 18B"; 2]);
+
+    // A known alias takes 2 bytes more than a topic of one character.
+    let mut end = open_allowing(Role::Server, 5, 30);
+    assert!(end.link.send_message(&message("a", b"", &[]), &qos, None, false, START));
+    let mut envelope = Envelope::new(message("a", &[0; 24], &[]));
+    assert!(end.link.send_publish(&mut envelope, &qos, None, START));
+    assert!(end.link.send_publish(&mut envelope, &qos, None, START), "from the encoding kept");
+    assert_eq!(
+        end.said(),
+        [
+            "PUBLISH \"a\" qos=0 0B {TopicAlias=1}",
+            "PUBLISH \"a\" qos=0 24B",
+            "PUBLISH \"a\" qos=0 24B",
+        ]
+    );
+}
+
 /// The topic of an alias does not hold the buffer it was read into.
 #[test]
 fn a_mapping_owns_its_topic() {
