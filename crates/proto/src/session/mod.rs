@@ -43,6 +43,9 @@ pub struct SessionConfig {
     pub queue_bytes_max: u64,
     /// Most flights at once, whatever the peer allows, 1 to 65,535.
     pub flights_max: u16,
+    /// The same towards a peer that cannot announce what it takes (3.x). Mosquitto closes such a connection at the
+    /// 21st open message of QoS 2.
+    pub flights_max_unannounced: u16,
     /// Whether QoS 0 messages are queued while there is no link.
     pub is_qos0_queued_offline: bool,
     /// Whether a QoS 2 PUBLISH may be answered by PUBACK (RabbitMQ): done as QoS 1.
@@ -58,6 +61,7 @@ impl Default for SessionConfig {
             queue_messages_max: 100_000,
             queue_bytes_max: 64 * 1024 * 1024,
             flights_max: u16::MAX,
+            flights_max_unannounced: u16::MAX,
             is_qos0_queued_offline: false,
             is_puback_for_qos2_allowed: true,
             is_reporting: false,
@@ -246,8 +250,12 @@ impl Session {
         journal: &mut Journal,
     ) {
         self.reset_link();
+        let mut window = limits.receive_maximum.min(self.config.flights_max);
+        if !limits.has_properties {
+            window = window.min(self.config.flights_max_unannounced);
+        }
         self.link = Some(Facing {
-            window: u32::from(limits.receive_maximum.min(self.config.flights_max).max(1)),
+            window: u32::from(window.max(1)),
             qos_max: limits.qos_max,
             has_retain: limits.has_retain,
             has_codes: limits.has_properties,
