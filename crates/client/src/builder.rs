@@ -85,7 +85,10 @@ impl<S> Builder<S> {
             properties: Properties::new(),
             protocol: Protocol::Auto,
             link: LinkConfig { is_topic_lenient: true, ..LinkConfig::default() },
-            session: SessionConfig::default(),
+            session: SessionConfig {
+                flights_max_unannounced: FLIGHTS_MAX_UNANNOUNCED,
+                ..SessionConfig::default()
+            },
             reconnect: ReconnectConfig::default(),
             stream_room: Room { count: 1000, bytes: 16 * 1024 * 1024 },
             stall_budget: Duration::from_secs(5),
@@ -199,10 +202,14 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Most messages at QoS 1 and 2 on their way to the server, whatever it allows, 1 to 65,535. Default 65,535.
+    /// Most messages at QoS 1 and 2 on their way to the server, whatever it allows, 1 to 65,535.
+    ///
+    /// Default: what the server announces (5.0), and 20 where it cannot announce anything (3.1.1): Mosquitto closes such a
+    /// connection when more messages of QoS 2 are open.
     #[must_use]
     pub fn in_flight_max(mut self, in_flight_max: u16) -> Self {
         self.session.flights_max = in_flight_max.max(1);
+        self.session.flights_max_unannounced = in_flight_max.max(1);
         self
     }
 
@@ -431,6 +438,8 @@ fn ms(duration: Duration) -> u64 {
 
 /// Longest password in bytes: its length is sent in two. Spec: v5 section 3.1.3.6.
 const PASSWORD_LEN_MAX: usize = 65_535;
+/// Messages on their way to a server that cannot say what it takes; the default of most brokers and clients.
+const FLIGHTS_MAX_UNANNOUNCED: u16 = 20;
 /// Seconds that the server keeps the session without a connection: longer than most outages.
 const SESSION_EXPIRY_S: u32 = 3600;
 /// Subscribes and unsubscribes on their way at once; more wait in the mailbox.

@@ -1,0 +1,290 @@
+//! One client for scenarios, over either face.
+
+use std::{
+    net::{Shutdown, TcpStream},
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use postrider::{
+    Bytes, ConnectError, DisconnectError, Event, Message, Published, QoS, Receipt, Session,
+    SessionEnd, Stream, UnsubscribeError, blocking,
+};
+use tokio::runtime::Runtime;
+
+use super::{Face, inbox::Inbox, setting::Options};
+
+/// Longest wait for something that must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connected client.
+pub(crate) struct Client {
+    inner: Inner,
+    /// The sockets it has opened, to cut them.
+    sockets: Sockets,
+}
+
+enum Inner {
+    /// The runtime has a worker of its own, so the session is driven between calls too.
+    Async(Runtime, Session),
+    Blocking(blocking::Session),
+}
+
+type Sockets = Arc<Mutex<Vec<TcpStream>>>;
+
+/// A publication on its way.
+pub(crate) enum Pending<'a> {
+    Async(&'a Runtime, Receipt),
+    Blocking(mpsc::Receiver<Result<Published, postrider::PublishError>>, u64),
+}
+
+impl Client {
+    pub(crate) fn connect(
+        face: Face,
+        url: &str,
+        id: &str,
+        options: Options,
+    ) -> Result<Self, ConnectError> {
+        let sockets = Sockets::default();
+        let open = connector(url, &sockets);
+        let inner = match face {
+            Face::Async => {
+                let runtime = tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(1)
+                    .enable_all()
+                    .build()
+                    .expect("a runtime");
+                let builder = options.apply(Session::builder(url, id)).connector(open);
+                let session = runtime.block_on(builder.connect())?;
+                Inner::Async(runtime, session)
+            }
+            Face::Blocking => {
+                let builder = options.apply(blocking::Session::builder(url, id)).connector(open);
+                Inner::Blocking(builder.connect()?)
+            }
+        };
+        Ok(Self { inner, sockets })
+    }
+
+    /// Publishes and waits for the whole exchange.
+    pub(crate) fn publish(&self, topic: &str, payload: impl Into<Bytes>, qos: QoS) -> Published {
+        self.publish_retained(topic, payload, qos, false)
+    }
+
+    pub(crate) fn publish_retained(
+        &self,
+        topic: &str,
+        payload: impl Into<Bytes>,
+        qos: QoS,
+        retain: bool,
+    ) -> Published {
+        let payload = payload.into();
+        let published = match &self.inner {
+            Inner::Async(runtime, session) => runtime
+                .block_on(async { session.publish(topic, payload).qos(qos).retain(retain).await }),
+            Inner::Blocking(session) => {
+                session.publish(topic, payload).qos(qos).retain(retain).wait()
+            }
+        };
+        published.expect("the broker takes the message")
+    }
+
+    /// Publishes and does not wait for the end.
+    pub(crate) fn start_publish(&self, topic: &str, payload: &str, qos: QoS) -> Pending<'_> {
+        match &self.inner {
+            Inner::Async(runtime, session) => {
+                let receipt = runtime
+                    .block_on(session.publish(topic, payload).qos(qos).receipt())
+                    .expect("the session takes the message");
+                Pending::Async(runtime, receipt)
+            }
+            Inner::Blocking(session) => {
+                let (done, is_done) = mpsc::channel();
+                let number = session
+                    .publish(topic, payload)
+                    .qos(qos)
+                    .on_complete(move |_, _, result| done.send(result).expect("the test waits"))
+                    .expect("the session takes the message");
+                Pending::Blocking(is_done, number)
+            }
+        }
+    }
+
+    pub(crate) fn subscribe(&self, filter: &str, qos: QoS) -> Inbox<'_> {
+        match &self.inner {
+            Inner::Async(runtime, session) => {
+                let stream = runtime
+                    .block_on(async { session.subscribe(filter, qos).await })
+                    .expect("the broker grants the subscription");
+                Inbox::of_stream(runtime, stream)
+            }
+            Inner::Blocking(session) => {
+                let (sender, messages) = mpsc::channel();
+                let granted = session
+                    // The test may have dropped its end.
+                    .subscribe(filter, qos, move |_, message| drop(sender.send(message)))
+                    .expect("the broker grants the subscription");
+                Inbox::of_callback(messages, granted)
+            }
+        }
+    }
+
+    /// Answers each message of a filter from inside whatever receives it.
+    pub(crate) fn answer(&self, filter: &str, topic: &'static str) {
+        let answer = move |message: &Message| format!("re: {}", message.text_lossy());
+        match &self.inner {
+            Inner::Async(runtime, session) => {
+                let mut stream = runtime
+                    .block_on(async { session.subscribe(filter, QoS::ExactlyOnce).await })
+                    .expect("the broker grants the subscription");
+                let session = session.clone();
+                runtime.spawn(async move {
+                    while let Some(message) = stream.next().await {
+                        let _inner = session.subscribe("answer/inner", QoS::AtMostOnce).await;
+                        session.publish(topic, answer(&message)).qos(QoS::ExactlyOnce).await?;
+                    }
+                    Ok::<(), postrider::PublishError>(())
+                });
+            }
+            Inner::Blocking(session) => {
+                session
+                    .subscribe(filter, QoS::ExactlyOnce, move |session, message| {
+                        session
+                            .subscribe("answer/inner", QoS::AtMostOnce, |_, _| {})
+                            .expect("a subscribe inside a callback");
+                        session
+                            .publish(topic, answer(&message))
+                            .qos(QoS::ExactlyOnce)
+                            .wait()
+                            .expect("a publish inside a callback");
+                        session
+                            .unsubscribe("answer/inner")
+                            .expect("an unsubscribe inside a callback");
+                    })
+                    .expect("the broker grants the subscription");
+            }
+        }
+    }
+
+    pub(crate) fn unsubscribe(&self, filter: &str) -> Result<(), UnsubscribeError> {
+        match &self.inner {
+            Inner::Async(runtime, session) => runtime.block_on(session.unsubscribe(filter)),
+            Inner::Blocking(session) => session.unsubscribe(filter),
+        }
+    }
+
+    pub(crate) fn unsubscribe_all(&self) -> Result<(), UnsubscribeError> {
+        match &self.inner {
+            Inner::Async(runtime, session) => runtime.block_on(session.unsubscribe_all()),
+            Inner::Blocking(session) => session.unsubscribe_all(),
+        }
+    }
+
+    pub(crate) fn disconnect(&self) -> Result<(), DisconnectError> {
+        match &self.inner {
+            Inner::Async(runtime, session) => runtime.block_on(session.disconnect()),
+            Inner::Blocking(session) => session.disconnect(),
+        }
+    }
+
+    pub(crate) fn session_present(&self) -> bool {
+        let connected = match &self.inner {
+            Inner::Async(_, session) => session.connected(),
+            Inner::Blocking(session) => session.connected(),
+        };
+        connected.expect("connected").session_present
+    }
+
+    pub(crate) fn ended(&self) -> Option<SessionEnd> {
+        match &self.inner {
+            Inner::Async(_, session) => session.ended(),
+            Inner::Blocking(session) => session.ended(),
+        }
+    }
+
+    /// Waits for an event.
+    pub(crate) fn wait_for(
+        &self,
+        what: &str,
+        mut is_it: impl FnMut(&Event) -> bool + Send + 'static,
+    ) {
+        let found = match &self.inner {
+            Inner::Async(runtime, session) => {
+                let mut events = session.events();
+                runtime.block_on(async {
+                    let wanted = async {
+                        while let Some(event) = events.next().await {
+                            if is_it(&event) {
+                                return true;
+                            }
+                        }
+                        false
+                    };
+                    tokio::time::timeout(PATIENCE, wanted).await.unwrap_or(false)
+                })
+            }
+            Inner::Blocking(session) => {
+                let (sender, is_found) = mpsc::channel();
+                session
+                    .on_event(move |_, event| {
+                        if is_it(&event) {
+                            // The test may have gone on after an event like this one.
+                            let _ = sender.send(());
+                        }
+                    })
+                    .expect("a thread for callbacks");
+                is_found.recv_timeout(PATIENCE).is_ok()
+            }
+        };
+        assert!(found, "no event in time: {what}");
+    }
+
+    /// Ends the connection as a cut cable would.
+    pub(crate) fn cut(&self) {
+        for socket in self.sockets.lock().expect("no panic").drain(..) {
+            // A socket of a connection that has ended already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Pending<'_> {
+    pub(crate) fn number(&self) -> u64 {
+        match self {
+            Self::Async(_, receipt) => receipt.message_number(),
+            Self::Blocking(_, number) => *number,
+        }
+    }
+
+    /// Waits for the end of the exchange.
+    pub(crate) fn complete(self) -> Published {
+        let result = match self {
+            Self::Async(runtime, receipt) => runtime
+                .block_on(async { tokio::time::timeout(PATIENCE, receipt.completed()).await })
+                .expect("in time"),
+            Self::Blocking(is_done, _) => is_done.recv_timeout(PATIENCE).expect("in time"),
+        };
+        result.expect("the broker takes the message")
+    }
+}
+
+/// Opens TCP connections and remembers them.
+fn connector(
+    url: &str,
+    sockets: &Sockets,
+) -> impl Fn(postrider::Attempt) -> Opening + Send + Sync + 'static {
+    let address = url.trim_start_matches("mqtt://").to_owned();
+    let sockets = Arc::clone(sockets);
+    move |_| {
+        let (address, sockets) = (address.clone(), Arc::clone(&sockets));
+        Box::pin(async move {
+            let socket = TcpStream::connect(address.as_str())?;
+            socket.set_nodelay(true)?;
+            socket.set_nonblocking(true)?;
+            sockets.lock().expect("no panic").push(socket.try_clone()?);
+            Ok(Stream::new(tokio::net::TcpStream::from_std(socket)?))
+        })
+    }
+}
+
+type Opening = std::pin::Pin<Box<dyn Future<Output = std::io::Result<Stream>> + Send>>;

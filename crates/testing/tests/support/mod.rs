@@ -1,0 +1,73 @@
+//! One list of scenarios, run against any broker, with both faces of the client and both versions of MQTT.
+
+pub(crate) mod client;
+pub(crate) mod inbox;
+pub(crate) mod scenarios;
+pub(crate) mod setting;
+
+pub(crate) use self::setting::{Face, Server, Setting};
+
+/// Makes one test of each scenario, face and version against a kind of server.
+#[macro_export]
+macro_rules! scenarios {
+    ($server:ty: $($scenario:ident),* $(,)?) => {$(
+        mod $scenario {
+            use postrider::Protocol;
+
+            use super::support::{Face, Setting, scenarios};
+
+            fn run(face: Face, protocol: Protocol) {
+                if let Some(setting) = Setting::<$server>::new(face, protocol) {
+                    scenarios::$scenario(setting);
+                }
+            }
+
+            #[test]
+            fn async_v311() {
+                run(Face::Async, Protocol::V311);
+            }
+
+            #[test]
+            fn async_v5() {
+                run(Face::Async, Protocol::V5);
+            }
+
+            #[test]
+            fn blocking_v311() {
+                run(Face::Blocking, Protocol::V311);
+            }
+
+            #[test]
+            fn blocking_v5() {
+                run(Face::Blocking, Protocol::V5);
+            }
+        }
+    )*};
+}
+
+/// The list.
+#[macro_export]
+macro_rules! all_scenarios {
+    ($server:ty) => {
+        $crate::scenarios! {
+            $server:
+            message_of_each_qos_arrives,
+            message_numbers_rise_and_are_zero_at_qos_0,
+            lower_of_published_and_granted_qos_is_delivered,
+            retained_message_reaches_a_late_subscriber_and_is_cleared,
+            offline_messages_reach_a_persistent_session,
+            second_connection_takes_the_session_over,
+            will_is_published_on_abort,
+            will_is_not_published_on_disconnect,
+            overlapping_filters_each_get_one_copy,
+            two_streams_on_one_filter_share_it,
+            large_payloads_arrive_whole,
+            killed_broker_is_found_again,
+            wrong_credentials_are_refused,
+            one_filter_is_unsubscribed,
+            all_filters_are_unsubscribed,
+            disconnect_flushes_and_is_final,
+            verbs_work_inside_a_callback,
+        }
+    };
+}

@@ -1,0 +1,309 @@
+//! The scenarios.
+//!
+//! That something does not arrive is shown by a later message that does.
+
+use postrider::{Bytes, ConnectError, Event, LinkReason, QoS, ReasonCode, SessionEnd, Will};
+
+use super::setting::{Options, Server, Setting};
+
+const ALL: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+
+/// v5 [MQTT-4.3.1-1] [MQTT-4.3.2-1] [MQTT-4.3.3-1] [MQTT-4.6.0-5], v3.1.1 [MQTT-4.3.1-1] [MQTT-4.3.2-1]
+/// [MQTT-4.3.3-1] [MQTT-4.6.0-6].
+pub(crate) fn message_of_each_qos_arrives<S: Server>(setting: Setting<S>) {
+    let client = setting.client("each-qos");
+    let mut inbox = client.subscribe("each/qos", QoS::ExactlyOnce);
+    assert_eq!(inbox.granted(), QoS::ExactlyOnce);
+    for qos in ALL {
+        for turn in 0..10 {
+            let published = client.publish("each/qos", format!("{qos} {turn}"), qos);
+            assert_eq!(published.reason, ReasonCode::Success);
+            assert!(!published.is_downgraded);
+        }
+        for turn in 0..10 {
+            let message = inbox.next();
+            assert_eq!(message.text(), Ok(format!("{qos} {turn}").as_str()));
+            assert_eq!(message.qos(), qos);
+            assert_eq!(message.topic(), "each/qos");
+            assert!(!message.is_retained());
+        }
+    }
+    client.disconnect().expect("nothing is open");
+}
+
+pub(crate) fn message_numbers_rise_and_are_zero_at_qos_0<S: Server>(setting: Setting<S>) {
+    let client = setting.client("numbers");
+    let mut last = 0;
+    for turn in 0..5 {
+        assert_eq!(client.publish("numbers", "", QoS::AtMostOnce).number, 0);
+        let pending = client.start_publish("numbers", "", ALL[1 + turn % 2]);
+        let number = pending.number();
+        assert!(number > last, "{number} after {last}");
+        assert_eq!(pending.complete().number, number);
+        last = number;
+    }
+    client.disconnect().expect("nothing is open");
+}
+
+/// v5 [MQTT-3.8.4-8], v3.1.1 [MQTT-3.8.4-6].
+pub(crate) fn lower_of_published_and_granted_qos_is_delivered<S: Server>(setting: Setting<S>) {
+    let client = setting.client("lower-qos");
+    for granted in ALL {
+        let filter = format!("lower/{granted}");
+        let mut inbox = client.subscribe(&filter, granted);
+        assert_eq!(inbox.granted(), granted);
+        for published in ALL {
+            client.publish(&filter, "x", published);
+            assert_eq!(inbox.next().qos(), published.min(granted));
+        }
+    }
+    client.disconnect().expect("nothing is open");
+}
+
+/// v5 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-9], v3.1.1 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-10].
+pub(crate) fn retained_message_reaches_a_late_subscriber_and_is_cleared<S: Server>(
+    setting: Setting<S>,
+) {
+    let client = setting.client("retained");
+    client.publish_retained("retained/a", "first", QoS::AtLeastOnce, true);
+    client.publish_retained("retained/a", "second", QoS::AtLeastOnce, true);
+    let late = setting.client("retained-late");
+    let mut inbox = late.subscribe("retained/#", QoS::AtLeastOnce);
+    let message = inbox.next();
+    assert_eq!((message.text(), message.is_retained()), (Ok("second"), true));
+    client.publish_retained("retained/a", "third", QoS::AtLeastOnce, true);
+    let message = inbox.next();
+    assert_eq!((message.text(), message.is_retained()), (Ok("third"), false));
+    client.publish_retained("retained/a", "", QoS::AtLeastOnce, true);
+    assert!(inbox.next().payload().is_empty());
+
+    let later = setting.client("retained-later");
+    let mut inbox = later.subscribe("retained/#", QoS::AtLeastOnce);
+    client.publish("retained/fence", "fence", QoS::AtLeastOnce);
+    assert_eq!(inbox.texts(1), ["fence"]);
+}
+
+/// v5 [MQTT-3.1.2-5] [MQTT-4.5.0-1], v3.1.1 [MQTT-3.1.2-4] [MQTT-3.1.2-5].
+pub(crate) fn offline_messages_reach_a_persistent_session<S: Server>(setting: Setting<S>) {
+    let options = Options { is_persistent: true, ..Options::default() };
+    let client = setting.client_with("offline", options.clone());
+    assert!(!client.session_present());
+    let inbox = client.subscribe("offline/+", QoS::ExactlyOnce);
+    client.disconnect().expect("nothing is open");
+    drop(inbox);
+
+    let other = setting.client("offline-other");
+    let wanted: Vec<String> = (0..20).map(|turn| turn.to_string()).collect();
+    for (turn, text) in wanted.iter().enumerate() {
+        other.publish("offline/a", text.clone(), ALL[1 + turn % 2]);
+    }
+    let client = setting.client_with("offline", options);
+    assert!(client.session_present());
+    // What arrives before the program subscribes again is kept for it.
+    let mut inbox = client.subscribe("offline/+", QoS::ExactlyOnce);
+    assert_eq!(inbox.texts(wanted.len()), wanted);
+    other.publish("offline/a", "fence", QoS::ExactlyOnce);
+    assert_eq!(inbox.texts(1), ["fence"]);
+    client.unsubscribe_all().expect("subscribed");
+    client.disconnect().expect("nothing is open");
+}
+
+/// v5 [MQTT-3.1.4-3], v3.1.1 [MQTT-3.1.4-2].
+pub(crate) fn second_connection_takes_the_session_over<S: Server>(setting: Setting<S>) {
+    let options = Options { is_not_reconnecting: true, ..Options::default() };
+    let first = setting.client_with("twin", options);
+    let second = setting.client("twin");
+    first.wait_for("the session is over", |event| matches!(event, Event::Over(_)));
+    let end = first.ended().expect("over");
+    let SessionEnd::Link(reason) = end else { panic!("ended by a link, not by {end:?}") };
+    let taken_over = ReasonCode::SessionTakenOver;
+    let is_told = matches!(reason, LinkReason::Disconnected { reason, .. } if reason == taken_over);
+    let must_tell = setting.is_v5() && S::SAYS_TAKEN_OVER;
+    assert!(is_told || (reason == LinkReason::Lost && !must_tell), "{reason:?}");
+    second.publish("twin", "x", QoS::ExactlyOnce);
+}
+
+/// v5 [MQTT-3.1.2-8], v3.1.1 [MQTT-3.1.2-8].
+pub(crate) fn will_is_published_on_abort<S: Server>(setting: Setting<S>) {
+    let watcher = setting.client("will-watcher");
+    let mut inbox = watcher.subscribe("will/#", QoS::ExactlyOnce);
+    let will = Will::new("will/state", "lost").qos(QoS::AtLeastOnce).retain(true);
+    let options = Options { will: Some(will), is_not_reconnecting: true, ..Options::default() };
+    let client = setting.client_with("will", options);
+    client.cut();
+    let message = inbox.next();
+    assert_eq!((message.topic(), message.text()), ("will/state", Ok("lost")));
+    assert_eq!(message.qos(), QoS::AtLeastOnce);
+    let mut late = watcher.subscribe("will/state", QoS::AtMostOnce);
+    assert!(late.next().is_retained());
+    watcher.publish_retained("will/state", "", QoS::AtLeastOnce, true);
+}
+
+/// v5 [MQTT-3.1.2-10] [MQTT-3.14.4-3], v3.1.1 [MQTT-3.1.2-10] [MQTT-3.14.4-3].
+pub(crate) fn will_is_not_published_on_disconnect<S: Server>(setting: Setting<S>) {
+    let watcher = setting.client("no-will-watcher");
+    let mut inbox = watcher.subscribe("no-will/#", QoS::ExactlyOnce);
+    let options = Options { will: Some(Will::new("no-will/state", "lost")), ..Options::default() };
+    let client = setting.client_with("no-will", options);
+    client.publish("no-will/last", "bye", QoS::AtLeastOnce);
+    client.disconnect().expect("nothing is open");
+    watcher.publish("no-will/fence", "fence", QoS::AtLeastOnce);
+    assert_eq!(inbox.texts(2), ["bye", "fence"]);
+}
+
+/// v5 [MQTT-3.3.4-2] [MQTT-3.3.4-3], v3.1.1 [MQTT-3.3.5-1]: however many copies the broker sends.
+pub(crate) fn overlapping_filters_each_get_one_copy<S: Server>(setting: Setting<S>) {
+    let client = setting.client("overlap");
+    let mut inboxes = [
+        client.subscribe("overlap/#", QoS::ExactlyOnce),
+        client.subscribe("overlap/+", QoS::AtLeastOnce),
+        client.subscribe("overlap/a", QoS::AtMostOnce),
+    ];
+    let other = setting.client("overlap-other");
+    for text in ["one", "two", "three"] {
+        other.publish("overlap/a", text, QoS::ExactlyOnce);
+    }
+    other.publish("overlap/b", "beside", QoS::ExactlyOnce);
+    let [all, level, exact] = &mut inboxes;
+    assert_eq!(all.texts(4), ["one", "two", "three", "beside"]);
+    assert_eq!(level.texts(4), ["one", "two", "three", "beside"]);
+    assert_eq!(exact.texts(3), ["one", "two", "three"]);
+    client.unsubscribe_all().expect("subscribed");
+    for inbox in &mut inboxes {
+        assert!(inbox.rest().is_empty());
+    }
+}
+
+pub(crate) fn two_streams_on_one_filter_share_it<S: Server>(setting: Setting<S>) {
+    let client = setting.client("shared-filter");
+    let mut first = client.subscribe("shared/filter", QoS::AtLeastOnce);
+    let mut second = client.subscribe("shared/filter", QoS::AtLeastOnce);
+    client.publish("shared/filter", "one", QoS::AtLeastOnce);
+    client.publish("shared/filter", "two", QoS::AtLeastOnce);
+    assert_eq!(first.texts(2), ["one", "two"]);
+    assert_eq!(second.texts(2), ["one", "two"]);
+    client.unsubscribe("shared/filter").expect("subscribed");
+    assert!(first.rest().is_empty());
+    assert!(second.rest().is_empty());
+}
+
+pub(crate) fn large_payloads_arrive_whole<S: Server>(setting: Setting<S>) {
+    let client = setting.client("large");
+    let mut inbox = client.subscribe("large/#", QoS::ExactlyOnce);
+    for (len, qos) in
+        [(1 << 20, QoS::AtMostOnce), (1 << 20, QoS::AtLeastOnce), (16 << 20, QoS::ExactlyOnce)]
+    {
+        // No period that a lost or doubled piece could hide behind.
+        let payload: Bytes = (0..len).map(|at: u32| (at ^ (at >> 7) ^ (at >> 15)) as u8).collect();
+        client.publish("large/payload", payload.clone(), qos);
+        let message = inbox.next();
+        assert_eq!(message.payload_len(), payload.len());
+        assert!(message.payload() == payload, "the payload of {len} bytes differs");
+        assert_eq!(message.pieces().map(Bytes::len).sum::<usize>(), payload.len());
+    }
+    client.disconnect().expect("nothing is open");
+}
+
+pub(crate) fn killed_broker_is_found_again<S: Server>(mut setting: Setting<S>) {
+    let client = setting.client("survivor");
+    let mut inbox = client.subscribe("survivor/#", QoS::AtLeastOnce);
+    client.publish("survivor/a", "before", QoS::AtLeastOnce);
+    assert_eq!(inbox.texts(1), ["before"]);
+    setting.server.kill();
+    client.wait_for("disconnected", |event| matches!(event, Event::Disconnected { .. }));
+    let pending: Vec<_> =
+        ALL[1..].iter().map(|qos| client.start_publish("survivor/a", "meanwhile", *qos)).collect();
+    setting.server.restart();
+    for pending in pending {
+        pending.complete();
+    }
+    client.publish("survivor/a", "after", QoS::AtLeastOnce);
+    assert_eq!(inbox.texts(3), ["meanwhile", "meanwhile", "after"]);
+    client.disconnect().expect("nothing is open");
+}
+
+pub(crate) fn wrong_credentials_are_refused<S: Server>(setting: Setting<S>) {
+    let setting = setting.with_user("ann", "hush");
+    let refused = [None, Some(("ann", "wrong")), Some(("bob", "hush"))];
+    for credentials in refused {
+        let options = Options { credentials, ..Options::default() };
+        let error = setting.try_client("credentials", options).err().expect("refused");
+        assert!(matches!(error, ConnectError::Credentials { .. }), "{error:?}");
+        assert!(!error.to_string().contains("wrong"), "no password in '{error}'");
+    }
+    let options = Options { credentials: Some(("ann", "hush")), ..Options::default() };
+    let client = setting.client_with("credentials", options);
+    client.publish("credentials", "x", QoS::AtLeastOnce);
+}
+
+/// v5 [MQTT-3.10.4-1] [MQTT-3.10.4-2], v3.1.1 [MQTT-3.10.4-1] [MQTT-3.10.4-2].
+pub(crate) fn one_filter_is_unsubscribed<S: Server>(setting: Setting<S>) {
+    let client = setting.client("unsubscribe");
+    let mut gone = client.subscribe("one/gone", QoS::AtLeastOnce);
+    let mut stays = client.subscribe("one/+", QoS::AtLeastOnce);
+    client.unsubscribe("one/gone").expect("subscribed");
+    client.publish("one/gone", "x", QoS::AtLeastOnce);
+    assert!(gone.rest().is_empty());
+    assert_eq!(stays.texts(1), ["x"]);
+    // Once more is no error.
+    client.unsubscribe("one/gone").expect("harmless");
+}
+
+/// v5 [MQTT-3.10.4-6], v3.1.1 [MQTT-3.10.4-6].
+pub(crate) fn all_filters_are_unsubscribed<S: Server>(setting: Setting<S>) {
+    let client = setting.client("unsubscribe-all");
+    let mut inboxes: Vec<_> = ["all/a", "all/+", "all/#", "other/b"]
+        .into_iter()
+        .map(|filter| client.subscribe(filter, QoS::ExactlyOnce))
+        .collect();
+    client.publish("all/a", "before", QoS::ExactlyOnce);
+    for inbox in inboxes.iter_mut().take(3) {
+        assert_eq!(inbox.texts(1), ["before"]);
+    }
+    client.unsubscribe_all().expect("subscribed");
+    client.publish("all/a", "after", QoS::ExactlyOnce);
+    client.publish("other/b", "after", QoS::ExactlyOnce);
+    for inbox in &mut inboxes {
+        assert!(inbox.rest().is_empty());
+    }
+    let mut fence = client.subscribe("fence", QoS::ExactlyOnce);
+    client.publish("fence", "fence", QoS::ExactlyOnce);
+    assert_eq!(fence.texts(1), ["fence"]);
+    client.unsubscribe_all().expect("subscribed");
+    client.unsubscribe_all().expect("nothing is subscribed");
+}
+
+pub(crate) fn disconnect_flushes_and_is_final<S: Server>(setting: Setting<S>) {
+    let watcher = setting.client("flush-watcher");
+    let mut inbox = watcher.subscribe("flush", QoS::ExactlyOnce);
+    let client = setting.client("flush");
+    let mut own = client.subscribe("nothing", QoS::AtMostOnce);
+    let wanted: Vec<String> = (0..200).map(|turn| turn.to_string()).collect();
+    let pending: Vec<_> = wanted
+        .iter()
+        .enumerate()
+        .map(|(turn, text)| client.start_publish("flush", text, ALL[1 + turn % 2]))
+        .collect();
+    client.disconnect().expect("all is confirmed");
+    for pending in pending {
+        pending.complete();
+    }
+    assert!(own.rest().is_empty());
+    let mut texts = inbox.texts(wanted.len());
+    // Messages of one QoS keep their order; QoS 1 may pass QoS 2.
+    texts.sort_by_key(|text| text.parse::<u32>().expect("a number"));
+    assert_eq!(texts, wanted);
+    assert_eq!(client.ended(), Some(SessionEnd::Disconnected));
+    client.disconnect().expect("a second call does nothing");
+}
+
+pub(crate) fn verbs_work_inside_a_callback<S: Server>(setting: Setting<S>) {
+    let client = setting.client("inside");
+    let mut answers = client.subscribe("inside/answer", QoS::ExactlyOnce);
+    client.answer("inside/question", "inside/answer");
+    for text in ["one", "two", "three"] {
+        client.publish("inside/question", text, QoS::ExactlyOnce);
+    }
+    assert_eq!(answers.texts(3), ["re: one", "re: two", "re: three"]);
+    client.disconnect().expect("nothing is open");
+}
