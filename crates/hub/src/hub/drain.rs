@@ -65,7 +65,7 @@ impl Hub {
     }
 
     /// The store or the peers have moved on: writes what waited for them.
-    fn open_gates(&mut self) {
+    pub(super) fn open_gates(&mut self) {
         let gate = self.gate();
         if gate == self.opened {
             return;

@@ -16,6 +16,10 @@ impl Hub {
     pub(super) fn handle_parcel(&mut self, from: u16, parcel: Parcel) {
         self.turn = 0;
         self.peers.handle_done(&parcel);
+        if self.peers.advance() {
+            // A SUBACK that waited for this goes before the messages that come with it.
+            self.open_gates();
+        }
         for note in parcel.notes {
             self.handle_note(note);
         }

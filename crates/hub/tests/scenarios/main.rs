@@ -1,0 +1,20 @@
+//! What a broker does, told as scenarios: clients on streams in memory, simulated time, one hub and two.
+//!
+//! Every scenario of [`world::each`] runs for 3.1.1 and 5.0, with one hub and with two, with and without a store.
+#![allow(missing_docs, reason = "tests")]
+
+mod access;
+mod connect;
+mod delivery;
+mod durable;
+mod groups;
+mod hostile;
+mod hubs;
+mod options;
+mod pace;
+mod retained;
+mod session;
+mod subscribe;
+mod takeover;
+mod will;
+mod world;

@@ -1,0 +1,250 @@
+//! Wills.
+
+use postrider_proto::wire::{Property, ReasonCode};
+
+use crate::world::{World, each, each_v5, set_expiry, text, will};
+
+fn with_watcher(world: &mut World) {
+    world.connect("watcher");
+    world.subscribe("watcher", &[("gone/#", 2)]);
+}
+
+fn connect(world: &mut World, payload: &str) {
+    world.connect_as("a", |connect| connect.will = Some(will("gone/a", payload, 1)));
+}
+
+/// v5 [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.1.2-10], v3.1.1 [MQTT-3.1.2-8] [MQTT-3.1.2-10]: a lost link publishes the
+/// will, once.
+#[test]
+fn lost_link_publishes_the_will() {
+    each(|world| {
+        with_watcher(world);
+        connect(world, "lost");
+        world.cut("a");
+        assert_eq!(world.messages("watcher"), ["gone/a=lost q1"]);
+        world.connect("a");
+        world.cut("a");
+        world.pass_s(1_000);
+        assert!(world.messages("watcher").is_empty());
+    });
+}
+
+/// v5 [MQTT-3.14.4-3] [MQTT-3.1.2-10], v3.1.1 [MQTT-3.14.4-3] [MQTT-3.1.2-10]: DISCONNECT 0x00 drops it.
+#[test]
+fn goodbye_drops_the_will() {
+    each(|world| {
+        with_watcher(world);
+        connect(world, "lost");
+        world.disconnect("a");
+        world.pass_s(1_000);
+        assert!(world.messages("watcher").is_empty());
+    });
+}
+
+/// v5 [MQTT-3.14.4-3]: any other reason lets it be published.
+#[test]
+fn disconnect_with_will_publishes_it() {
+    each_v5(|world| {
+        with_watcher(world);
+        for reason in [ReasonCode::DisconnectWithWill, ReasonCode::UnspecifiedError] {
+            connect(world, "wanted");
+            world.disconnect_with("a", reason, None);
+            assert_eq!(world.messages("watcher"), ["gone/a=wanted q1"]);
+        }
+    });
+}
+
+/// v5 section 3.14.2.2.2: a DISCONNECT that raises the expiry from 0 is no goodbye.
+#[test]
+fn faulty_goodbye_publishes_the_will() {
+    each_v5(|world| {
+        with_watcher(world);
+        connect(world, "faulty");
+        world.disconnect_with("a", ReasonCode::Success, Some(7));
+        assert_eq!(world.messages("watcher"), ["gone/a=faulty q1"]);
+    });
+}
+
+/// v5 [MQTT-3.1.2-22] [MQTT-3.1.2-8], v3.1.1 [MQTT-3.1.2-24]: so does silence, and so does a fault.
+#[test]
+fn silence_and_faults_publish_the_will() {
+    each(|world| {
+        with_watcher(world);
+        world.connect_as("a", |connect| {
+            connect.keep_alive = 1;
+            connect.will = Some(will("gone/a", "silent", 0));
+        });
+        world.pass_ms(1_600);
+        assert_eq!(world.messages("watcher"), ["gone/a=silent q0"]);
+        connect(world, "faulty");
+        world.send_bytes("a", &[0x00, 0x00]);
+        assert!(world.is_closed("a"));
+        assert_eq!(world.messages("watcher"), ["gone/a=faulty q1"]);
+    });
+}
+
+/// v3.1.1 [MQTT-3.1.2-12]: no will, nothing published. v5 [MQTT-3.1.4-2]: nor for a CONNECT that was refused.
+#[test]
+fn without_a_will_nothing_is_published() {
+    each(|world| {
+        with_watcher(world);
+        world.connect("a");
+        world.cut("a");
+        world.connect_as("b", |connect| {
+            connect.will = Some(will("gone/b", "refused", 0));
+            connect.client_id = Default::default();
+            connect.clean_start = false;
+        });
+        if !world.is_v5() {
+            assert!(world.is_closed("b"));
+            assert!(world.messages("watcher").is_empty());
+        }
+    });
+}
+
+/// v5 [MQTT-3.1.2-14] [MQTT-3.1.2-15], v3.1.1 [MQTT-3.1.2-16] [MQTT-3.1.2-17]: Will Retain decides whether it stays.
+#[test]
+fn retained_will_stays() {
+    each(|world| {
+        for (name, is_retained) in [("plain", false), ("kept", true)] {
+            world.connect_as(name, |connect| {
+                let mut will = will(&format!("gone/{name}"), "x", 1);
+                will.retain = is_retained;
+                connect.will = Some(will);
+            });
+            world.cut(name);
+        }
+        with_watcher(world);
+        assert_eq!(world.messages("watcher"), ["gone/kept=x q1 retain"]);
+    });
+}
+
+/// v5 [MQTT-3.1.2-8] [MQTT-3.1.3-9]: the will waits for its delay, or for the end of the session, and is cancelled by a
+/// client that is back in time.
+#[test]
+fn will_delay() {
+    each_v5(|world| {
+        with_watcher(world);
+        let mut round = |delay_s: u32, expiry_s: u32| {
+            world.connect_as("a", |connect| {
+                connect.clean_start = false;
+                set_expiry(connect, expiry_s);
+                let mut will = will("gone/a", "late", 0);
+                will.properties.push(Property::WillDelayInterval(delay_s));
+                connect.will = Some(will);
+            });
+            world.cut("a");
+            let wait_ms = u64::from(delay_s.min(expiry_s)) * 1000;
+            world.pass_ms(wait_ms.saturating_sub(100));
+            let early = world.messages("watcher");
+            world.pass_ms(200);
+            let late = world.messages("watcher");
+            assert_eq!(late.len() + early.len(), 1, "{delay_s} {expiry_s}");
+            assert_eq!(early.is_empty(), wait_ms > 0);
+        };
+        round(5, 100);
+        round(100, 5);
+        round(0, 100);
+        round(7, 0);
+        world.connect_as("a", |connect| {
+            set_expiry(connect, 100);
+            let mut will = will("gone/a", "never", 0);
+            will.properties.push(Property::WillDelayInterval(5));
+            connect.will = Some(will);
+        });
+        world.cut("a");
+        world.pass_s(4);
+        world.connect_as("a", |connect| {
+            connect.clean_start = false;
+            set_expiry(connect, 100);
+        });
+        world.pass_s(10);
+        world.disconnect("a");
+        world.pass_s(1_000);
+        assert!(world.messages("watcher").is_empty());
+    });
+}
+
+/// v5 [MQTT-3.1.3-10] [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18] [MQTT-3.3.2-20]: the
+/// properties of the will arrive, user properties in order; the delay does not.
+#[test]
+fn will_properties_arrive() {
+    each_v5(|world| {
+        with_watcher(world);
+        world.connect_as("a", |connect| {
+            let mut will = will("gone/a", "x", 0);
+            will.properties.push(Property::WillDelayInterval(0));
+            will.properties.push(Property::PayloadFormatIndicator(1));
+            will.properties.push(Property::MessageExpiryInterval(60));
+            will.properties.push(Property::ContentType(text("text/plain")));
+            will.properties.push(Property::ResponseTopic(text("answer")));
+            will.properties.push(Property::CorrelationData(b"corr"[..].to_vec().into()));
+            for (name, value) in [("b", "2"), ("a", "1"), ("b", "2")] {
+                will.properties.push(Property::UserProperty(text(name), text(value)));
+            }
+            connect.will = Some(will);
+        });
+        world.pass_s(100);
+        world.cut("a");
+        let properties = world.publishes("watcher").remove(0).properties;
+        let mut shown: Vec<_> = properties.iter().map(ToString::to_string).collect();
+        let expiry = shown.iter().position(|line| line == "MessageExpiryInterval=60");
+        shown.remove(expiry.expect("its time begins when it is published"));
+        assert_eq!(
+            shown,
+            [
+                "PayloadFormatIndicator=1",
+                "ContentType=\"text/plain\"",
+                "ResponseTopic=\"answer\"",
+                "CorrelationData=4B",
+                "UserProperty=\"b\":\"2\"",
+                "UserProperty=\"a\":\"1\"",
+                "UserProperty=\"b\":\"2\"",
+            ]
+        );
+    });
+}
+
+/// A will on a topic of the server is not published.
+#[test]
+fn will_on_a_server_topic_is_dropped() {
+    each(|world| {
+        world.connect("watcher");
+        world.subscribe("watcher", &[("$SYS/#", 0)]);
+        world.connect_as("a", |connect| connect.will = Some(will("$SYS/broker", "lie", 0)));
+        world.cut("a");
+        assert!(world.messages("watcher").is_empty());
+    });
+}
+
+/// v5 section 4.13.1, 0x8B: a server that goes down says so, and publishes no will; sessions stay.
+#[test]
+fn shutdown_publishes_no_will() {
+    each(|world| {
+        world.resume("watcher");
+        world.subscribe("watcher", &[("gone/#", 2)]);
+        world.connect_as("a", |connect| {
+            connect.clean_start = false;
+            set_expiry(connect, 100);
+            connect.will = Some(will("gone/a", "down", 1));
+        });
+        for hub in &mut world.hubs {
+            hub.shut_down(world.now);
+        }
+        world.settle();
+        for name in ["watcher", "a"] {
+            assert!(world.is_closed(name));
+            let told: &[&str] =
+                if world.is_v5() { &["DISCONNECT ServerShuttingDown"] } else { &[] };
+            assert_eq!(world.received(name), told);
+        }
+        world.dial("late");
+        world.send_connect("late", |_| {});
+        assert_eq!(world.take_connack("late"), "CONNACK ServerUnavailable");
+        if world.setup.is_durable {
+            world.restart(1);
+            world.resume("watcher");
+            assert_eq!(world.messages("watcher"), ["gone/a=down q1"], "it was only put off");
+        }
+    });
+}
