@@ -190,14 +190,10 @@ impl Reconnect {
         }
         match end {
             LinkEnd::Refused(connack) => connack.reason == ReasonCode::UnsupportedProtocolVersion,
-            // Some close, some answer in 3.1.1, which is no CONNACK of 5.0.
-            LinkEnd::PeerFault { reason: ReasonCode::MalformedPacket, .. } | LinkEnd::Lost => {
-                !had_connack
-            }
-            LinkEnd::PeerFault { .. }
-            | LinkEnd::Disconnected(_)
-            | LinkEnd::Ours(_)
-            | LinkEnd::Unreachable(_) => false,
+            LinkEnd::Lost => !had_connack,
+            // Some answer in the form of 3.1.1, which is no CONNACK of 5.0. A session after a clean start is, though.
+            LinkEnd::PeerFault { statement, .. } => !had_connack && *statement != CLEAN_START,
+            LinkEnd::Disconnected(_) | LinkEnd::Ours(_) | LinkEnd::Unreachable(_) => false,
         }
     }
 
@@ -230,6 +226,9 @@ impl Reconnect {
         self.jitter.up_to(bound.min(self.config.backoff_ms_max))
     }
 }
+
+/// The statement that CONNACK breaks with a session after a clean start.
+const CLEAN_START: &str = "MQTT-3.2.2-2";
 
 /// The code that an end carries.
 fn reason_of(end: &LinkEnd) -> Option<ReasonCode> {

@@ -11,42 +11,42 @@ use postrider_proto::{
 };
 
 /// Both versions that carry QoS flows in different forms.
-pub const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
+pub(crate) const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
 
-pub const Q0: QoS = QoS::AtMostOnce;
-pub const Q1: QoS = QoS::AtLeastOnce;
-pub const Q2: QoS = QoS::ExactlyOnce;
+pub(crate) const Q0: QoS = QoS::AtMostOnce;
+pub(crate) const Q1: QoS = QoS::AtLeastOnce;
+pub(crate) const Q2: QoS = QoS::ExactlyOnce;
 
 /// What the peer at the other end is like.
 #[derive(Clone, Copy, Debug)]
-pub struct Peer {
-    pub version: Version,
-    pub receive_maximum: u16,
-    pub packet_size_max: u32,
+pub(crate) struct Peer {
+    pub(crate) version: Version,
+    pub(crate) receive_maximum: u16,
+    pub(crate) packet_size_max: u32,
 }
 
-pub struct Bench {
-    pub session: Session,
-    pub link: Option<Link>,
-    pub journal: Journal,
-    pub now: Time,
-    pub peer: Peer,
+pub(crate) struct Bench {
+    pub(crate) session: Session,
+    pub(crate) link: Option<Link>,
+    pub(crate) journal: Journal,
+    pub(crate) now: Time,
+    pub(crate) peer: Peer,
     /// All records so far.
-    pub records: Vec<Record>,
-    pub is_persistent: bool,
+    pub(crate) records: Vec<Record>,
+    pub(crate) is_persistent: bool,
     link_config: LinkConfig,
 }
 
 impl Bench {
     /// A session without a store, connected to a peer of this version.
-    pub fn new(version: Version) -> Self {
+    pub(crate) fn new(version: Version) -> Self {
         let mut bench = Self::offline(version, SessionConfig::default());
         bench.connect(Resume::Present);
         bench
     }
 
     /// A session without a store and without a link.
-    pub fn offline(version: Version, config: SessionConfig) -> Self {
+    pub(crate) fn offline(version: Version, config: SessionConfig) -> Self {
         Self {
             session: Session::new(7, SessionConfig { is_reporting: true, ..config }),
             link: None,
@@ -60,7 +60,7 @@ impl Bench {
     }
 
     /// A connected persistent session with a store that answers only when told.
-    pub fn durable(version: Version) -> Self {
+    pub(crate) fn durable(version: Version) -> Self {
         let mut bench = Self::offline(version, SessionConfig::default());
         bench.journal = Journal::new(true);
         bench.is_persistent = true;
@@ -69,11 +69,11 @@ impl Bench {
     }
 
     /// Lets the outbox take only this many bytes.
-    pub fn narrow(&mut self, outbox_high_bytes: u64) {
+    pub(crate) fn narrow(&mut self, outbox_high_bytes: u64) {
         self.link_config.outbox_high_bytes = outbox_high_bytes;
     }
 
-    pub fn connect(&mut self, resume: Resume) {
+    pub(crate) fn connect(&mut self, resume: Resume) {
         let mut link = Link::server(self.link_config, self.now);
         let mut input = BytesMut::from(&connect_bytes(self.peer)[..]);
         let received = link.receive(&mut input, &mut Spools::new(0), self.now);
@@ -92,23 +92,23 @@ impl Bench {
         self.pump();
     }
 
-    pub fn cut(&mut self) {
+    pub(crate) fn cut(&mut self) {
         self.link = None;
         self.session.detach();
     }
 
-    pub fn pump(&mut self) {
+    pub(crate) fn pump(&mut self) {
         if let Some(link) = &mut self.link {
             self.session.pump(link, &mut self.journal, self.now);
         }
     }
 
     /// Publishes a message whose payload is its topic.
-    pub fn publish(&mut self, qos: QoS, topic: &str) -> Result<Sent, QueueFull> {
+    pub(crate) fn publish(&mut self, qos: QoS, topic: &str) -> Result<Sent, QueueFull> {
         self.publish_with(qos, topic, Bytes::copy_from_slice(topic.as_bytes()), None)
     }
 
-    pub fn publish_with(
+    pub(crate) fn publish_with(
         &mut self,
         qos: QoS,
         topic: &str,
@@ -122,7 +122,7 @@ impl Bench {
     }
 
     /// What was written since the last call, one line a packet.
-    pub fn sent(&mut self) -> Vec<String> {
+    pub(crate) fn sent(&mut self) -> Vec<String> {
         let Some(link) = &mut self.link else { return Vec::new() };
         let mut bytes = BytesMut::new();
         for chunk in link.outbox().chunks() {
@@ -136,11 +136,11 @@ impl Bench {
     }
 
     /// An acknowledgement arrives, and what may be sent now is.
-    pub fn ack(&mut self, kind: AckKind, id: u16) -> Result<AckOutcome, PeerFault> {
+    pub(crate) fn ack(&mut self, kind: AckKind, id: u16) -> Result<AckOutcome, PeerFault> {
         self.ack_with(kind, id, ReasonCode::Success)
     }
 
-    pub fn ack_with(
+    pub(crate) fn ack_with(
         &mut self,
         kind: AckKind,
         id: u16,
@@ -153,35 +153,35 @@ impl Bench {
         outcome
     }
 
-    pub fn puback(&mut self, id: u16) {
+    pub(crate) fn puback(&mut self, id: u16) {
         let outcome = self.ack(AckKind::PubAck, id);
         assert!(matches!(outcome, Ok(AckOutcome::Done { .. })), "{outcome:?}");
     }
 
-    pub fn pubrec(&mut self, id: u16) {
+    pub(crate) fn pubrec(&mut self, id: u16) {
         assert_eq!(self.ack(AckKind::PubRec, id), Ok(AckOutcome::Progress));
     }
 
-    pub fn pubcomp(&mut self, id: u16) {
+    pub(crate) fn pubcomp(&mut self, id: u16) {
         let outcome = self.ack(AckKind::PubComp, id);
         assert!(matches!(outcome, Ok(AckOutcome::Done { .. })), "{outcome:?}");
     }
 
     /// A PUBLISH of the peer is acknowledged.
-    pub fn acknowledge(&mut self, qos: QoS, id: u16, reason: ReasonCode, gate: Gate) {
+    pub(crate) fn acknowledge(&mut self, qos: QoS, id: u16, reason: ReasonCode, gate: Gate) {
         let link = self.link.as_mut().expect("a link");
         let id = packet_id(id);
         self.session.acknowledge(qos, id, reason, gate, link, &mut self.journal);
     }
 
-    pub fn pubrel(&mut self, id: u16) {
+    pub(crate) fn pubrel(&mut self, id: u16) {
         let link = self.link.as_mut().expect("a link");
         let ack = ack(id, ReasonCode::Success);
         self.session.handle_pubrel(&ack, link, &mut self.journal);
     }
 
     /// Fetches new records; returns the last number given so far.
-    pub fn fetch(&mut self) -> u64 {
+    pub(crate) fn fetch(&mut self) -> u64 {
         while let Some((seq, record)) = self.journal.poll_record() {
             self.records.push(record);
             assert_eq!(seq, self.records.len() as u64);
@@ -190,7 +190,7 @@ impl Bench {
     }
 
     /// The store has everything up to `seq`.
-    pub fn stored(&mut self, seq: u64) {
+    pub(crate) fn stored(&mut self, seq: u64) {
         self.journal.handle_stored(seq);
         if let Some(link) = &mut self.link {
             link.open_gates(Gate { stored: self.journal.stored(), fence: 0 });
@@ -198,23 +198,29 @@ impl Bench {
         self.pump();
     }
 
-    pub fn store_all(&mut self) {
+    pub(crate) fn store_all(&mut self) {
         let last = self.fetch();
         self.stored(last);
     }
 
     /// Facts recorded so far.
-    pub fn facts(&mut self) -> Vec<Fact> {
+    pub(crate) fn facts(&mut self) -> Vec<Fact> {
         self.fetch();
         self.records.iter().map(|record| record.fact.clone()).collect()
     }
 
-    pub fn fates(&mut self) -> Vec<(u64, postrider_proto::Fate)> {
+    pub(crate) fn fates(&mut self) -> Vec<(u64, postrider_proto::Fate)> {
         std::iter::from_fn(|| self.session.poll_fate()).collect()
     }
 }
 
-pub fn message(qos: QoS, topic: &str, payload: Bytes, expiry_s: Option<u32>, now: Time) -> Message {
+pub(crate) fn message(
+    qos: QoS,
+    topic: &str,
+    payload: Bytes,
+    expiry_s: Option<u32>,
+    now: Time,
+) -> Message {
     let publish = Publish {
         dup: false,
         qos,
@@ -227,16 +233,16 @@ pub fn message(qos: QoS, topic: &str, payload: Bytes, expiry_s: Option<u32>, now
     Message::from_publish(publish, Payload::Bytes(payload), now)
 }
 
-pub fn packet_id(id: u16) -> PacketId {
+pub(crate) fn packet_id(id: u16) -> PacketId {
     PacketId::new(id).expect("not 0")
 }
 
-pub fn ack(id: u16, reason: ReasonCode) -> Ack {
+pub(crate) fn ack(id: u16, reason: ReasonCode) -> Ack {
     Ack { packet_id: packet_id(id), reason, properties: Properties::new() }
 }
 
 /// All packets in `bytes`, which hold whole ones only.
-pub fn packets(bytes: &mut BytesMut, version: Version) -> Vec<Packet> {
+pub(crate) fn packets(bytes: &mut BytesMut, version: Version) -> Vec<Packet> {
     let config = DecoderConfig {
         packet_size_max: PACKET_SIZE_MAX,
         stream_above: u32::MAX,
@@ -255,7 +261,7 @@ pub fn packets(bytes: &mut BytesMut, version: Version) -> Vec<Packet> {
 }
 
 /// One packet in short: `PUBLISH 3 q1 a dup`, `PUBREL 4`, with the reason if it is not a success.
-pub fn line(packet: &Packet) -> String {
+pub(crate) fn line(packet: &Packet) -> String {
     let short = |name: &str, ack: &Ack| match ack.reason {
         ReasonCode::Success => format!("{name} {}", ack.packet_id),
         reason => format!("{name} {} {:02X}", ack.packet_id, reason.byte()),

@@ -1,0 +1,78 @@
+//! A client with a store.
+
+use postrider_proto::{
+    Fact,
+    client::ClientConfig,
+    wire::{AckKind, ReasonCode, Version},
+};
+
+use crate::desk::{Desk, Q1, Q2, config, delivery};
+
+const OK: ReasonCode = ReasonCode::Success;
+
+fn durable(version: Version) -> ClientConfig {
+    ClientConfig { is_durable: true, ..config(version) }
+}
+
+/// Nothing leaves before what it depends on is stored.
+#[test]
+fn outputs_wait_for_the_store() {
+    for version in [Version::V311, Version::V5] {
+        let mut desk = Desk::new(durable(version));
+        desk.client.connect(desk.now);
+        desk.open();
+        desk.accept(false);
+        desk.is_store_prompt = false;
+        desk.log();
+        desk.publish(Q2, "a").unwrap();
+        desk.publish(Q1, "b").unwrap();
+        desk.reply(&delivery(Q2, 7, "in", false));
+        assert_eq!(desk.log(), ["Message in"]);
+        desk.store_all();
+        assert_eq!(desk.log(), ["> PUBREC 7", "> PUBLISH 1 q2 a", "> PUBLISH 2 q1 b"]);
+        desk.ack(AckKind::PubRec, 1, OK);
+        desk.ack(AckKind::PubRel, 7, OK);
+        assert_eq!(desk.log(), [""; 0]);
+        desk.store_all();
+        assert_eq!(desk.log(), ["> PUBREL 1", "> PUBCOMP 7"]);
+    }
+}
+
+/// v5 [MQTT-4.1.0-1], v3.1.1 [MQTT-4.1.0-1]: a new process goes on where the old one was: session, messages,
+/// subscriptions, received ids.
+#[test]
+fn a_new_process_goes_on() {
+    for version in [Version::V311, Version::V5] {
+        let mut old = Desk::new(durable(version));
+        old.publish(Q1, "early").unwrap();
+        old.client.connect(old.now);
+        old.open();
+        old.accept(false);
+        old.subscribe(&["s", "t"]);
+        old.suback(2, &[OK, OK]);
+        old.publish(Q2, "two").unwrap();
+        old.ack(AckKind::PubRec, 3, OK);
+        old.reply(&delivery(Q2, 7, "in", false));
+        old.unsubscribe(&["t"]);
+        old.unsuback(4, &[OK]);
+        assert!(old.records.iter().any(|record| matches!(record.fact, Fact::Session { .. })));
+
+        let mut new = Desk::new(durable(version));
+        let facts = old.records.iter().filter(|record| {
+            // A store hands back what was not deleted.
+            !matches!(&record.fact, Fact::Subscription { filter, .. } if filter.as_str() == "t")
+        });
+        new.client.recover(facts.cloned());
+        new.client.connect(new.now);
+        new.open();
+        new.accept(true);
+        let log = new.log();
+        assert!(!log[1].contains("clean"), "{log:?}");
+        let expected = ["Connected present", "> PUBREL 3", "> PUBLISH 1 q1 early dup"];
+        assert_eq!(log[2..], expected);
+        assert_eq!(new.subscriptions(), ["s"]);
+        new.reply(&delivery(Q2, 7, "in", true));
+        assert_eq!(new.log(), ["> PUBREC 7"]);
+        assert!(new.publish(Q1, "late").unwrap() > 2);
+    }
+}

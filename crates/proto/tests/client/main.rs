@@ -1,0 +1,12 @@
+//! The client machine against a scripted server, and against a server made of our own link and session.
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests may fail loudly")]
+
+mod connecting;
+mod desk;
+mod durable;
+mod ends;
+mod operations;
+mod pair;
+mod publishing;
+mod receiving;
+mod reconnecting;
