@@ -283,6 +283,7 @@ fn a_spooled_payload_is_named() {
     let spooled: Vec<_> =
         desk.client.chunks().filter(|chunk| matches!(chunk, Chunk::Spool { .. })).collect();
     assert_eq!(spooled, [Chunk::Spool { id: id.clone(), offset: 0, len: 5 }]);
+    drop(spooled);
     let len = desk.client.chunks().map(|chunk| match chunk {
         Chunk::Bytes(bytes) => bytes.len() as u64,
         Chunk::Spool { len, .. } => u64::from(len),
@@ -290,7 +291,7 @@ fn a_spooled_payload_is_named() {
     let len = len.sum();
     desk.client.consume(len, desk.now);
     let number = id.number();
-    drop((id, spooled));
+    drop(id);
     desk.ack(AckKind::PubAck, 1, OK);
     // The last reference is gone with the exchange.
     assert_eq!(desk.log(), ["Published 1", &format!("Drop {number}")]);
