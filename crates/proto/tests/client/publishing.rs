@@ -294,6 +294,6 @@ fn a_spooled_payload_is_named() {
     drop(id);
     desk.ack(AckKind::PubAck, 1, OK);
     // The last reference is gone with the exchange.
-    assert_eq!(desk.log(), ["Published 1", &format!("Drop {number}")]);
+    assert_eq!(desk.log(), [&format!("Drop {number}"), "Published 1"]);
     assert_eq!(desk.client.begin_spool(u32::MAX), None);
 }
