@@ -563,12 +563,9 @@ impl World {
     fn deadlines(&mut self) -> Vec<Option<Time>> {
         (0..self.hubs.len())
             .map(|hub| {
-                loop {
-                    match self.hubs[hub].poll_output() {
-                        Output::Wait(at) => break at,
-                        other => panic!("not settled: {other:?}"),
-                    }
-                }
+                let output = self.hubs[hub].poll_output();
+                let Output::Wait(at) = output else { panic!("not settled: {output:?}") };
+                at
             })
             .collect()
     }
