@@ -6,7 +6,8 @@
 //! comments of tests ------Citation-----+
 //! plays of the judge -----Citation-----'
 //! ```
-//! A citation is `v5 [MQTT-3.3.1-4]` or `v3.1.1 [MQTT-3.3.1-4]` in a comment above or inside of a test. A version
+//! A citation is `v5 [MQTT-3.3.1-4]` or `v3.1.1 [MQTT-3.3.1-4]` in a comment above or inside of a test, or of a
+//! scenario: a `pub` function in a file that only tests include. A version
 //! counts for the brackets after it, until the next version after a bracket: `v3.1.1 v5 [A] [B]` cites A and B of
 //! both, `v5 [A], v3.1.1 [B, C]` cites A of one and B and C of the other. The same id often means different things
 //! in the two versions, so an id without a version is a fault in a test.
@@ -39,8 +40,9 @@ pub fn collect(
 ) -> (Vec<Citation>, Vec<Fault>) {
     // The examples in this crate's own tests cite statements that do not exist.
     let sources = sources.iter().filter(|source| source.folder() != "tidy");
-    let sources =
-        sources.map(|source| (&source.path, &source.text, comments(&source.path, &source.text)));
+    let sources = sources.map(|source| {
+        (&source.path, &source.text, comments(&source.path, &source.text, source.purpose))
+    });
     let plays = plays.iter().map(|(path, text)| (path, text, citation::plays(path, text)));
     let mut citations = Vec::new();
     let mut faults = Vec::new();

@@ -5,7 +5,7 @@ use std::mem;
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
 use super::statement::{Standard, Statements};
-use crate::Fault;
+use crate::{Fault, Purpose};
 
 /// A test that cites a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +36,12 @@ struct Test {
     last: usize,
 }
 
-/// Reads the comments above and inside of each test of a file.
-pub fn comments(path: &str, text: &str) -> Comments {
+/// Reads the comments above and inside of each test of a file. In a file that only tests include, a `pub` function
+/// counts as a test: it is a scenario that the tests of several files run.
+pub fn comments(path: &str, text: &str, purpose: Purpose) -> Comments {
     let mut tests = Vec::new();
     if let Ok(stream) = text.parse::<TokenStream>() {
-        find_tests(stream, &mut tests);
+        find_tests(stream, purpose == Purpose::Test, &mut tests);
     }
     let lines: Vec<&str> = text.lines().collect();
     let mut found = Comments::default();
@@ -99,8 +100,9 @@ pub(super) fn unknown(statements: &Statements, path: &str, text: &str) -> Vec<Fa
     faults
 }
 
-/// Walks a row of tokens for `#[...test...] fn name ... { }`, also inside of modules and macro calls.
-fn find_tests(stream: TokenStream, tests: &mut Vec<Test>) {
+/// Walks a row of tokens for `#[...test...] fn name ... { }`, also inside of modules and macro calls; with scenarios,
+/// for `pub fn name ... { }` too.
+fn find_tests(stream: TokenStream, has_scenarios: bool, tests: &mut Vec<Test>) {
     let row: Vec<TokenTree> = stream.into_iter().collect();
     let mut first = None;
     let mut is_test = false;
@@ -113,6 +115,10 @@ fn find_tests(stream: TokenStream, tests: &mut Vec<Test>) {
             TokenTree::Group(group) if group.delimiter() == Delimiter::Bracket => {
                 is_test |= first.is_some() && ends_in_test(group);
             }
+            TokenTree::Ident(ident) if ident == "pub" => {
+                first = first.or_else(|| Some(ident.span().start().line));
+                is_test |= has_scenarios;
+            }
             TokenTree::Ident(ident) if ident == "fn" => {
                 name = row.get(at + 1).map(ToString::to_string);
             }
@@ -121,7 +127,7 @@ fn find_tests(stream: TokenStream, tests: &mut Vec<Test>) {
                 if let (Some(name), Some(first), true) = (name.take(), first, is_test) {
                     tests.push(Test { name, first, last });
                 } else {
-                    find_tests(group.stream(), tests);
+                    find_tests(group.stream(), has_scenarios, tests);
                 }
                 (first, is_test) = (None, false);
             }
@@ -244,7 +250,7 @@ mod tests {
 
     /// Citations as `version id test-name`.
     fn cited(text: &str) -> Vec<String> {
-        let found = comments("f.rs", text);
+        let found = comments("f.rs", text, Purpose::Production);
         assert_eq!(found.without_version, [], "{text}");
         let show = |citation: &Citation| {
             format!("{} {} {}", citation.standard.name(), citation.id, citation.test)
@@ -309,11 +315,26 @@ mod tests {
     }
 
     #[test]
+    fn a_scenario_counts_in_a_file_of_tests() {
+        let text = "/// v5 [MQTT-1-1]\npub(crate) fn scenario<S: Server>(x: S) {\n    // v5 [MQTT-1-2]\n}\n\n\
+            /// v5 [MQTT-1-3]\nfn helper() {}\n\n/// v5 [MQTT-1-4]\npub(crate) struct Thing {}\n";
+        let ids = |purpose| -> Vec<String> {
+            comments("f.rs", text, purpose)
+                .citations
+                .into_iter()
+                .map(|citation| citation.id)
+                .collect()
+        };
+        assert_eq!(ids(Purpose::Test), ["MQTT-1-1", "MQTT-1-2"]);
+        assert_eq!(ids(Purpose::Production), [""; 0]);
+    }
+
+    #[test]
     fn a_bracket_without_a_version_is_reported() {
-        let found = comments("f.rs", "/// [MQTT-1-1]\n#[test]\nfn a() {}\n");
+        let found = comments("f.rs", "/// [MQTT-1-1]\n#[test]\nfn a() {}\n", Purpose::Test);
         assert_eq!(found.without_version, [(1, "MQTT-1-1".to_owned())]);
         let apart = "/// v5 section 1\n#[test]\nfn a() {\n    step();\n    // [MQTT-1-1]\n}\n";
-        assert_eq!(comments("f.rs", apart).without_version.len(), 1);
+        assert_eq!(comments("f.rs", apart, Purpose::Test).without_version.len(), 1);
     }
 
     #[test]
