@@ -64,6 +64,20 @@ fn puback_for_qos_2_is_reported() {
     assert_eq!(desk.log(), ["Published 1 downgraded"]);
 }
 
+/// v5 [MQTT-4.3.3-11]: a PUBREL that is sent again may meet a server that finished the exchange; the message did arrive.
+#[test]
+fn pubcomp_for_a_forgotten_id_is_a_success() {
+    let mut desk = Desk::connected(Version::V5);
+    desk.publish(Q2, "a").unwrap();
+    desk.ack(AckKind::PubRec, 1, OK);
+    desk.cut_and_open();
+    desk.accept(true);
+    desk.log();
+    desk.ack(AckKind::PubComp, 1, ReasonCode::PacketIdentifierNotFound);
+    assert_eq!(desk.log(), ["Published 1 92"]);
+    assert!(desk.client.is_idle());
+}
+
 /// An acknowledgement that does not fit ends the link with 0x82, and the message is not lost.
 #[test]
 fn a_wrong_acknowledgement_ends_the_link() {

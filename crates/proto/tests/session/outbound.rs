@@ -181,6 +181,20 @@ fn flights_max_bounds_every_version() {
     }
 }
 
+/// Where the peer cannot announce a window a smaller one may hold (Mosquitto closes at its 21st open message).
+#[test]
+fn a_silent_peer_may_have_a_window_of_its_own() {
+    for (version, flights) in [(Version::V311, 2), (Version::V5, 3)] {
+        let config = SessionConfig { flights_max_unannounced: 2, ..SessionConfig::default() };
+        let mut bench = Bench::offline(version, config);
+        bench.connect(Resume::Present);
+        for topic in ["a", "b", "c"] {
+            bench.publish(Q2, topic).unwrap();
+        }
+        assert_eq!(bench.session.stats().flights, flights);
+    }
+}
+
 /// v5 [MQTT-2.2.1-3] [MQTT-2.2.1-4], v3.1.1 [MQTT-2.3.1-1] [MQTT-2.3.1-2] [MQTT-2.3.1-3] [MQTT-2.3.1-4]: ids in use
 /// are skipped, freed ones are not taken again at once, and after 65,535 comes 1.
 #[test]
