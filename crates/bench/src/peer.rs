@@ -122,10 +122,13 @@ impl Peer {
             will: None,
             properties: Properties::new(),
         };
-        match peer.ask(&Packet::Connect(Box::new(connect))).await? {
-            Packet::ConnAck(connack) if !connack.reason.is_error() => Ok((peer, connack)),
-            answer => Err(peer.surprised(&answer)),
+        let answer = peer.ask(&Packet::Connect(Box::new(connect))).await?;
+        if let Packet::ConnAck(connack) = &answer
+            && !connack.reason.is_error()
+        {
+            return Ok((peer, connack.clone()));
         }
+        Err(peer.surprised(&answer))
     }
 
     /// Sends one packet and waits for the next one that arrives.

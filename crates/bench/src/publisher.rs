@@ -109,18 +109,20 @@ impl Publisher {
     }
 
     fn answered(&mut self, packet: &Packet) -> Result<(), BenchError> {
-        match packet {
-            Packet::PubAck(ack) | Packet::PubComp(ack) if !ack.reason.is_error() => {
-                self.open = self.open.saturating_sub(1);
-                Ok(())
-            }
-            Packet::PubRec(ack) if !ack.reason.is_error() => {
-                let mut release = ack.clone();
-                release.reason = postrider_wire::ReasonCode::Success;
-                self.peer.put(&Packet::PubRel(release))
-            }
-            other => Err(self.peer.surprised(other)),
+        if let Packet::PubAck(ack) | Packet::PubComp(ack) = packet
+            && !ack.reason.is_error()
+        {
+            self.open = self.open.saturating_sub(1);
+            return Ok(());
         }
+        if let Packet::PubRec(ack) = packet
+            && !ack.reason.is_error()
+        {
+            let mut release = ack.clone();
+            release.reason = postrider_wire::ReasonCode::Success;
+            return self.peer.put(&Packet::PubRel(release));
+        }
+        Err(self.peer.surprised(packet))
     }
 }
 

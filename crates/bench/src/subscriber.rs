@@ -64,7 +64,7 @@ impl Subscriber {
         loop {
             let before = self.tally.distinct;
             while let Some(packet) = self.peer.next()? {
-                self.received(packet, start)?;
+                self.received(&packet, start)?;
             }
             if self.tally.distinct != before {
                 self.credit.report(self.index, self.tally.distinct);
@@ -79,12 +79,14 @@ impl Subscriber {
         }
     }
 
-    fn received(&mut self, packet: Packet, start: Instant) -> Result<(), BenchError> {
-        match packet {
-            Packet::Publish(publish) => self.count(&publish, start),
-            Packet::PubRel(ack) => self.peer.put(&Packet::PubComp(plain(&ack))),
-            other => Err(self.peer.surprised(&other)),
+    fn received(&mut self, packet: &Packet, start: Instant) -> Result<(), BenchError> {
+        if let Packet::Publish(publish) = packet {
+            return self.count(publish, start);
         }
+        if let Packet::PubRel(ack) = packet {
+            return self.peer.put(&Packet::PubComp(plain(ack)));
+        }
+        Err(self.peer.surprised(packet))
     }
 
     fn count(&mut self, publish: &Publish, start: Instant) -> Result<(), BenchError> {
