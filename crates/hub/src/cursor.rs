@@ -1,17 +1,13 @@
-//! Retained messages on their way to a new subscription.
+//! Retained messages on their way to new subscriptions of a session.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, VecDeque};
 
 use postrider_proto::{
     Gate,
-    wire::{Bytes, Filter, QoS},
+    wire::{Bytes, Filter, QoS, Topic},
 };
 
 /// How far the retained messages for one subscription were sent.
-///
-/// They go out in the byte order of topics, a budget at a time, and only while the link has room, so that a filter
-/// with a million of them holds up nobody and fills no queue. A live message must not be overtaken by the older
-/// retained one of its topic: that one is sent first then, out of turn, and its topic is noted in `done`.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     /// The filter that was subscribed to.
@@ -22,16 +18,32 @@ pub(crate) struct Cursor {
     pub(crate) identifier: Option<u32>,
     /// What the SUBACK waits for; it goes first.
     pub(crate) gate: Gate,
+    /// Tells it from an older one for the same filter; counts up in each session.
+    pub(crate) serial: u64,
     /// The last topic that was sent; `None` before the first.
     after: Option<Bytes>,
-    /// Topics behind `after` that were sent out of turn. At most as many as there are retained messages.
-    done: BTreeSet<Bytes>,
+}
+
+/// All that a session is still to be sent because it subscribed: one cursor after the other.
+///
+/// Messages go out in the byte order of topics, a budget at a time, and only while the link has room, so that a filter
+/// with a million of them holds up nobody and fills no queue. A live message must not be overtaken by the older
+/// retained one of its topic: that one is sent first then, out of turn, and its topic is noted.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    /// At most as many as the session has subscriptions, and those it replaced.
+    cursors: VecDeque<Cursor>,
+    /// The serial given last.
+    serial: u64,
+    /// Topics sent out of turn, and the serial of the last cursor that need not send them again. At most as many as
+    /// there are retained messages.
+    sent: BTreeMap<Bytes, u64>,
 }
 
 impl Cursor {
     /// Stands before the first topic.
     pub(crate) fn new(filter: Filter, qos: QoS, identifier: Option<u32>, gate: Gate) -> Self {
-        Self { filter, qos, identifier, gate, after: None, done: BTreeSet::new() }
+        Self { filter, qos, identifier, gate, serial: 0, after: None }
     }
 
     /// The last topic that was sent in turn.
@@ -39,21 +51,57 @@ impl Cursor {
         self.after.as_deref()
     }
 
-    /// Whether the retained message of `topic`, which matches the filter, is still to be sent.
-    pub(crate) fn is_ahead(&self, topic: &[u8]) -> bool {
-        self.after().is_none_or(|after| topic > after) && !self.done.contains(topic)
+    /// Whether it has sent the message of a topic.
+    fn has_passed(&self, topic: &Topic) -> bool {
+        self.after().is_some_and(|after| topic.as_bytes() <= after) && self.filter.matches(topic)
+    }
+}
+
+impl Replay {
+    /// Adds a cursor behind the others; returns its serial, from 1.
+    pub(crate) fn begin(&mut self, cursor: Cursor) -> u64 {
+        self.serial += 1;
+        self.cursors.push_back(Cursor { serial: self.serial, ..cursor });
+        self.serial
     }
 
-    /// Notes that `topic` was sent out of turn.
-    pub(crate) fn skip(&mut self, topic: Bytes) {
-        self.done.insert(topic);
+    /// The cursor whose turn it is.
+    pub(crate) fn front(&self) -> Option<&Cursor> {
+        self.cursors.front()
     }
 
-    /// Moves behind `topic`. Returns whether its message is to be sent.
+    /// Ends the cursor whose turn it is.
+    pub(crate) fn end_front(&mut self) -> Option<Cursor> {
+        let front = self.cursors.pop_front();
+        if self.cursors.is_empty() {
+            self.sent.clear();
+        }
+        front
+    }
+
+    /// Moves the cursor whose turn it is behind `topic`. Returns whether that message is to be sent.
     pub(crate) fn pass(&mut self, topic: Bytes) -> bool {
-        let is_due = !self.done.remove(&topic);
-        self.after = Some(topic);
+        let Some(front) = self.cursors.front_mut() else { return false };
+        let is_due = self.sent.get(&topic).is_none_or(|&serial| serial < front.serial);
+        front.after = Some(topic);
         is_due
+    }
+
+    /// A live message of `topic` is about to be sent. Returns whether the older, retained one must go first; it is
+    /// not sent in turn then.
+    pub(crate) fn overtake(&mut self, topic: &Topic) -> bool {
+        let name = Bytes::copy_from_slice(topic.as_bytes());
+        let is_first = self.sent.insert(name, self.serial) != Some(self.serial);
+        is_first && !self.cursors.front().is_some_and(|front| front.has_passed(topic))
+    }
+
+    /// Whether the cursor with this serial is not through.
+    pub(crate) fn is_pending(&self, serial: u64) -> bool {
+        self.cursors.front().is_some_and(|front| front.serial <= serial)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cursors.is_empty()
     }
 }
 
@@ -61,18 +109,39 @@ impl Cursor {
 mod tests {
     use super::*;
 
+    fn cursor(filter: &str) -> Cursor {
+        let filter = Filter::new(filter).expect("a filter");
+        Cursor::new(filter, QoS::AtMostOnce, None, Gate::default())
+    }
+
+    fn topic(name: &str) -> Topic {
+        Topic::new(name).expect("a topic")
+    }
+
     #[test]
     fn a_topic_sent_out_of_turn_is_not_sent_again() {
-        let filter = Filter::new("#").expect("a filter");
-        let mut cursor = Cursor::new(filter, QoS::AtMostOnce, None, Gate::default());
-        assert!(cursor.is_ahead(b"a"));
-        assert!(cursor.pass(Bytes::from_static(b"a")));
-        assert!(!cursor.is_ahead(b"a"));
-        cursor.skip(Bytes::from_static(b"c"));
-        assert!(cursor.is_ahead(b"b"));
-        assert!(!cursor.is_ahead(b"c"));
-        assert!(cursor.pass(Bytes::from_static(b"b")));
-        assert!(!cursor.pass(Bytes::from_static(b"c")));
-        assert_eq!(cursor.after(), Some(&b"c"[..]));
+        let mut replay = Replay::default();
+        replay.begin(cursor("#"));
+        assert!(replay.pass(Bytes::from_static(b"a")));
+        assert!(!replay.overtake(&topic("a")), "it was sent in turn");
+        assert!(replay.overtake(&topic("c")));
+        assert!(!replay.overtake(&topic("c")), "once is enough");
+        assert!(replay.pass(Bytes::from_static(b"b")));
+        assert!(!replay.pass(Bytes::from_static(b"c")));
+        assert_eq!(replay.front().and_then(Cursor::after), Some(&b"c"[..]));
+    }
+
+    #[test]
+    fn a_later_subscription_gets_it_all_the_same() {
+        let mut replay = Replay::default();
+        replay.begin(cursor("a"));
+        assert!(replay.overtake(&topic("a")));
+        replay.begin(cursor("+"));
+        assert!(!replay.pass(Bytes::from_static(b"a")));
+        replay.end_front();
+        assert!(replay.pass(Bytes::from_static(b"a")));
+        replay.end_front();
+        assert!(replay.is_empty());
+        assert!(replay.sent.is_empty(), "nothing is kept when nothing is on its way");
     }
 }

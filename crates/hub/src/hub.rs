@@ -85,7 +85,7 @@ pub struct Hub {
     /// Sessions that may be able to send.
     pumps: Vec<usize>,
     /// Sessions with retained messages on their way.
-    cursors: Vec<usize>,
+    replays: Vec<usize>,
     /// Links that are over and not forgotten.
     closing: Vec<LinkId>,
     /// Links that used up their turn.
@@ -110,6 +110,8 @@ pub struct Hub {
 struct Hit {
     slot: usize,
     delivery: Delivery,
+    /// Whether retained messages for one of its matching subscriptions are still on their way.
+    is_replaying: bool,
 }
 
 impl Hub {
@@ -145,7 +147,7 @@ impl Hub {
             outputs: VecDeque::new(),
             is_draining: false,
             pumps: Vec::new(),
-            cursors: Vec::new(),
+            replays: Vec::new(),
             closing: Vec::new(),
             turns: Vec::new(),
             opened: Gate::default(),

@@ -79,6 +79,8 @@ pub(crate) enum Note {
     Resume(LinkId),
     /// A member of a group got a link or lost it.
     Presence(Filter, u64, bool),
+    /// All that the sender recovered is known to every hub that must know it.
+    Hello,
 }
 
 /// Numbers what was sent, and knows how far it is done.
@@ -145,6 +147,10 @@ pub(crate) struct Peers {
     leaves: Rounds,
     debts: Vec<Debt>,
     needs: HashTable<Need>,
+    /// Whether the peers were told that they know all.
+    has_said_hello: bool,
+    /// Peers that have not said so.
+    strangers: u16,
 }
 
 impl Peers {
@@ -159,7 +165,20 @@ impl Peers {
             leaves: Rounds::new(),
             debts: Vec::new(),
             needs: HashTable::new(),
+            has_said_hello: false,
+            strangers: hubs.max(1) - 1,
         }
+    }
+
+    /// Whether every peer has said what it recovered. Until then a message could miss a subscriber there.
+    pub(crate) fn are_known(&self) -> bool {
+        self.strangers == 0
+    }
+
+    /// A peer said all. Returns whether that was the last one.
+    pub(crate) fn greet(&mut self) -> bool {
+        self.strangers = self.strangers.saturating_sub(1);
+        self.strangers == 0
     }
 
     /// Whether there are other hubs.
@@ -292,6 +311,7 @@ impl Peers {
             }
             !is_due
         });
+        self.say_hello();
         let count = |is_in: fn(&Parcel) -> bool| {
             self.parcels.iter().filter(|parcel| is_in(parcel)).count() as u16
         };
@@ -317,6 +337,20 @@ impl Peers {
                 *round = item_round;
             }
             outputs.push_back(Output::Peer(hub as u16, PeerMessage(Box::new(parcel))));
+        }
+    }
+}
+
+impl Peers {
+    /// Says hello once all that was said at the beginning was answered.
+    fn say_hello(&mut self) {
+        let is_answered = self.items.done + 1 == self.items.open;
+        let is_quiet = self.parcels.iter().all(|p| p.items.is_none() && p.leaves.is_none());
+        if !self.has_said_hello && is_answered && is_quiet {
+            self.has_said_hello = true;
+            for hub in self.others() {
+                self.note(hub, Note::Hello);
+            }
         }
     }
 }

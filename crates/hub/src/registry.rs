@@ -1,6 +1,6 @@
 //! Sessions: by client identifier, by slot, and in the order in which they expire.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use hashbrown::HashTable;
 use indexmap::IndexMap;
@@ -10,7 +10,7 @@ use postrider_proto::{
 };
 use slab::Slab;
 
-use crate::{cursor::Cursor, hash::KeyedHash, stall::Stall, will::Will};
+use crate::{cursor::Replay, hash::KeyedHash, stall::Stall, will::Will};
 
 /// One session and all that belongs to it.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(crate) struct Entry {
     /// Publishers that wait because its link reads slowly.
     pub(crate) stall: Option<Box<Stall>>,
     /// Retained messages on their way to it.
-    pub(crate) cursors: VecDeque<Cursor>,
+    pub(crate) replay: Replay,
     // Batch: scratch.
     /// The publish that matched it last, and where its delivery stands in the list of hits.
     pub(crate) mark: u64,
@@ -57,6 +57,15 @@ pub(crate) type Subscriptions = IndexMap<Filter, Subscription, foldhash::fast::F
 pub(crate) struct Subscription {
     pub(crate) options: SubscribeOptions,
     pub(crate) identifier: Option<u32>,
+    /// Serial of the cursor that sends it retained messages; 0 if none was begun.
+    pub(crate) cursor: u64,
+}
+
+impl Subscription {
+    /// As a client asked for it.
+    pub(crate) fn new(options: SubscribeOptions, identifier: Option<u32>) -> Self {
+        Self { options, identifier, cursor: 0 }
+    }
 }
 
 /// All sessions of a hub.
@@ -116,7 +125,7 @@ impl Registry {
             link: None,
             offline: None,
             stall: None,
-            cursors: VecDeque::new(),
+            replay: Replay::default(),
             mark: 0,
             hit: 0,
             is_pump_due: false,

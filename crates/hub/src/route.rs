@@ -12,6 +12,8 @@ pub(crate) struct Route {
     pub(crate) identifier: u32,
     /// How many retained messages this hub had taken when the subscription was made.
     pub(crate) since: u64,
+    /// Whether retained messages for it are still on their way.
+    pub(crate) is_replaying: bool,
 }
 
 /// Who is behind a key of the router.
@@ -34,6 +36,7 @@ impl Route {
             retain_as_published: options.retain_as_published,
             identifier: identifier.unwrap_or(0),
             since,
+            is_replaying: false,
         }
     }
 
@@ -45,6 +48,7 @@ impl Route {
             retain_as_published: true,
             identifier: 0,
             since: 0,
+            is_replaying: false,
         }
     }
 }

@@ -187,11 +187,17 @@ impl Hub {
         link.open_gates(gate);
         let connack_gate = Gate { stored, fence: 0 };
         let limits = *link.accept(connack, wish.keep_alive_s, wish.session_expiry_s, connack_gate);
+        let is_over = link.is_over();
         let is_persistent = wish.session_expiry_s > 0;
         entry.session.attach(&limits, Resume::Present, is_persistent, &mut self.journal);
         entry.session.pump(link, &mut self.journal, self.now);
         self.replay_later(session);
         self.arm(at);
+        if is_over {
+            // Not even CONNACK fits into what the client accepts.
+            self.end_link(at, Parting::ours(ReasonCode::PacketTooLarge));
+            return None;
+        }
         Some(id)
     }
 

@@ -27,21 +27,6 @@ impl Hub {
         delivery: Delivery,
         publisher: Option<Publisher>,
     ) -> u64 {
-        let Some(entry) = self.registry.get(slot) else { return 0 };
-        if !entry.cursors.is_empty() {
-            self.catch_up(slot, envelope.message());
-        }
-        self.hand_over(slot, envelope, delivery, publisher)
-    }
-
-    /// As [`Hub::deliver`], whatever retained messages are on their way.
-    pub(super) fn hand_over(
-        &mut self,
-        slot: usize,
-        envelope: &mut Envelope,
-        delivery: Delivery,
-        publisher: Option<Publisher>,
-    ) -> u64 {
         let Some(entry) = self.registry.get_mut(slot) else { return 0 };
         let link = entry.link.and_then(|at| self.links.write(at));
         let sent = entry.session.send(envelope, delivery, link, &mut self.journal, self.now);
@@ -71,7 +56,9 @@ impl Hub {
         if let Some(link) = entry.link.and_then(|at| self.links.write(at)) {
             entry.session.pump(link, &mut self.journal, self.now);
         }
-        if entry.stall.is_some() && Stall::is_short(&entry.session.stats()) {
+        let has_caught_up =
+            !entry.session.is_congested() || Stall::is_short(&entry.session.stats());
+        if entry.stall.is_some() && has_caught_up {
             self.release(slot);
         }
         self.replay_later(slot);

@@ -33,7 +33,7 @@ impl Hub {
                     self.links.write(at);
                 }
                 let entry = self.registry.get(session);
-                if entry.is_some_and(|e| e.session.is_congested() || !e.cursors.is_empty()) {
+                if entry.is_some_and(|e| e.session.is_congested() || !e.replay.is_empty()) {
                     self.pump_later(session);
                 }
             }
@@ -44,12 +44,13 @@ impl Hub {
     /// Does all that was put off, so that outputs of a batch come together.
     fn flush(&mut self) {
         self.turn = 0;
+        self.bound_offline();
         self.peers.advance();
         self.open_gates();
         for session in core::mem::take(&mut self.pumps) {
             self.pump(session);
         }
-        for session in core::mem::take(&mut self.cursors) {
+        for session in core::mem::take(&mut self.replays) {
             self.replay(session);
         }
         while let Some((seq, record)) = self.journal.poll_record() {
@@ -121,12 +122,15 @@ impl Hub {
     /// When something has to be done, whatever arrives.
     fn deadline(&self) -> Option<Time> {
         let is_busy = !self.pumps.is_empty()
-            || !self.cursors.is_empty()
+            || !self.replays.is_empty()
             || !self.turns.is_empty()
             || !self.closing.is_empty()
             || self.links.is_any_dirty();
         if is_busy {
             return Some(self.now);
+        }
+        if !self.peers.are_known() {
+            return None;
         }
         let expiry = self.registry.first_offline().map(|(expires, _)| expires);
         let times = [self.wheel.next(), expiry, self.keeper.deadline()];

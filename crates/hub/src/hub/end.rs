@@ -89,7 +89,6 @@ impl Hub {
         }
         self.registry.set_offline(session, now);
         self.set_will_due(session, last);
-        self.bound_offline();
     }
 
     /// Publishes the will now, or sets when it will be.

@@ -20,9 +20,6 @@ impl Hub {
             // A SUBACK that waited for this goes before the messages that come with it.
             self.open_gates();
         }
-        for note in parcel.notes {
-            self.handle_note(note);
-        }
         if let Some((round, leaves)) = parcel.leaves {
             let mut stored = 0;
             for leaf in leaves {
@@ -38,6 +35,9 @@ impl Hub {
                 all.leaf = all.leaf.max(done.leaf);
             }
             self.peers.owe(from, Kind::Items, round, all.gate.stored, all.leaf);
+        }
+        for note in parcel.notes {
+            self.handle_note(note);
         }
     }
 
@@ -88,8 +88,8 @@ impl Hub {
                 0
             }
             Leaf::Deliver { filter, slot, owner, message, delivery, publisher } => {
-                let is_there = self.registry.owned(slot, owner).is_some();
-                if !is_there {
+                let entry = self.registry.owned(slot, owner);
+                if entry.is_none_or(|entry| !entry.subscriptions.contains_key(&filter)) {
                     self.peers.tell(from, Item::Returned(filter, message));
                     return 0;
                 }
@@ -106,6 +106,19 @@ impl Hub {
             Note::Presence(filter, owner, is_online) => {
                 self.shares.set_online(&filter, owner, is_online);
             }
+            Note::Hello => {
+                if self.peers.greet() {
+                    self.begin_work();
+                }
+            }
+        }
+    }
+
+    /// All peers are known: what waited for them goes on.
+    fn begin_work(&mut self) {
+        self.expire();
+        for id in self.links.ids() {
+            self.go_on(id.slot as usize);
         }
     }
 }

@@ -116,6 +116,9 @@ impl Hub {
         let mut hits = core::mem::take(&mut self.hits);
         self.turn = self.turn.saturating_add(hits.len() as u32);
         for hit in hits.drain(..) {
+            if hit.is_replaying {
+                self.catch_up(hit.slot, envelope.message(), &hit.delivery);
+            }
             let stored = self.deliver(hit.slot, envelope, hit.delivery, origin.publisher);
             routed.gate.stored = routed.gate.stored.max(stored);
         }
@@ -169,11 +172,13 @@ impl Hub {
                 if entry.mark != *mark {
                     entry.mark = *mark;
                     entry.hit = hits.len();
-                    hits.push(Hit { slot, delivery: wanted });
+                    let is_replaying = route.is_replaying;
+                    hits.push(Hit { slot, delivery: wanted, is_replaying });
                 } else if let Some(hit) = hits.get_mut(entry.hit) {
                     hit.delivery.qos = hit.delivery.qos.max(wanted.qos);
                     hit.delivery.retain |= wanted.retain;
                     hit.delivery.subscription_ids.extend(wanted.subscription_ids);
+                    hit.is_replaying |= route.is_replaying;
                 }
             }
             Target::Share(slot) => share_hits.push(slot),

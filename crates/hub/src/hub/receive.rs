@@ -53,7 +53,7 @@ impl Hub {
                 Stage::Over => return input.clear(),
                 Stage::AwaitConnect | Stage::Open(_) => {}
             }
-            if slot.is_stalled || slot.is_turn_over {
+            if slot.is_stalled || slot.is_turn_over || !self.peers.are_known() {
                 return;
             }
             if self.turn > self.config.turn_deliveries {

@@ -7,8 +7,8 @@ use postrider_proto::{
     wire::{ClientId, Filter, Publish, SubscribeOptions},
 };
 
-use super::{Hub, end::session_fact, subscribe::recorded as recorded_subscription, time::Timer};
-use crate::will::Will;
+use super::{Hub, end::session_fact, time::Timer};
+use crate::{registry::Subscription, will::Will};
 
 /// What was recorded under one owner number.
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl Hub {
         entry.will =
             recorded.will.map(|(publish, delay_s, due)| Will::recorded(publish, delay_s, due));
         for (filter, options, identifier) in recorded.subscriptions {
-            let subscription = recorded_subscription(options, identifier);
+            let subscription = Subscription::new(options, identifier);
             if let Some(entry) = self.registry.get_mut(session) {
                 entry.subscriptions.insert(filter.clone(), subscription);
             }

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use postrider_proto::{
     Delivery, Envelope, Message,
-    wire::{Bytes, QoS},
+    wire::{Filter, QoS},
 };
 use smallvec::SmallVec;
 
 use super::Hub;
-use crate::cursor::Cursor;
+use crate::{
+    cursor::Cursor,
+    route::{Route, Target},
+};
 
 /// Messages looked up at once.
 const STEP: usize = 64;
@@ -31,19 +34,27 @@ impl Hub {
     /// [MQTT-3.3.1-6].
     pub(super) fn begin_replay(&mut self, session: usize, cursor: Cursor) {
         let Some(entry) = self.registry.get_mut(session) else { return };
-        entry.cursors.retain(|other| other.filter != cursor.filter);
-        entry.cursors.push_back(cursor);
+        let filter = cursor.filter.clone();
+        let serial = entry.replay.begin(cursor);
+        if let Some(subscription) = entry.subscriptions.get_mut(&filter) {
+            subscription.cursor = serial;
+        }
         self.replay(session);
+        let entry = self.registry.get(session);
+        // If nothing is left of it, as is usual, live messages need not look after it.
+        if entry.is_some_and(|entry| entry.replay.is_pending(serial)) {
+            self.set_replaying(session, &filter, true);
+        }
     }
 
     /// Goes on with the next drain, if anything is left.
     pub(super) fn replay_later(&mut self, session: usize) {
         if let Some(entry) = self.registry.get_mut(session)
-            && !entry.cursors.is_empty()
+            && !entry.replay.is_empty()
             && !entry.is_replay_due
         {
             entry.is_replay_due = true;
-            self.cursors.push(session);
+            self.replays.push(session);
         }
     }
 
@@ -62,41 +73,39 @@ impl Hub {
     }
 
     /// Before a live message goes to a session: the retained message of its topic that is still on its way.
-    pub(super) fn catch_up(&mut self, session: usize, live: &Message) {
+    pub(super) fn catch_up(&mut self, session: usize, live: &Message, delivery: &Delivery) {
         let Some(topic) = &live.head.topic else { return };
-        let Self { registry, keeper, .. } = self;
-        let Some(entry) = registry.get_mut(session) else { return };
-        let old = keeper.get(topic.as_bytes(), self.now);
+        let old = self.keeper.get(topic.as_bytes(), self.now).cloned();
         if old.is_none() && !live.head.retain {
             return;
         }
-        let mut late: SmallVec<[(QoS, Option<u32>); 1]> = SmallVec::new();
-        for cursor in &mut entry.cursors {
-            if cursor.is_ahead(topic.as_bytes()) && cursor.filter.matches(topic) {
-                cursor.skip(Bytes::copy_from_slice(topic.as_bytes()));
-                late.push((cursor.qos, cursor.identifier));
-            }
-        }
-        if let Some(old) = old.cloned() {
-            for (qos, identifier) in late {
-                self.send_retained(session, &old, qos, identifier);
-            }
+        let Some(entry) = self.registry.get_mut(session) else { return };
+        if entry.replay.overtake(topic)
+            && let Some(old) = old
+        {
+            let ids = delivery.subscription_ids.clone();
+            self.send_retained(session, &old, delivery.qos, ids);
         }
     }
 
     fn replay_step(&mut self, session: usize) -> Option<Pause> {
-        let Some(entry) = self.registry.get_mut(session) else { return Some(Pause::Done) };
+        let Some(entry) = self.registry.get(session) else { return Some(Pause::Done) };
+        let Some(cursor) = entry.replay.front() else { return Some(Pause::Done) };
+        let subscription = entry.subscriptions.get(&cursor.filter);
+        if subscription.is_none_or(|subscription| subscription.cursor != cursor.serial) {
+            // Unsubscribed, or subscribed again, meanwhile.
+            self.registry.get_mut(session)?.replay.end_front();
+            return None;
+        }
         let is_busy = entry.session.is_congested() || entry.session.stats().queued > QUEUED_MAX;
-        let Some(cursor) = entry.cursors.front() else { return Some(Pause::Done) };
-        let (qos, identifier, gate) = (cursor.qos, cursor.identifier, cursor.gate);
-        if entry.link.is_none() || is_busy || !self.is_open(gate) {
+        if entry.link.is_none() || is_busy || !self.is_open(cursor.gate) {
             return Some(Pause::Blocked);
         }
         if self.turn >= self.config.turn_deliveries {
             return Some(Pause::TurnOver);
         }
+        let (qos, identifier) = (cursor.qos, cursor.identifier);
         let mut found: SmallVec<[Arc<Message>; STEP]> = SmallVec::new();
-        let cursor = self.registry.get(session)?.cursors.front()?;
         let path = cursor.filter.path_bytes();
         self.keeper.for_matches_after(path, cursor.after(), self.now, |message| {
             found.push(Arc::clone(message));
@@ -105,15 +114,26 @@ impl Hub {
         let is_last = found.len() < STEP;
         for message in found {
             let topic = message.head.topic.as_ref()?.text().bytes().clone();
-            let cursor = self.registry.get_mut(session)?.cursors.front_mut()?;
-            if cursor.pass(topic) {
-                self.send_retained(session, &message, qos, identifier);
+            if self.registry.get_mut(session)?.replay.pass(topic) {
+                let ids = identifier.into_iter().collect();
+                self.send_retained(session, &message, qos, ids);
             }
         }
         if is_last {
-            self.registry.get_mut(session)?.cursors.pop_front();
+            let cursor = self.registry.get_mut(session)?.replay.end_front()?;
+            self.set_replaying(session, &cursor.filter, false);
         }
         None
+    }
+
+    /// Notes in the router whether live messages must look after retained ones.
+    fn set_replaying(&mut self, session: usize, filter: &Filter, is_replaying: bool) {
+        let (path, key) = (filter.path_bytes(), Target::Session(session).key());
+        if let Some(&route) = self.router.get(path, key)
+            && route.is_replaying != is_replaying
+        {
+            self.router.insert(path, key, Route { is_replaying, ..route });
+        }
     }
 
     /// Spec: v3.1.1 [MQTT-3.3.1-8]; in v5 section 3.3.1.3.
@@ -122,15 +142,12 @@ impl Hub {
         session: usize,
         message: &Arc<Message>,
         qos: QoS,
-        identifier: Option<u32>,
+        subscription_ids: SmallVec<[u32; 1]>,
     ) {
-        let delivery = Delivery {
-            qos: qos.min(message.head.qos),
-            retain: true,
-            subscription_ids: identifier.into_iter().collect(),
-        };
+        let qos = qos.min(message.head.qos);
+        let delivery = Delivery { qos, retain: true, subscription_ids };
         let mut envelope = Envelope::from_shared(Arc::clone(message));
         self.turn = self.turn.saturating_add(1);
-        self.hand_over(session, &mut envelope, delivery, None);
+        self.deliver(session, &mut envelope, delivery, None);
     }
 }

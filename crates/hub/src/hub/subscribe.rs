@@ -4,7 +4,7 @@ use postrider_proto::{
     Fact, Gate, Record,
     wire::{
         Filter, Packet, Properties, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeFilter,
-        SubscribeOptions, UnsubAck, Unsubscribe,
+        UnsubAck, Unsubscribe,
     },
 };
 
@@ -26,7 +26,7 @@ impl Hub {
         let mut reasons = Vec::with_capacity(subscribe.filters.len());
         let mut cursors = Vec::new();
         for SubscribeFilter { filter, options } in subscribe.filters {
-            let subscription = Subscription { options, identifier };
+            let subscription = Subscription::new(options, identifier);
             let Some(is_new) = self.subscribe(session, &filter, subscription, &mut gate) else {
                 reasons.push(ReasonCode::QuotaExceeded);
                 continue;
@@ -88,8 +88,11 @@ impl Hub {
             return None;
         }
         let filter = detached(filter);
+        // Retained messages that are on their way because of the old one still come.
+        let cursor = entry.subscriptions.get(&filter).map_or(0, |old| old.cursor);
+        let subscription = Subscription { cursor, ..subscription };
         entry.subscriptions.insert(filter.clone(), subscription);
-        let Subscription { options, identifier } = subscription;
+        let Subscription { options, identifier, .. } = subscription;
         let owner = entry.owner;
         if entry.is_recorded {
             let fact = Fact::Subscription { filter: filter.clone(), options, identifier };
@@ -103,10 +106,9 @@ impl Hub {
     fn unsubscribe(&mut self, session: usize, filter: &Filter, gate: &mut Gate) -> bool {
         let Some(entry) = self.registry.get_mut(session) else { return false };
         let owner = entry.owner;
-        let Some((filter, _)) = entry.subscriptions.shift_remove_entry(filter) else {
+        let Some((filter, _)) = entry.subscriptions.swap_remove_entry(filter) else {
             return false;
         };
-        entry.cursors.retain(|cursor| cursor.filter != filter);
         if entry.is_recorded {
             let fact = Fact::SubscriptionGone(filter.clone());
             gate.stored = gate.stored.max(self.journal.write(Record { owner, fact }));
@@ -124,14 +126,15 @@ impl Hub {
         is_new: bool,
     ) -> u64 {
         self.stats.subscriptions += u64::from(is_new);
-        let Subscription { options, identifier } = subscription;
-        let mut route = Route::new(options, identifier, self.keeper.order());
+        let mut route =
+            Route::new(subscription.options, subscription.identifier, self.keeper.order());
         if filter.is_shared() {
             return self.add_shared_route(session, filter, route, is_new);
         }
         let (path, key) = (filter.path_bytes(), Target::Session(session).key());
         if let Some(old) = self.router.get(path, key) {
             route.since = old.since;
+            route.is_replaying = old.is_replaying;
         }
         self.router.insert(path, key, route);
         if is_new { self.peers.need(path).fence } else { self.peers.told(path).fence }
@@ -226,9 +229,4 @@ impl Hub {
 /// A filter that holds nothing of the read buffer.
 fn detached(filter: &Filter) -> Filter {
     Filter::from_text(filter.text().detached()).unwrap_or_else(|_| filter.clone())
-}
-
-/// The options of a subscription that was recorded.
-pub(super) fn recorded(options: SubscribeOptions, identifier: Option<u32>) -> Subscription {
-    Subscription { options, identifier }
 }

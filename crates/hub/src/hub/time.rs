@@ -22,6 +22,9 @@ pub(super) enum Timer {
 impl Hub {
     /// Does what is due.
     pub(super) fn expire(&mut self) {
+        if !self.peers.are_known() {
+            return;
+        }
         let mut due = Vec::new();
         self.wheel.expire(self.now, &mut due);
         for timer in due {

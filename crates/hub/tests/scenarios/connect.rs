@@ -407,3 +407,19 @@ fn events_tell_who_came_and_went() {
         assert_eq!(told, ["a came, false", "a went", "a came, true"]);
     });
 }
+
+/// v5 [MQTT-3.1.2-24]: a client that accepts not even CONNACK is let go.
+#[test]
+fn connack_too_large_ends_the_link() {
+    each_v5(|world| {
+        world.dial("a");
+        world.send_connect("a", |connect| {
+            connect.properties.push(Property::MaximumPacketSize(2));
+        });
+        assert!(world.is_closed("a"));
+        assert!(world.received("a").is_empty());
+        let links: u64 = world.hubs.iter().map(|hub| hub.stats().links).sum();
+        let sessions: u64 = world.hubs.iter().map(|hub| hub.stats().sessions).sum();
+        assert_eq!((links, sessions), (0, 0));
+    });
+}

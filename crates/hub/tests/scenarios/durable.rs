@@ -333,3 +333,41 @@ fn retained_publish_waits_for_the_store() {
         assert_eq!(world.publish("c", "t/1", "y", 1), ReasonCode::Success);
     });
 }
+
+/// A hub that starts takes nothing before it knows what the others recovered, or their sessions would miss it.
+#[test]
+fn nothing_is_taken_before_all_hubs_are_known() {
+    each_stored(|world| {
+        for n in 0..8 {
+            let name = format!("s{n}");
+            world.resume(&name);
+            world.subscribe(&name, &[("t", 1), ("$share/g/u", 1)]);
+        }
+        world.connect_as("p", |connect| {
+            set_expiry(connect, 100);
+            connect.will = Some(will("t", "will", 1));
+        });
+        world.are_peers_slow = true;
+        world.restart(3);
+        world.dial("b");
+        world.send_connect("b", |_| {});
+        world
+            .send_all("b", &[publish_packet("t", "early", 1, 1), publish_packet("u", "one", 1, 2)]);
+        assert!(world.received("b").is_empty());
+        world.are_peers_slow = false;
+        world.settle();
+        let received = world.received("b");
+        assert!(received[0].starts_with("CONNACK") && received.len() == 3, "{received:?}");
+        let mut shared = 0;
+        for n in 0..8 {
+            let name = format!("s{n}");
+            world.resume(&name);
+            let messages = world.messages(&name);
+            for payload in ["t=will q1", "t=early q1"] {
+                assert!(messages.contains(&payload.to_owned()), "{name}: {messages:?}");
+            }
+            shared += messages.len() - 2;
+        }
+        assert_eq!(shared, 1);
+    });
+}

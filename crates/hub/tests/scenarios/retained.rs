@@ -225,3 +225,55 @@ fn the_rest_waits_for_a_client_that_left() {
         },
     );
 }
+
+/// v5 [MQTT-3.3.1-10]: subscribing again while they are on their way does not lose them; unsubscribing stops them.
+#[test]
+fn on_their_way() {
+    crate::world::each_v5_with(
+        |config| {
+            config.link.outbox_high_bytes = 1_000;
+            config.turn_deliveries = 100;
+        },
+        |world| {
+            use postrider_proto::wire::{
+                Filter, Packet, RetainHandling, Subscribe, SubscribeFilter, SubscribeOptions,
+                Unsubscribe,
+            };
+            world.connect("b");
+            for n in 0..500 {
+                world.retain("b", &format!("t/{n:03}"), "old", 0);
+            }
+            let filter = || Filter::new("t/#").expect("a filter");
+            let subscribe = |world: &mut crate::world::World| {
+                let packet_id = world.take_id("a");
+                let options = SubscribeOptions {
+                    retain_handling: RetainHandling::SendIfNew,
+                    ..crate::world::options(0)
+                };
+                let filters = vec![SubscribeFilter { filter: filter(), options }];
+                let properties = Default::default();
+                world.send("a", &Packet::Subscribe(Subscribe { packet_id, properties, filters }));
+            };
+            for is_left in [false, true] {
+                world.connect("a");
+                world.set_reading("a", false);
+                subscribe(world);
+                subscribe(world);
+                if is_left {
+                    let packet_id = world.take_id("a");
+                    let properties = Default::default();
+                    let filters = vec![filter()];
+                    let packet = Unsubscribe { packet_id, properties, filters };
+                    world.send("a", &Packet::Unsubscribe(packet));
+                }
+                world.set_reading("a", true);
+                let count = world.messages("a").len();
+                if is_left {
+                    assert!(count < 250, "{count} came although they were not wanted any more");
+                } else {
+                    assert_eq!(count, 500);
+                }
+            }
+        },
+    );
+}

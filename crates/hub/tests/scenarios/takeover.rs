@@ -95,3 +95,20 @@ fn takeover_within_the_delay_cancels_the_will() {
         }
     });
 }
+
+/// A link that is taken over costs nobody else a session, however full the list of absent ones is.
+#[test]
+fn takeover_evicts_nobody() {
+    crate::world::each_with(
+        |config| config.sessions_offline_max = 1,
+        |world| {
+            world.resume("away");
+            world.cut("away");
+            for _ in 0..3 {
+                world.resume("a");
+            }
+            assert!(world.resume("away"));
+            assert!(world.resume("a"));
+        },
+    );
+}
