@@ -120,7 +120,13 @@ impl World {
                 let what = format!("client {client} gave up: {end:?}");
                 return Err(Violation { statement: "reconnect", what });
             }
-            other => self.note(format!("client {client}: {other:?}")),
+            Event::SubscriptionLost { filter, reason } => {
+                let what = format!("client {client} lost {filter}: {reason}");
+                return Err(Violation { statement: "MQTT-4.1.0-1", what });
+            }
+            event @ (Event::Disconnected { .. } | Event::Unsubscribed(..) | Event::Pong(_) | _) => {
+                self.note(format!("client {client}: {event:?}"));
+            }
         }
         Ok(())
     }
