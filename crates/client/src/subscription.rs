@@ -173,8 +173,14 @@ impl Subscription {
 
     /// The filter it was made with.
     #[must_use]
-    pub fn filter(&self) -> &str {
+    pub fn topic_filter(&self) -> &str {
         self.filter.as_str()
+    }
+
+    /// The filter it was made with.
+    #[must_use]
+    pub fn filter(&self) -> &str {
+        self.topic_filter()
     }
 
     /// The QoS that the server granted: its messages come at most at this one.

@@ -30,8 +30,8 @@ impl Subscription {
 
     /// The filter it was made with.
     #[must_use]
-    pub fn filter(&self) -> &str {
-        self.messages.filter()
+    pub fn topic_filter(&self) -> &str {
+        self.messages.topic_filter()
     }
 
     /// The QoS that the server granted.

@@ -163,6 +163,8 @@ impl Driver {
                 break;
             }
             std::future::poll_fn(|cx| self.poll_wake(cx)).await;
+            // With something to do in every turn, other tasks of this thread would never have theirs.
+            tokio::task::consume_budget().await;
         }
         self.finish();
     }

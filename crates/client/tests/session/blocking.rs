@@ -1,0 +1,149 @@
+//! The blocking face, against a broker in this process.
+
+use std::{sync::mpsc, time::Duration};
+
+use postrider::{PublishError, QoS, SessionEnd, StreamEnd, blocking::Session};
+use postrider_testing::TestBroker;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn connected(broker: &TestBroker, id: &str) -> Session {
+    Session::builder(broker.url(), id).connect().unwrap()
+}
+
+#[test]
+fn every_verb_works_inside_a_callback() {
+    let broker = TestBroker::start().unwrap();
+    let session = connected(&broker, "inside");
+    let (done, is_done) = mpsc::channel();
+    session
+        .subscribe("go", QoS::ExactlyOnce, move |session, message| {
+            assert_eq!(message.text(), Ok("now"));
+            let (inner, answered) = mpsc::channel();
+            session
+                .subscribe("inner", QoS::AtLeastOnce, move |_, _| inner.send(()).unwrap())
+                .unwrap();
+            session.publish("inner", "x").qos(QoS::ExactlyOnce).wait().unwrap();
+            session.publish("inner", "x").qos(QoS::AtLeastOnce).start().unwrap();
+            let nested = done.clone();
+            session
+                .publish("inner", "x")
+                .qos(QoS::AtLeastOnce)
+                .on_complete(move |session, number, result| {
+                    assert_eq!(result.unwrap().number, number);
+                    session.publish("other", "x").qos(QoS::AtLeastOnce).wait().unwrap();
+                    nested.send("completed").unwrap();
+                })
+                .unwrap();
+            // Callbacks take turns, so the inner one has to wait for this one.
+            assert!(answered.try_recv().is_err());
+            session.unsubscribe("inner").unwrap();
+            session.unsubscribe_all().unwrap();
+            done.send("unsubscribed").unwrap();
+        })
+        .unwrap();
+    session.publish("go", "now").qos(QoS::ExactlyOnce).wait().unwrap();
+    assert_eq!(is_done.recv_timeout(PATIENCE), Ok("unsubscribed"));
+    assert_eq!(is_done.recv_timeout(PATIENCE), Ok("completed"));
+    session.disconnect().unwrap();
+}
+
+#[test]
+fn a_callback_may_disconnect() {
+    let broker = TestBroker::start().unwrap();
+    let session = connected(&broker, "leaver");
+    let (done, is_done) = mpsc::channel();
+    session
+        .subscribe("go", QoS::AtLeastOnce, move |session, _| {
+            done.send(session.disconnect()).unwrap();
+        })
+        .unwrap();
+    session.publish("go", "now").qos(QoS::AtLeastOnce).wait().unwrap();
+    assert_eq!(is_done.recv_timeout(PATIENCE), Ok(Ok(())));
+    assert_eq!(session.ended(), Some(SessionEnd::Disconnected));
+    let over = PublishError::Over(SessionEnd::Disconnected);
+    assert_eq!(session.publish("a", "").qos(QoS::AtLeastOnce).wait(), Err(over));
+}
+
+#[test]
+fn a_callback_that_panics_is_not_called_again_and_others_go_on() {
+    let broker = TestBroker::start().unwrap();
+    let session = connected(&broker, "panic");
+    let (done, is_done) = mpsc::channel();
+    session.subscribe("bad", QoS::AtLeastOnce, |_, _| panic!("a fault of the program")).unwrap();
+    session.subscribe("good", QoS::AtLeastOnce, move |_, _| done.send(()).unwrap()).unwrap();
+    for topic in ["bad", "good", "bad", "good"] {
+        session.publish(topic, "x").qos(QoS::AtLeastOnce).wait().unwrap();
+    }
+    assert_eq!(is_done.recv_timeout(PATIENCE), Ok(()));
+    assert_eq!(is_done.recv_timeout(PATIENCE), Ok(()));
+    session.disconnect().unwrap();
+}
+
+#[test]
+fn verbs_work_inside_an_async_runtime() {
+    let broker = TestBroker::start().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let session = connected(&broker, "nested");
+        let mut messages = session.subscribe_with("a", QoS::AtLeastOnce).open().unwrap();
+        session.publish("a", "x").qos(QoS::ExactlyOnce).wait().unwrap();
+        assert_eq!(messages.next().unwrap().text(), Ok("x"));
+        session.disconnect().unwrap();
+    });
+}
+
+#[test]
+fn an_iterator_waits_and_ends() {
+    let broker = TestBroker::start().unwrap();
+    let session = connected(&broker, "iterator");
+    let mut messages = session.subscribe_with("a", QoS::AtLeastOnce).open().unwrap();
+    assert_eq!((messages.topic_filter(), messages.granted()), ("a", QoS::AtLeastOnce));
+    assert!(messages.next_within(Duration::ZERO).is_none());
+    assert!(messages.try_next().is_none());
+    for text in ["1", "2", "3"] {
+        session.publish("a", text).qos(QoS::AtLeastOnce).wait().unwrap();
+    }
+    assert_eq!(messages.next_within(PATIENCE).unwrap().text(), Ok("1"));
+    session.unsubscribe("a").unwrap();
+    assert_eq!(messages.by_ref().count(), 2);
+    assert_eq!(messages.ended(), Some(StreamEnd::Unsubscribed));
+    messages.unsubscribe().unwrap();
+}
+
+#[test]
+fn the_last_handle_ends_the_session_although_callbacks_are_left() {
+    let broker = TestBroker::start().unwrap();
+    let session = connected(&broker, "dropped");
+    session.subscribe("a", QoS::AtLeastOnce, |_, _| {}).unwrap();
+    let (done, is_done) = mpsc::channel::<()>();
+    session.on_unmatched(|_, _| {}).unwrap();
+    // The callback is dropped with the session, and its end of the channel with it.
+    session
+        .on_event(move |_, _| {
+            let _keep = &done;
+        })
+        .unwrap();
+    drop(session);
+    assert_eq!(is_done.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
+}
+
+#[test]
+fn a_number_comes_at_once_and_zero_at_qos_0() {
+    let broker = TestBroker::start().unwrap();
+    let session = connected(&broker, "numbers");
+    let (done, is_done) = mpsc::channel();
+    let mut numbers = Vec::new();
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let done = done.clone();
+        let report = move |_: &Session, number, result: Result<_, _>| {
+            assert!(result.is_ok());
+            done.send(number).unwrap();
+        };
+        numbers.push(session.publish("a", "x").qos(qos).on_complete(report).unwrap());
+    }
+    assert_eq!(numbers, [0, 1, 2]);
+    let mut told: Vec<u64> = (0..3).map(|_| is_done.recv_timeout(PATIENCE).unwrap()).collect();
+    told.sort_unstable();
+    assert_eq!(told, [0, 1, 2]);
+}

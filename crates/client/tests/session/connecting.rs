@@ -1,0 +1,272 @@
+//! First attempts, and what they say when they fail.
+
+use std::{
+    io,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use postrider::{
+    ConnectError, Properties, Property, Protocol, QoS, ReasonCode, Session, Text, Version, Will,
+};
+use postrider_proto::wire::{ConnAck, Connect, Packet};
+
+use crate::peer::{Desk, Success, at_desk, builder, connect};
+
+fn refusal(reason: ReasonCode) -> ConnAck {
+    ConnAck { session_present: false, reason, properties: Properties::new() }
+}
+
+/// Connects, with a peer that answers CONNECT with these bytes and closes.
+async fn answered(bytes: &[u8]) -> ConnectError {
+    let (builder, mut desk) = builder();
+    let (result, ()) = tokio::join!(builder.connect(), async {
+        let mut peer = desk.next().await;
+        peer.connect().await;
+        peer.write(bytes).await;
+        drop(peer);
+    });
+    result.unwrap_err()
+}
+
+/// The CONNECT of a builder.
+async fn connect_of(builder: postrider::Builder, mut desk: Desk) -> Connect {
+    let (result, connect) = tokio::join!(builder.connect(), async {
+        let mut peer = desk.next().await;
+        let connect = peer.connect().await;
+        peer.send(Packet::ConnAck(refusal(ReasonCode::Banned))).await;
+        connect
+    });
+    assert!(result.is_err());
+    connect
+}
+
+#[tokio::test]
+async fn what_is_not_mqtt_is_told_apart() {
+    for (bytes, what) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "HTTP"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", "TLS"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "SSH"),
+        (b"220 mail ESMTP\r\n", "220 mail"),
+    ] {
+        let error = answered(bytes).await;
+        assert!(matches!(error, ConnectError::NotMqtt { .. }), "{error:?}");
+        assert!(error.to_string().contains(what), "{error}");
+    }
+    let error = answered(b"").await;
+    assert!(matches!(error, ConnectError::Closed { .. }), "{error:?}");
+    assert!(error.to_string().contains("tcp://peer:1883"), "{error}");
+    assert!(error.is_transient());
+}
+
+#[tokio::test]
+async fn refused_credentials_name_the_user_and_no_password() {
+    let session = Session::builder("mqtt://ann:hush@peer", "me").version(Protocol::V5);
+    let (builder, mut desk) = at_desk(session);
+    let (result, connect) = tokio::join!(builder.connect(), async {
+        let mut peer = desk.next().await;
+        let connect = peer.connect().await;
+        peer.send(Packet::ConnAck(refusal(ReasonCode::BadUserNameOrPassword))).await;
+        connect
+    });
+    assert_eq!(connect.user_name.unwrap(), "ann");
+    assert_eq!(connect.password.unwrap(), "hush");
+    let error = result.unwrap_err();
+    assert!(matches!(error, ConnectError::Credentials { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("user 'ann'") && text.contains("tcp://peer:1883"), "{text}");
+    assert!(!text.contains("hush"), "{text}");
+    assert!(!error.is_transient());
+}
+
+#[tokio::test]
+async fn a_servers_explanation_is_passed_on() {
+    let (builder, mut desk) = builder();
+    let why = Property::ReasonString(Text::new("come back at noon").unwrap());
+    let (result, _peer) = tokio::join!(builder.connect(), async {
+        let mut peer = desk.next().await;
+        peer.connect().await;
+        peer.send(Packet::ConnAck(refusal(ReasonCode::ServerBusy).with(why))).await;
+        peer
+    });
+    let error = result.unwrap_err();
+    assert!(error.to_string().contains("come back at noon"), "{error}");
+    assert!(error.is_transient());
+}
+
+#[tokio::test]
+async fn a_silent_server_is_given_up_in_time() {
+    let (builder, mut desk) = builder();
+    let builder = builder.connect_timeout(Duration::from_millis(50));
+    let (result, peer) = tokio::join!(builder.connect(), async {
+        let mut peer = desk.next().await;
+        peer.connect().await;
+        peer
+    });
+    let error = result.unwrap_err();
+    assert!(matches!(error, ConnectError::TimedOut { .. }), "{error:?}");
+    assert!(error.to_string().contains("accepted the connection"), "{error}");
+    drop(peer);
+}
+
+#[tokio::test]
+async fn a_stream_that_never_opens_is_given_up_in_time() {
+    let builder = Session::builder("mqtt://peer", "me")
+        .connect_timeout(Duration::from_millis(50))
+        .connector(|_| std::future::pending());
+    let error = builder.connect().await.unwrap_err();
+    assert!(matches!(error, ConnectError::TimedOut { .. }), "{error:?}");
+    assert!(error.to_string().contains("firewall"), "{error}");
+}
+
+#[tokio::test]
+async fn a_port_without_a_listener_is_named() {
+    let port = {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.local_addr().unwrap().port()
+    };
+    let error = Session::builder(format!("mqtt://127.0.0.1:{port}"), "").connect().await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, ConnectError::Unreachable { .. }), "{error:?}");
+    assert!(error.to_string().contains(&format!("127.0.0.1:{port}")), "{error}");
+}
+
+/// v5 [MQTT-3.1.2-2]: 5.0 first, then 3.1.1, within one attempt of the program.
+#[tokio::test]
+async fn auto_falls_back_to_v311() {
+    let (builder, mut desk) =
+        at_desk(Session::builder("mqtt://peer", "me").session_expiry(Duration::ZERO));
+    let (session, _peer) = tokio::join!(builder.connect(), async {
+        let mut first = desk.next().await;
+        assert_eq!(first.connect().await.version, Version::V5);
+        first.write(b"\x20\x02\x00\x01").await;
+        drop(first);
+        let mut second = desk.next().await;
+        assert_eq!(second.connect().await.version, Version::V311);
+        second.send(Packet::ConnAck(ConnAck::default_success())).await;
+        second
+    });
+    assert_eq!(session.unwrap().connected().unwrap().version, Version::V311);
+}
+
+#[tokio::test]
+async fn a_fixed_version_does_not_fall_back() {
+    let (builder, mut desk) = builder();
+    let (result, _peer) = tokio::join!(builder.connect(), async {
+        let mut peer = desk.next().await;
+        peer.connect().await;
+        peer.send(Packet::ConnAck(refusal(ReasonCode::UnsupportedProtocolVersion))).await;
+        peer
+    });
+    let error = result.unwrap_err();
+    let reason = ReasonCode::UnsupportedProtocolVersion;
+    assert!(
+        matches!(&error, ConnectError::Refused { reason: told, .. } if *told == reason),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("Protocol::Auto"), "{error}");
+}
+
+#[tokio::test]
+async fn options_reach_the_server() {
+    let (builder, desk) = builder();
+    let will = Will::new("last/words", "bye")
+        .qos(QoS::AtLeastOnce)
+        .retain(true)
+        .delay(Duration::from_secs(3))
+        .user_property("k", "v");
+    let builder = builder
+        .user("ann")
+        .password("hush")
+        .keep_alive(Duration::from_secs(7))
+        .session_expiry(Duration::from_secs(11))
+        .receive_maximum(5)
+        .packet_size_max(1000)
+        .property(Property::RequestProblemInformation(true))
+        .will(will);
+    let connect = connect_of(builder, desk).await;
+    assert_eq!(connect.keep_alive, 7);
+    assert!(connect.clean_start);
+    assert_eq!(connect.properties.session_expiry_interval(), Some(&11));
+    assert_eq!(connect.properties.receive_maximum(), Some(&5));
+    assert_eq!(connect.properties.maximum_packet_size(), Some(&1000));
+    assert_eq!(connect.properties.request_problem_information(), Some(&true));
+    let will = connect.will.unwrap();
+    assert_eq!(
+        (will.topic, will.payload),
+        (postrider::Topic::new("last/words").unwrap(), "bye".into())
+    );
+    assert_eq!((will.qos, will.retain), (QoS::AtLeastOnce, true));
+    assert_eq!(will.properties.will_delay_interval(), Some(&3));
+    assert_eq!(will.properties.user_properties().count(), 1);
+}
+
+/// v3.1.1 [MQTT-3.1.3-5]: 1 to 23 letters and digits, which every server takes.
+#[tokio::test]
+async fn an_empty_client_id_is_replaced() {
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let (builder, desk) = at_desk(Session::builder("mqtt://peer", "").version(Protocol::V5));
+        let id = connect_of(builder, desk).await.client_id;
+        assert_eq!(id.as_str().len(), 23);
+        assert!(id.as_str().bytes().all(|byte| byte.is_ascii_alphanumeric()), "{id}");
+        ids.push(id);
+    }
+    assert_ne!(ids[0], ids[1]);
+}
+
+#[tokio::test]
+async fn options_that_cannot_be_sent_are_named() {
+    let start = || Session::builder("mqtt://peer", "me");
+    for (builder, named) in [
+        (Session::builder("wss://peer", "me"), "wss"),
+        (Session::builder("mqtt://peer", "m\0e"), "the client id"),
+        (start().user("a\0"), "the user name"),
+        (start().password(vec![0; 65_536]), "the password"),
+        (start().will(Will::new("a/#", "")), "'a/#'"),
+        (start().will(Will::new("a", vec![0; 65_536])), "the will's payload"),
+        (start().will(Will::new("a", "").user_property("\0", "")), "a user property"),
+    ] {
+        let error = builder.connect().await.unwrap_err();
+        assert!(error.to_string().contains(named), "{error}");
+    }
+}
+
+#[test]
+fn without_a_runtime_connect_says_so() {
+    let (builder, _desk) = builder();
+    let mut future = Box::pin(builder.connect());
+    let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(Err(error)) = polled else { panic!("at once") };
+    assert_eq!(error, ConnectError::NoRuntime);
+}
+
+#[tokio::test]
+async fn giving_up_a_connect_leaves_nothing_behind() {
+    let (builder, mut desk) = builder();
+    let mut future = Box::pin(builder.connect());
+    assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let mut peer = desk.next().await;
+    peer.connect().await;
+    drop(future);
+    assert!(matches!(peer.try_next().await, None | Some(Packet::Disconnect(_))));
+    assert_eq!(peer.try_next().await, None);
+}
+
+#[tokio::test]
+async fn a_connector_says_why_it_failed() {
+    let builder = Session::builder("mqtt://peer", "me").connector(|attempt| async move {
+        Err(io::Error::other(format!("no {}", attempt.server)))
+    });
+    let error = builder.connect().await.unwrap_err();
+    assert!(error.to_string().contains("no mqtt://peer"), "{error}");
+}
+
+#[tokio::test]
+async fn limits_are_known_while_connected() {
+    let (builder, desk) = builder();
+    let connack = ConnAck::default_success().with(Property::ReceiveMaximum(9));
+    let (session, _peer, _desk) = connect(builder, desk, connack).await;
+    assert_eq!(session.limits().unwrap().receive_maximum, 9);
+    assert_eq!(session.ended(), None);
+}

@@ -1,0 +1,112 @@
+//! Leaving.
+
+use std::time::Duration;
+
+use postrider::{DisconnectError, QoS, ReasonCode, SessionEnd, StreamEnd};
+use postrider_proto::wire::{AckKind, ConnAck, Packet};
+
+use crate::peer::{Success, builder, connect, connected};
+
+/// v5 [MQTT-3.14.4-1].
+#[tokio::test]
+async fn a_disconnect_waits_for_what_is_open() {
+    let (session, mut peer, _desk) = connected().await;
+    let (stream, _) =
+        tokio::join!(async { session.subscribe("a", QoS::AtMostOnce).await }, peer.grant(),);
+    let stream = stream.unwrap();
+    let receipt = session.publish("a", "x").qos(QoS::AtLeastOnce).receipt().await.unwrap();
+    let (left, ()) = tokio::join!(session.disconnect(), async {
+        let id = peer.publish().await.packet_id;
+        peer.ack(AckKind::PubAck, id).await;
+        let Packet::Disconnect(disconnect) = peer.next().await else { panic!("DISCONNECT") };
+        assert_eq!(disconnect.reason, ReasonCode::Success);
+        // The session began clean, so nobody will ask for it.
+        assert_eq!(disconnect.properties.session_expiry_interval(), Some(&0));
+        assert_eq!(peer.try_next().await, None);
+        drop(peer);
+    });
+    left.unwrap();
+    receipt.await.unwrap();
+    assert_eq!(stream.ended(), Some(StreamEnd::Over(SessionEnd::Disconnected)));
+    assert_eq!(session.ended(), Some(SessionEnd::Disconnected));
+    session.disconnect().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_disconnect_that_does_not_wait_says_what_is_open() {
+    let (session, mut peer, _desk) = connected().await;
+    session.publish("a", "x").qos(QoS::AtLeastOnce).receipt().await.unwrap();
+    let (left, ()) =
+        tokio::join!(async { session.disconnect_with().flush(Duration::ZERO).await }, async {
+            peer.publish().await;
+            assert!(matches!(peer.next().await, Packet::Disconnect(_)));
+            drop(peer);
+        });
+    assert_eq!(left, Err(DisconnectError::Unfinished { messages: 1 }));
+}
+
+#[tokio::test]
+async fn a_disconnect_can_say_more() {
+    let (builder, desk) = builder();
+    let builder = builder.clean_start(false).session_expiry(Duration::from_secs(60));
+    let (session, mut peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    let request = session
+        .disconnect_with()
+        .reason(ReasonCode::DisconnectWithWill)
+        .session_expiry(Duration::from_secs(7))
+        .explanation("lunch");
+    let (left, packet) = tokio::join!(async { request.await }, async {
+        let packet = peer.next().await;
+        drop(peer);
+        packet
+    });
+    left.unwrap();
+    let Packet::Disconnect(disconnect) = packet else { panic!("DISCONNECT") };
+    assert_eq!(disconnect.reason, ReasonCode::DisconnectWithWill);
+    assert_eq!(disconnect.properties.session_expiry_interval(), Some(&7));
+    assert_eq!(disconnect.properties.reason_string().unwrap(), "lunch");
+}
+
+#[tokio::test]
+async fn a_session_to_be_resumed_keeps_its_expiry() {
+    let (builder, desk) = builder();
+    let builder = builder.clean_start(false);
+    let (session, mut peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    let (left, packet) = tokio::join!(session.disconnect(), async {
+        let packet = peer.next().await;
+        drop(peer);
+        packet
+    });
+    left.unwrap();
+    let Packet::Disconnect(disconnect) = packet else { panic!("DISCONNECT") };
+    assert!(disconnect.properties.is_empty());
+}
+
+#[tokio::test]
+async fn the_last_handle_flushes_and_says_goodbye() {
+    let (session, mut peer, _desk) = connected().await;
+    let copy = session.clone();
+    drop(session);
+    drop(copy.publish("a", "x").qos(QoS::AtLeastOnce).receipt().await.unwrap());
+    copy.publish("a", "y").await.unwrap();
+    drop(copy);
+    let id = peer.publish().await.packet_id;
+    assert_eq!(peer.publish().await.payload, "y");
+    peer.ack(AckKind::PubAck, id).await;
+    assert!(matches!(peer.next().await, Packet::Disconnect(_)));
+    assert_eq!(peer.try_next().await, None);
+}
+
+#[tokio::test]
+async fn a_stream_keeps_the_session_alive() {
+    let (session, mut peer, _desk) = connected().await;
+    let (stream, _) =
+        tokio::join!(async { session.subscribe("a", QoS::AtMostOnce).await }, peer.grant(),);
+    let mut stream = stream.unwrap();
+    drop(session);
+    peer.deliver("a", "x", QoS::AtMostOnce, &[]).await;
+    assert_eq!(stream.next().await.unwrap().text(), Ok("x"));
+    drop(stream);
+    peer.release().await;
+    assert!(matches!(peer.next().await, Packet::Disconnect(_)));
+}

@@ -1,0 +1,11 @@
+//! A session against a peer that the test plays, packet by packet.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
+
+mod blocking;
+mod connecting;
+mod disconnecting;
+mod peer;
+mod publishing;
+mod reconnecting;
+mod slowness;
+mod streams;

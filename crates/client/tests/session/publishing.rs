@@ -1,0 +1,240 @@
+//! Publishing: completion, refusals, and futures that are dropped.
+
+use std::{
+    future::IntoFuture,
+    task::{Context, Waker},
+};
+
+use postrider::{Property, PublishError, QoS, ReasonCode, TopicError};
+use postrider_proto::wire::{AckKind, ConnAck, Packet};
+
+use crate::peer::{Success, builder, connect, connected};
+
+#[tokio::test]
+async fn an_awaited_publish_ends_with_its_exchange() {
+    let (session, mut peer, _desk) = connected().await;
+    let (published, ()) =
+        tokio::join!(async { session.publish("a", "1").qos(QoS::AtLeastOnce).await }, async {
+            let publish = peer.publish().await;
+            let reason = ReasonCode::NoMatchingSubscribers;
+            peer.answer(AckKind::PubAck, publish.packet_id, reason).await;
+        },);
+    let published = published.unwrap();
+    assert_eq!((published.number, published.reason), (1, ReasonCode::NoMatchingSubscribers));
+    let (published, ()) =
+        tokio::join!(async { session.publish("a", "2").qos(QoS::ExactlyOnce).await }, async {
+            let id = peer.publish().await.packet_id;
+            peer.ack(AckKind::PubRec, id).await;
+            assert!(matches!(peer.next().await, Packet::PubRel(_)));
+            peer.ack(AckKind::PubComp, id).await;
+        },);
+    assert_eq!(published.unwrap().number, 2);
+    assert_eq!(session.publish("a", "3").await.unwrap().number, 0);
+    assert_eq!(peer.publish().await.payload, "3");
+    assert_eq!(session.stats().published, 3);
+}
+
+#[tokio::test]
+async fn a_refused_message_is_an_error_with_its_reason() {
+    let (session, mut peer, _desk) = connected().await;
+    for (qos, kind) in [(QoS::AtLeastOnce, AckKind::PubAck), (QoS::ExactlyOnce, AckKind::PubRec)] {
+        let (published, ()) =
+            tokio::join!(async { session.publish("a", "1").qos(qos).await }, async {
+                let id = peer.publish().await.packet_id;
+                peer.answer(kind, id, ReasonCode::NotAuthorized).await;
+            });
+        let error = published.unwrap_err();
+        let reason = ReasonCode::NotAuthorized;
+        assert_eq!(error, PublishError::Refused { reason, explanation: None });
+        assert!(error.to_string().contains("not authorized (0x87)"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_downgraded_message_says_so() {
+    let (session, mut peer, _desk) = connected().await;
+    let (published, ()) =
+        tokio::join!(async { session.publish("a", "1").qos(QoS::ExactlyOnce).await }, async {
+            let id = peer.publish().await.packet_id;
+            peer.ack(AckKind::PubAck, id).await;
+        });
+    assert!(published.unwrap().is_downgraded);
+}
+
+#[tokio::test]
+async fn receipts_let_many_messages_be_on_their_way() {
+    let (session, mut peer, _desk) = connected().await;
+    let mut receipts = Vec::new();
+    for number in 1..=5 {
+        let receipt = session.publish("a", "x").qos(QoS::AtLeastOnce).receipt().await.unwrap();
+        assert_eq!(receipt.message_number(), number);
+        receipts.push(receipt);
+    }
+    assert_eq!(session.publish("a", "x").receipt().await.unwrap().message_number(), 0);
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(peer.publish().await.packet_id);
+    }
+    for id in ids {
+        peer.ack(AckKind::PubAck, id).await;
+    }
+    for (receipt, number) in receipts.into_iter().zip(1..) {
+        assert_eq!(receipt.await.unwrap().number, number);
+    }
+}
+
+/// A runtime of one thread: the driver does not run until the test waits, so that the mailbox fills up.
+#[tokio::test]
+async fn a_future_once_polled_loses_nothing_when_it_is_dropped() {
+    const COUNT: usize = 3000;
+    let (session, mut peer, _desk) = connected().await;
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut pending = 0;
+    for turn in 0..COUNT {
+        let qos = if turn % 2 == 0 { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+        let mut future = Box::pin(session.publish("a", turn.to_string()).qos(qos).into_future());
+        pending += usize::from(future.as_mut().poll(&mut cx).is_pending());
+    }
+    assert!(pending > COUNT / 2, "the mailbox was full: {pending}");
+    drop(session.publish("a", "never polled"));
+    for turn in 0..COUNT {
+        let publish = peer.publish().await;
+        assert_eq!(publish.payload, turn.to_string());
+        if publish.qos == QoS::AtLeastOnce {
+            peer.ack(AckKind::PubAck, publish.packet_id).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_publish_dropped_at_any_poll_arrives_once() {
+    let (session, mut peer, _desk) = connected().await;
+    let mut cx = Context::from_waker(Waker::noop());
+    for polls in 1..4 {
+        let request = session.publish("a", polls.to_string()).qos(QoS::ExactlyOnce);
+        let mut future = Box::pin(request.into_future());
+        for _ in 0..polls {
+            assert!(future.as_mut().poll(&mut cx).is_pending());
+            tokio::task::yield_now().await;
+        }
+        drop(future);
+        let publish = peer.publish().await;
+        assert_eq!(publish.payload, polls.to_string());
+        peer.ack(AckKind::PubRec, publish.packet_id).await;
+        assert!(matches!(peer.next().await, Packet::PubRel(_)));
+        peer.ack(AckKind::PubComp, publish.packet_id).await;
+    }
+    session.publish("fence", "").await.unwrap();
+    assert_eq!(peer.publish().await.topic.unwrap(), "fence");
+}
+
+/// v5 [MQTT-3.2.2-15].
+#[tokio::test]
+async fn a_payload_above_the_servers_limit_is_refused_with_the_largest_that_fits() {
+    let (builder, desk) = builder();
+    let connack = ConnAck::default_success().with(Property::MaximumPacketSize(100));
+    let (session, mut peer, _desk) = connect(builder, desk, connack).await;
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+        let error = session.publish("topic", vec![0; 20_000]).qos(qos).await.unwrap_err();
+        let PublishError::TooLarge { topic, payload, payload_max } = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!((topic.as_str(), payload), ("topic", 20_000));
+        let largest = usize::try_from(payload_max).unwrap();
+        let error = session.publish("topic", vec![0; largest + 1]).qos(qos).await.unwrap_err();
+        assert!(matches!(error, PublishError::TooLarge { .. }), "{error:?}");
+        let receipt = session.publish("topic", vec![0; largest]).qos(qos).receipt().await.unwrap();
+        let publish = peer.publish().await;
+        assert_eq!(publish.payload.len(), largest);
+        if qos != QoS::AtMostOnce {
+            peer.ack(AckKind::PubAck, publish.packet_id).await;
+        }
+        receipt.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_does_not_offer_is_refused_at_once() {
+    let (builder, desk) = builder();
+    let connack = ConnAck::default_success()
+        .with(Property::RetainAvailable(false))
+        .with(Property::MaximumQoS(1));
+    let (session, _peer, _desk) = connect(builder, desk, connack).await;
+    let error = session.publish("a", "").retain(true).await.unwrap_err();
+    assert_eq!(error, PublishError::NotOffered("retain"));
+    let error = session.publish("a", "").qos(QoS::ExactlyOnce).await.unwrap_err();
+    assert_eq!(error, PublishError::NotOffered("QoS 2"));
+}
+
+#[tokio::test]
+async fn a_wrong_topic_is_named_with_its_byte() {
+    let (session, _peer, _desk) = connected().await;
+    let error = session.publish("plant/+/temp", "").await.unwrap_err();
+    assert_eq!(error.wildcard_at(), Some(6));
+    assert!(error.to_string().contains("'plant/+/temp'"), "{error}");
+    assert!(error.to_string().contains("byte 6"), "{error}");
+    let error = session.publish("", "").qos(QoS::AtLeastOnce).receipt().await.unwrap_err();
+    let PublishError::Topic(wrong) = error else { panic!("{error:?}") };
+    assert_eq!(wrong.error, TopicError::Empty);
+}
+
+#[tokio::test]
+async fn properties_travel() {
+    let (session, mut peer, _desk) = connected().await;
+    session
+        .publish("a", "{}")
+        .content_type("application/json")
+        .response_topic("re/a")
+        .correlation_data("7")
+        .expiry(std::time::Duration::from_secs(9))
+        .mark_text()
+        .user_property("k", "v")
+        .await
+        .unwrap();
+    let properties = peer.publish().await.properties;
+    assert_eq!(properties.content_type().unwrap(), "application/json");
+    assert_eq!(properties.response_topic().unwrap(), "re/a");
+    assert_eq!(properties.correlation_data().unwrap(), "7");
+    assert_eq!(properties.message_expiry_interval(), Some(&9));
+    assert_eq!(properties.payload_format_indicator(), Some(&1));
+    assert_eq!(properties.user_properties().count(), 1);
+    let error = session.publish("a", "").content_type("\0").await.unwrap_err();
+    assert!(error.to_string().contains("content type"), "{error}");
+}
+
+/// While connected, a full session holds publishers up; each acknowledgement lets one in.
+#[tokio::test]
+async fn a_full_queue_holds_publishers_up_while_connected() {
+    let (builder, desk) = builder();
+    let builder = builder.queue_messages(2);
+    let (session, mut peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    let first = session.publish("a", "1").qos(QoS::AtLeastOnce).receipt().await.unwrap();
+    let _second = session.publish("a", "2").qos(QoS::AtLeastOnce).receipt().await.unwrap();
+    let third = session.publish("a", "3").qos(QoS::AtLeastOnce).receipt();
+    let mut third = Box::pin(third);
+    let mut cx = Context::from_waker(Waker::noop());
+    let id = peer.publish().await.packet_id;
+    assert_eq!(peer.publish().await.payload, "2");
+    assert!(third.as_mut().poll(&mut cx).is_pending());
+    peer.ack(AckKind::PubAck, id).await;
+    assert_eq!(third.await.unwrap().message_number(), 3);
+    first.await.unwrap();
+    assert_eq!(peer.publish().await.payload, "3");
+}
+
+/// Without a connection nobody could wait for room: a full queue refuses.
+#[tokio::test]
+async fn a_full_queue_refuses_while_not_connected() {
+    let (builder, desk) = builder();
+    let (session, peer, _desk) =
+        connect(builder.queue_messages(2), desk, ConnAck::default_success()).await;
+    drop(peer);
+    let mut events = session.events();
+    while !matches!(events.next().await, Some(postrider::Event::Disconnected { .. })) {}
+    for _ in 0..2 {
+        session.publish("a", "x").qos(QoS::AtLeastOnce).receipt().await.unwrap();
+    }
+    let error = session.publish("a", "x").qos(QoS::AtLeastOnce).receipt().await.unwrap_err();
+    assert!(matches!(error, PublishError::QueueFull { messages: 2, .. }), "{error:?}");
+    assert_eq!(session.publish("a", "x").await, Err(PublishError::NotConnected));
+}
