@@ -2,6 +2,7 @@
 #
 #   lane_begin NAME
 #   lane_case TEXT FUNCTION ARGUMENT...     runs FUNCTION in a shell of its own under `set -e`
+#   lane_cases SECONDS COMMAND...           runs a program with cases of its own
 #   lane_skip TEXT REASON
 #   lane_end
 # A case may use $RUN, a directory of the lane, and `wait_for`. What a case leaves running is ended with it.
@@ -54,6 +55,23 @@ lane_case() { # TEXT FUNCTION ARGUMENT...
     echo "fail: $text"
     tail -n 30 "$log" | sed 's/^/  | /'
   fi
+}
+
+# Runs a program for at most SECONDS and counts the lines `pass: TEXT`, `fail: TEXT`, `skip: TEXT` that it prints.
+lane_cases() { # SECONDS COMMAND...
+  local seconds=$1 log status failed; shift
+  log=$RUN/cases.log
+  timeout "$seconds" "$@" 2>&1 | tee "$log"
+  status=${PIPESTATUS[0]}
+  failed=$(grep -c '^fail: ' "$log")
+  LANE_PASSED=$((LANE_PASSED + $(grep -c '^pass: ' "$log")))
+  LANE_SKIPPED=$((LANE_SKIPPED + $(grep -c '^skip: ' "$log")))
+  # A program that ends early leaves cases out.
+  if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ] || ! grep -qE '^(pass|fail|skip): ' "$log"; then
+    failed=1
+    echo "fail: $1 ended with status $status"
+  fi
+  LANE_FAILED=$((LANE_FAILED + failed))
 }
 
 lane_skip() { # TEXT REASON
