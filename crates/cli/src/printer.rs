@@ -54,6 +54,11 @@ impl Printer {
         self.pieces.send(piece).await.map_err(|_| Closed)
     }
 
+    /// Resolves when nothing can be written any more.
+    pub(crate) async fn closed(&self) {
+        self.pieces.closed().await;
+    }
+
     /// Waits until all is written.
     ///
     /// # Errors

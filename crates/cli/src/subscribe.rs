@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use clap::{ArgAction, Args};
 use futures_core::Stream;
-use postrider::{Event, Events, Filter, Message, QoS, Session, Subscription};
+use postrider::{Event, Events, Filter, Message, QoS, Session, Stats, Subscription};
 use tokio::time::timeout;
 
 use crate::{
@@ -45,6 +45,7 @@ pub(crate) struct SubscribeArgs {
     #[arg(short = 'R', long)]
     no_retained: bool,
     /// Goes on with the session that the broker keeps for this client id, and leaves it there at the end. Needs --id.
+    /// What had come already when --count or --timeout ended it is not kept; standard error says how many.
     #[arg(short = 'c', long, requires = "id")]
     disable_clean_session: bool,
     /// Seconds that the broker keeps the session without a connection. Default: for ever.
@@ -85,27 +86,47 @@ async fn run(args: &SubscribeArgs) -> anyhow::Result<Ending> {
         ending = &mut asked => return Ok(ending),
         session = connect(args) => session?,
     };
-    let printed = tokio::select! {
-        // The time is no reason to leave a message half printed.
-        biased;
-        printed = print(args, &session, &mut printer) => printed,
-        ending = &mut asked => Ok(ending),
+    let mut streams = Streams::new(args);
+    let printed = {
+        let mut printing = pin!(print(args, &session, &mut streams, &mut printer));
+        let printed = tokio::select! {
+            // The time is no reason to leave a message half printed.
+            biased;
+            printed = &mut printing => printed,
+            ending = &mut asked => Ok(ending),
+        };
+        // Before the streams are dropped: that would unsubscribe, and a kept session is to keep its subscriptions.
+        // Nothing was published that could be unfinished, and the connection may be gone already.
+        let _ = session.disconnect().await;
+        printed
     };
     let finished = finish(printer, matches!(printed, Ok(Ending::Enough)), asked).await;
-    let dropped = session.stats().dropped_slow;
-    // Nothing was published that could be unfinished; the connection may be gone already.
-    let _ = session.disconnect().await;
-    if dropped > 0 {
-        let dropped = number::thousands(dropped);
-        out::complain(&format!(
-            "{dropped} messages at QoS 0 were dropped: the output was read too slowly"
-        ));
-    }
+    complain_about_rest(args, &session.stats(), streams.waiting());
     let ending = printed?;
     match finished {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Ending::NobodyReads),
         Err(error) => Err(anyhow!(error).context("cannot write to standard output")),
         Ok(()) => Ok(ending),
+    }
+}
+
+/// Says what came and was not printed.
+fn complain_about_rest(args: &SubscribeArgs, stats: &Stats, waiting: usize) {
+    let dropped = stats.dropped_slow;
+    // Without a kept session nobody expects what comes after the last message.
+    let (waiting, unmatched) = if args.disable_clean_session {
+        (u64::try_from(waiting).unwrap_or(u64::MAX), stats.unmatched + stats.dropped_unmatched)
+    } else {
+        (0, 0)
+    };
+    for (count, what) in [
+        (dropped, "at QoS 0 dropped: the output was read too slowly"),
+        (waiting, "not printed: they had come after the last one"),
+        (unmatched, "not printed: the kept session has subscriptions that no --topic names"),
+    ] {
+        if count > 0 {
+            out::complain(&format!("messages {what}: {}", number::thousands(count)));
+        }
     }
 }
 
@@ -145,10 +166,11 @@ async fn connect(args: &SubscribeArgs) -> anyhow::Result<Session> {
 async fn print(
     args: &SubscribeArgs,
     session: &Session,
+    streams: &mut Streams,
     printer: &mut Printer,
 ) -> anyhow::Result<Ending> {
     let mut events = session.events();
-    let mut streams = Streams::subscribe(session, args).await?;
+    streams.subscribe(session, args).await?;
     let mut left = args.count.unwrap_or(u64::MAX);
     loop {
         let message = match streams.try_next() {
@@ -160,6 +182,7 @@ async fn print(
                 tokio::select! {
                     message = streams.next() => message?,
                     () = tell(&mut events) => continue,
+                    () = printer.closed() => return Ok(Ending::NobodyReads),
                 }
             }
         };
@@ -232,20 +255,28 @@ struct Streams {
 }
 
 impl Streams {
-    async fn subscribe(session: &Session, args: &SubscribeArgs) -> anyhow::Result<Self> {
-        let qos = QoS::from_bits(args.qos).context("--qos must be 0, 1 or 2")?;
-        let mut filters = args.topics.clone();
-        let mut seen = Vec::new();
-        filters.retain(|filter| {
-            let is_new = !seen.contains(filter);
-            seen.push(filter.clone());
-            is_new
-        });
-        let mut streams = Vec::with_capacity(filters.len());
-        for filter in &filters {
-            streams.push(session.subscribe(filter, qos).await?);
+    /// Each filter once, not subscribed yet.
+    fn new(args: &SubscribeArgs) -> Self {
+        let mut filters: Vec<Filter> = Vec::with_capacity(args.topics.len());
+        for filter in &args.topics {
+            if !filters.contains(filter) {
+                filters.push(filter.clone());
+            }
         }
-        Ok(Self { streams, filters, turn: 0 })
+        Self { streams: Vec::new(), filters, turn: 0 }
+    }
+
+    async fn subscribe(&mut self, session: &Session, args: &SubscribeArgs) -> anyhow::Result<()> {
+        let qos = QoS::from_bits(args.qos).context("--qos must be 0, 1 or 2")?;
+        for filter in &self.filters {
+            self.streams.push(session.subscribe(filter, qos).await?);
+        }
+        Ok(())
+    }
+
+    /// Messages that came and were not read.
+    fn waiting(&self) -> usize {
+        self.streams.iter().map(Subscription::waiting).sum()
     }
 
     /// The next message that is there already.

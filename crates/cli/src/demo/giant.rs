@@ -34,9 +34,11 @@ impl Demo {
 
     async fn compare(&self, name: &str, one: &Session, two: &Session) -> anyhow::Result<()> {
         let topic = self.topic("largest");
-        let len = match self.largest {
-            Some(len) => len,
-            None => payload_max(one, &topic)?,
+        let (largest, is_bounded) = payload_max(one, &topic)?;
+        let (len, size) = match self.largest {
+            Some(len) if len != largest => (len, ""),
+            _ if is_bounded => (largest, ", the largest it takes"),
+            _ => (largest, ", the largest there is"),
         };
         let len = usize::try_from(len)?;
         // A second or so of computing must not keep the clients from their connections.
@@ -56,7 +58,8 @@ impl Demo {
         ensure!(came == sum, "SHA-256 was {sum} and came as {came}");
         let len = u64::try_from(len)?;
         let megabytes = rate(len, took) / 1_000_000;
-        line(name, &format!("{} bytes; {} MB/s", thousands(len), thousands(megabytes)), took);
+        let text = format!("{} bytes{size}; {} MB/s", thousands(len), thousands(megabytes));
+        line(name, &text, took);
         let first = sum.get(..16).unwrap_or(&sum);
         line("SHA-256", &format!("the same at both ends, {first}..."), begun.elapsed() - took);
         Ok(())
@@ -103,12 +106,14 @@ async fn transfer(
     }
 }
 
-/// The largest payload that a QoS 1 packet to this topic can hold, and the broker takes.
-fn payload_max(session: &Session, topic: &str) -> anyhow::Result<u32> {
+/// The largest payload that a QoS 1 packet to this topic can hold and the broker takes, and whether it is the broker that
+/// takes no more.
+fn payload_max(session: &Session, topic: &str) -> anyhow::Result<(u32, bool)> {
     let limits = session.limits().context("the connection is gone")?;
     // First byte and four bytes of length; topic with its length; packet identifier; length of no properties.
     let head = 5 + 2 + u32::try_from(topic.len())? + 2 + u32::from(limits.has_properties);
-    Ok(limits.packet_size_max.min(PACKET_SIZE_MAX).saturating_sub(head))
+    let packet_size_max = limits.packet_size_max.min(PACKET_SIZE_MAX);
+    Ok((packet_size_max.saturating_sub(head), packet_size_max < PACKET_SIZE_MAX))
 }
 
 /// How often the bar looks at what has moved.

@@ -46,8 +46,10 @@ impl Demo {
                 let message = next(stream).await?;
                 expect(&message, &text, qos, false)?;
                 let answer = match qos {
-                    QoS::AtMostOnce => String::new(),
-                    QoS::AtLeastOnce | QoS::ExactlyOnce => format!(", {}", published.reason),
+                    QoS::AtMostOnce => "",
+                    QoS::AtLeastOnce => ", acknowledged",
+                    QoS::ExactlyOnce if published.is_downgraded => ", acknowledged only",
+                    QoS::ExactlyOnce => ", completed",
                 };
                 Ok(((), format!("'{text}' came back{answer}")))
             })

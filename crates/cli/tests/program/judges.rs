@@ -1,0 +1,24 @@
+//! `check` and `bench` against our broker.
+
+use crate::process::{Broker, run};
+
+#[test]
+fn our_broker_passes_every_case() {
+    let broker = Broker::start(&[]);
+    let ended = run(&["check", "--url", &broker.url]);
+    let failed: Vec<_> = ended.out.iter().filter(|line| !line.starts_with("pass  ")).collect();
+    assert_eq!(failed.len(), 1, "{failed:#?}");
+    assert!(failed[0].ends_with(" passed, 0 failed"), "{failed:#?}");
+    ended.check(0, &[]);
+    assert_eq!(ended.err, "");
+}
+
+#[test]
+fn nothing_is_lost_under_load() {
+    let broker = Broker::start(&[]);
+    for qos in ["0", "1", "2"] {
+        let load = ["--url", &broker.url, "-q", qos, "-m", "2000"];
+        run(&[&["bench", "p2p", "--pairs", "3"], &load[..]].concat()).check(0, &[]);
+        run(&[&["bench", "fan-out", "--subscribers", "5"], &load[..]].concat()).check(0, &[]);
+    }
+}

@@ -1,0 +1,132 @@
+//! Help, and what is said about each mistake.
+
+use std::net::TcpListener;
+
+use crate::process::{Program, command, run};
+
+#[test]
+fn every_subcommand_has_help_with_an_example() {
+    for verb in ["demo", "pub", "sub", "broker", "check", "bench p2p", "bench fan-out"] {
+        let args: Vec<_> = verb.split(' ').chain(["--help"]).collect();
+        let ended = run(&args);
+        ended.check(0, &[]);
+        let text = ended.out.join("\n");
+        assert!(text.contains("Example"), "{text}");
+        assert!(text.contains(&format!("postrider {verb}")), "{text}");
+    }
+    let text = run(&["--help"]).out.join("\n");
+    for verb in ["demo", "pub", "sub", "broker", "bench", "check"] {
+        assert!(text.contains(&format!("\n  {verb} ")), "{text}");
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    run(&["--version"]).check_out(&[concat!("postrider ", env!("CARGO_PKG_VERSION"))]);
+}
+
+#[test]
+fn help_of_pub_and_sub_tells_the_exit_status() {
+    for verb in ["pub", "sub"] {
+        let text = run(&[verb, "--help"]).out.join(" ");
+        assert!(text.contains("exit status is 0"), "{text}");
+        assert!(text.contains("-h, --host"), "{text}");
+    }
+}
+
+#[test]
+fn a_wrong_option_is_named_and_the_status_is_2() {
+    for (args, part) in [
+        (&["pub"][..], "--topic"),
+        (&["pub", "-t", "a"], "<--message <TEXT>|--file <PATH>|--null-message|--stdin>"),
+        (&["pub", "-m", "x", "-t", ""], "'--topic <TOPIC>': topic name is empty"),
+        (&["pub", "-m", "x", "-t", "a/+/b"], "wildcard at byte 2; a message goes to one topic"),
+        (&["pub", "-m", "x", "-t", "a/b/#"], "'a/b/#' for '--topic <TOPIC>'"),
+        (
+            &["pub", "-t", "a", "-m", "x", "-f", "y"],
+            "'--message <TEXT>' cannot be used with '--file",
+        ),
+        (&["pub", "-t", "a", "-n", "-s"], "'--null-message' cannot be used with '--stdin'"),
+        (&["pub", "-t", "a", "-m", "x", "-q", "3"], "'3' for '--qos <QOS>'"),
+        (&["pub", "-t", "a", "-m", "x", "-p", "0"], "'0' for '--port <PORT>'"),
+        (&["pub", "-t", "a", "-m", "x", "-p", "70000"], "'70000' for '--port <PORT>'"),
+        (&["pub", "-t", "a", "-m", "x", "-k", "65536"], "'65536' for '--keepalive <SECONDS>'"),
+        (&["pub", "-t", "a", "-m", "x", "-P", "secret"], "--username <NAME>"),
+        (&["pub", "-t", "a", "-m", "x", "-V", "6"], "possible values: auto, mqttv31"),
+        (&["pub", "-t", "a", "-m", "x", "-h"], "'--host <HOST>'"),
+        (
+            &["pub", "-t", "a", "-m", "x", "--url", "mqtt://h", "-p", "1"],
+            "cannot be used with '--port",
+        ),
+        (&["sub"], "--topic <FILTER>"),
+        (&["sub", "-t", "a/#/b"], "'#' at byte 2 that is not the whole last level"),
+        (&["sub", "-t", "a", "-c"], "--id <CLIENT_ID>"),
+        (&["sub", "-t", "a", "-C", "0"], "'0' for '--count <MESSAGES>'"),
+        (&["sub", "-t", "a", "-W", "0"], "'0' for '--timeout <SECONDS>'"),
+        (&["sub", "-t", "a", "-x", "5"], "--disable-clean-session"),
+        (&["demo", "--messages", "0"], "'0' for '--messages <MESSAGES>'"),
+        (&["demo", "--largest", "268435456"], "'268435456' for '--largest <BYTES>'"),
+        (&["bench"], "p2p"),
+        (&["flood"], "'flood'"),
+    ] {
+        let ended = run(args);
+        ended.check(2, &[part]);
+        assert!(!ended.err.contains("secret"), "{}", ended.err);
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_named_before_anything_is_sent() {
+    for (args, part) in [
+        (&["pub", "-t", "a", "-m", "x", "--url", "mqtts://h"][..], "scheme 'mqtts' is not offered"),
+        (&["pub", "-t", "a", "-m", "x", "--url", "h:1883"], "scheme 'h'"),
+        (&["pub", "-t", "a", "-m", "x", "-h", "mqtt://h"], "--host 'mqtt://h': this is a URL"),
+        (&["pub", "-t", "a", "-m", "x", "-h", ""], "--host '': the name is empty"),
+        (&["pub", "-t", "a", "-f", "no/such/file"], "--file 'no/such/file': "),
+        (&["pub", "-t", "a", "-f", "."], "--file '.': "),
+        (&["sub", "-t", "a", "-c", "-i", ""], "--id that is not empty"),
+        (&["check", "--only", "no such case"], "--only 'no such case' fits none"),
+        (&["demo", "--url", "ws://h"], "connect: scheme 'ws' is not offered"),
+        (&["broker", "--listen", "tcp://0.0.0.0:0"], "add --user NAME:PASSWORD"),
+    ] {
+        let ended = run(args);
+        ended.check(1, &["error: ", part]);
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_file_without_end_is_not_read_to_the_end() {
+    let ended = run(&["pub", "-t", "a", "-f", "/dev/zero"]);
+    ended.check(1, &["--file '/dev/zero': it goes on after 268435455 bytes"]);
+}
+
+#[test]
+fn nobody_at_the_port_is_said_with_host_and_port() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    drop(listener);
+    let place = format!("tcp://127.0.0.1:{port} cannot be reached");
+    let expected = ["error: ", place.as_str(), "is the broker running there"];
+    run(&["pub", "-p", &port, "-t", "a", "-m", "x"]).check(1, &expected);
+    run(&["sub", "-p", &port, "-t", "a"]).check(1, &expected);
+    let url = format!("mqtt://127.0.0.1:{port}");
+    let mut from_environment = command(&["sub", "-t", "a"]);
+    from_environment.env("POSTRIDER_URL", &url);
+    Program::spawn(&mut from_environment).end().check(1, &expected);
+    run(&["demo", "--url", &url]).check(1, &expected);
+}
+
+#[test]
+fn a_host_that_does_not_exist_is_named() {
+    let ended = run(&["pub", "-h", "nowhere.invalid", "-t", "a", "-m", "x"]);
+    ended.check(1, &["host 'nowhere.invalid' cannot be resolved"]);
+}
+
+#[test]
+fn what_does_not_answer_is_not_waited_for_after_the_time_is_over() {
+    // It takes connections and never says a word.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    run(&["sub", "-p", &port, "-t", "a", "-W", "1"]).check(27, &[]);
+}
