@@ -120,7 +120,7 @@ pub enum Event {
 pub enum Output {
     /// Open a stream to the plan's server, then call `handle_connected` or `handle_dial_failed`.
     Dial(Plan),
-    /// There is output: write [`Client::chunks`], then call [`Client::consume`]. Once per drain.
+    /// There is output: write [`super::Client::chunks`], then call [`super::Client::consume`]. Once per drain.
     Transmit,
     /// Flush what is left and close the stream.
     Hangup,
