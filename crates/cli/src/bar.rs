@@ -78,9 +78,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// Between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-const BYTES: &str =
-    "  {msg:<22}[{bar:30}] {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}";
-const MESSAGES: &str = "  {msg:<22}[{bar:30}] {human_pos} of {human_len}, {elapsed}";
+// Narrow enough for a terminal of 80 columns: a bar that wraps leaves traces.
+const BYTES: &str = "  {msg:<22}[{bar:26}] {decimal_bytes} of {decimal_total_bytes}";
+const MESSAGES: &str = "  {msg:<22}[{bar:26}] {human_pos} of {human_len}";
 
 #[cfg(test)]
 mod tests {

@@ -169,7 +169,7 @@ async fn print(
     streams: &mut Streams,
     printer: &mut Printer,
 ) -> anyhow::Result<Ending> {
-    let mut events = session.events();
+    let mut teller = Teller::new(session);
     streams.subscribe(session, args).await?;
     let mut left = args.count.unwrap_or(u64::MAX);
     loop {
@@ -181,7 +181,7 @@ async fn print(
                 }
                 tokio::select! {
                     message = streams.next() => message?,
-                    () = tell(&mut events) => continue,
+                    () = teller.tell() => continue,
                     () = printer.closed() => return Ok(Ending::NobodyReads),
                 }
             }
@@ -230,19 +230,39 @@ async fn finish(
     timeout(LAST_WORDS, written).await.unwrap_or(Ok(()))
 }
 
-/// Says what happens to the connection, one event at a time.
-async fn tell(events: &mut Events) {
-    match events.next().await {
-        Some(Event::Disconnected { reason, retry_in: Some(wait) }) => {
-            let wait = number::time(wait);
-            out::complain(&format!("disconnected: {reason}; trying again in {wait}"));
+/// Says on standard error what happens to the connection.
+struct Teller {
+    events: Events,
+    is_connected: bool,
+}
+
+impl Teller {
+    fn new(session: &Session) -> Self {
+        Self { events: session.events(), is_connected: true }
+    }
+
+    /// Waits for one event.
+    async fn tell(&mut self) {
+        match self.events.next().await {
+            Some(Event::Connected(connected)) if !self.is_connected => {
+                self.is_connected = true;
+                out::complain(match connected.session_present {
+                    true => "connected again",
+                    false => "connected again; the broker has kept no messages",
+                });
+            }
+            Some(Event::Disconnected { reason, retry_in: Some(wait) }) => {
+                self.is_connected = false;
+                let wait = number::time(wait);
+                out::complain(&format!("disconnected: {reason}; trying again in {wait}"));
+            }
+            Some(Event::SubscriptionLost { filter, why }) => {
+                out::complain(&format!("the subscription to '{filter}' is lost: {why}"));
+            }
+            Some(_) => {}
+            // The streams end too, and say why.
+            None => std::future::pending().await,
         }
-        Some(Event::SubscriptionLost { filter, why }) => {
-            out::complain(&format!("the subscription to '{filter}' is lost: {why}"));
-        }
-        Some(_) => {}
-        // The streams end too, and say why.
-        None => std::future::pending().await,
     }
 }
 

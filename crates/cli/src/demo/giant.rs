@@ -66,7 +66,7 @@ impl Demo {
     }
 }
 
-/// Publishes while the stream waits for it. A bar shows the bytes that both have behind them.
+/// Publishes while the stream waits for it. A bar shows the mean of what is sent and what has come.
 async fn transfer(
     name: &str,
     one: &Session,
@@ -74,7 +74,7 @@ async fn transfer(
     stream: &mut Subscription,
     payload: Vec<u8>,
 ) -> anyhow::Result<Message> {
-    let total = 2 * u64::try_from(payload.len())?;
+    let total = u64::try_from(payload.len())?;
     let topic = stream.filter().to_owned();
     let moved = || one.stats().bytes_sent + two.stats().bytes_received;
     let before = moved();
@@ -93,13 +93,14 @@ async fn transfer(
             _ = look.tick() => {}
         }
         let now = moved();
-        bar.set(now - before);
+        bar.set((now - before) / 2);
         if now != last {
             (last, moved_at) = (now, Instant::now());
         } else if moved_at.elapsed() > PATIENCE {
-            let (now, total) = (thousands(now - before), thousands(total));
+            let (sent, received) = (one.stats().bytes_sent, two.stats().bytes_received);
+            let (sent, received) = (thousands(sent), thousands(received));
             bail!(
-                "nothing moved for {} s, after {now} of {total} bytes both ways",
+                "nothing moved for {} s, after {sent} bytes out and {received} in",
                 PATIENCE.as_secs()
             );
         }
