@@ -265,6 +265,15 @@ impl Hub {
         }
     }
 
+    /// Whether [`Hub::handle_bytes`] would take packets of this link now.
+    ///
+    /// While it would not, unread bytes must be kept and the end of the stream must not be reported, since what came
+    /// before it was not looked at; `Pause` says so too, but only with the next drain.
+    #[must_use]
+    pub fn is_reading(&self, link: LinkId) -> bool {
+        self.links.find(link).is_some_and(|at| self.is_taking(at))
+    }
+
     /// Counts.
     #[must_use]
     pub fn stats(&self) -> HubStats {

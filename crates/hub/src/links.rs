@@ -15,10 +15,12 @@ pub(crate) struct LinkSlot {
     pub(crate) is_surplus: bool,
     /// Whether it waits for a slow subscriber of what it publishes.
     pub(crate) is_stalled: bool,
-    /// Whether the driver was told not to read it because it was not taking what came.
+    /// Whether it takes nothing until its peer or the store has moved on.
     pub(crate) is_held: bool,
     /// Whether it used up its turn and waits for the next.
     pub(crate) is_turn_over: bool,
+    /// Whether the driver was told to stop reading it.
+    pub(crate) is_paused: bool,
     /// Whether it stands in the list of links with output.
     is_dirty: bool,
     /// What its output may wait for; `None` if nothing.
@@ -56,6 +58,17 @@ pub(crate) struct Links {
     gated: Vec<usize>,
 }
 
+impl LinkSlot {
+    /// Whether it takes what its peer sends.
+    pub(crate) fn is_reading(&self) -> bool {
+        let is_ready = match self.stage {
+            Stage::AwaitConnect | Stage::Open(_) => true,
+            Stage::Asking(_) | Stage::Over => false,
+        };
+        is_ready && !self.is_stalled && !self.is_held && !self.is_turn_over
+    }
+}
+
 impl Links {
     /// Adds a link.
     pub(crate) fn add(&mut self, link: Link) -> LinkId {
@@ -70,6 +83,7 @@ impl Links {
             is_stalled: false,
             is_held: false,
             is_turn_over: false,
+            is_paused: false,
             is_dirty: false,
             waits: None,
             armed: None,

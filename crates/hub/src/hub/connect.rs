@@ -62,7 +62,6 @@ impl Hub {
     /// Goes on with a CONNECT that was asked about.
     pub(super) fn answer(&mut self, at: usize, reason: ReasonCode) {
         let Some(slot) = self.links.get_mut(at) else { return };
-        let id = slot.id;
         match core::mem::replace(&mut slot.stage, Stage::AwaitConnect) {
             Stage::Asking(connect) if !reason.is_error() => self.admit(at, *connect),
             Stage::Asking(_) => self.refuse(at, reason),
@@ -71,7 +70,7 @@ impl Hub {
                 return;
             }
         }
-        self.outputs.push_back(Output::Resume(id));
+        self.go_on(at);
     }
 
     fn refuse(&mut self, at: usize, reason: ReasonCode) {

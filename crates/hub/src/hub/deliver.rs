@@ -4,7 +4,6 @@ use postrider_proto::{Delivery, Envelope, Gate, SessionStats};
 
 use super::{Hub, time::Timer};
 use crate::{
-    Output,
     links::Stage,
     peer::Note,
     stall::{Publisher, Stall},
@@ -104,7 +103,7 @@ impl Hub {
         if !is_own && !link.is_stalled {
             link.is_stalled = true;
             stall.publishers.push(publisher);
-            self.outputs.push_back(Output::Pause(publisher.link));
+            self.hold(at);
         }
     }
 
@@ -153,7 +152,7 @@ impl Hub {
         let Some(slot) = self.links.get_mut(at) else { return };
         if !slot.is_stalled && matches!(slot.stage, Stage::Open(_)) {
             slot.is_stalled = true;
-            self.outputs.push_back(Output::Pause(link));
+            self.hold(at);
         }
     }
 }

@@ -48,17 +48,16 @@ impl Hub {
         self.turn = 0;
         loop {
             let Some(slot) = self.links.get_mut(at) else { return };
-            match slot.stage {
-                Stage::Asking(_) => return,
-                Stage::Over => return input.clear(),
-                Stage::AwaitConnect | Stage::Open(_) => {}
+            if matches!(slot.stage, Stage::Over) {
+                return input.clear();
             }
-            if slot.is_stalled || slot.is_turn_over || !self.peers.are_known() {
-                return;
-            }
-            if self.turn > self.config.turn_deliveries {
+            if self.turn > self.config.turn_deliveries && !slot.is_turn_over {
                 slot.is_turn_over = true;
                 self.turns.push(slot.id);
+            }
+            // What is held looks itself whether it still is.
+            slot.is_held = false;
+            if !slot.is_reading() || !self.peers.are_known() {
                 break;
             }
             match slot.link.receive(input, &mut self.spools, self.now) {
@@ -73,6 +72,22 @@ impl Hub {
         self.hold(at);
         // The link answers pings itself.
         self.links.write(at);
+    }
+
+    /// Whether bytes of a link would be taken now.
+    pub(super) fn is_taking(&self, at: usize) -> bool {
+        self.peers.are_known() && self.links.get(at).is_some_and(LinkSlot::is_reading)
+    }
+
+    /// Tells the driver to read no further while the link does not take what comes.
+    pub(super) fn hold(&mut self, at: usize) {
+        let is_known = self.peers.are_known();
+        let Some(slot) = self.links.get_mut(at) else { return };
+        slot.is_held = slot.link.is_receive_paused();
+        if (!slot.is_reading() || !is_known) && !slot.is_paused {
+            slot.is_paused = true;
+            self.outputs.push_back(Output::Pause(slot.id));
+        }
     }
 
     /// Ends a link whose client broke a rule that only the hub can see.
@@ -117,9 +132,11 @@ impl Hub {
 
     /// Lets a link that waited go on, if nothing else holds it.
     pub(super) fn go_on(&mut self, at: usize) {
+        if !self.is_taking(at) {
+            return;
+        }
         let Some(slot) = self.links.get_mut(at) else { return };
-        let is_over = matches!(slot.stage, Stage::Over);
-        if !is_over && !slot.is_stalled && !slot.is_held {
+        if core::mem::take(&mut slot.is_paused) {
             // It may have said much that was not read.
             slot.link.excuse_silence(self.now);
             self.outputs.push_back(Output::Resume(slot.id));
@@ -187,15 +204,6 @@ impl Hub {
         let is_goodbye = disconnect.reason == ReasonCode::Success;
         let will = if is_goodbye { Last::Forgotten } else { Last::Published };
         self.end_link(at, Parting { end: LinkEnd::Disconnected(disconnect), will });
-    }
-
-    /// Tells the driver to read no further while the link does not take what came.
-    fn hold(&mut self, at: usize) {
-        let Some(slot) = self.links.get_mut(at) else { return };
-        if !slot.is_held && slot.link.is_receive_paused() {
-            slot.is_held = true;
-            self.outputs.push_back(Output::Pause(slot.id));
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     Hub,
     receive::{Last, Parting},
 };
-use crate::{LinkId, Output};
+use crate::LinkId;
 
 /// Who is woken by the wheel. Each looks whether its time has really come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +44,7 @@ impl Hub {
             let Some(at) = self.links.find(id) else { continue };
             let Some(slot) = self.links.get_mut(at) else { continue };
             slot.is_turn_over = false;
-            if !slot.is_stalled && !slot.is_held {
-                self.outputs.push_back(Output::Resume(id));
-            }
+            self.go_on(at);
         }
     }
 
@@ -56,7 +54,7 @@ impl Hub {
         let now = self.now;
         let Some(slot) = self.links.get_mut(at) else { return };
         slot.armed = None;
-        if slot.is_stalled || slot.is_turn_over {
+        if slot.is_paused {
             // We do not listen; it may well have spoken.
             slot.link.excuse_silence(now);
         }

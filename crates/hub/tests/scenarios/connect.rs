@@ -423,3 +423,18 @@ fn connack_too_large_ends_the_link() {
         assert_eq!((links, sessions), (0, 0));
     });
 }
+
+/// v5 [MQTT-3.1.2-28] [MQTT-3.2.0-2]: one CONNACK, without Response Information, asked for or not.
+#[test]
+fn no_response_information() {
+    each_v5(|world| {
+        for is_wanted in [false, true] {
+            let connack = world.connect_as("a", |connect| {
+                connect.properties.push(Property::RequestResponseInformation(is_wanted));
+            });
+            assert_eq!(connack, "CONNACK Success");
+            world.send("a", &Packet::PingReq);
+            assert_eq!(world.received("a"), ["PINGRESP"]);
+        }
+    });
+}

@@ -185,7 +185,7 @@ fn nobody_listens() {
     });
 }
 
-/// v5 [MQTT-4.3.3-4], v3.1.1 [MQTT-4.3.3-1]: the server's own QoS 2 messages follow the exchange; a repeated PUBREC gets
+/// v5 [MQTT-4.3.3-4] [MQTT-4.3.3-2] [MQTT-3.6.2-1], v3.1.1 [MQTT-4.3.3-1]: the server's own QoS 2 messages follow the exchange; a repeated PUBREC gets
 /// PUBREL again, an unknown one too.
 #[test]
 fn server_sends_qos_2() {
@@ -208,7 +208,7 @@ fn server_sends_qos_2() {
     });
 }
 
-/// v5 [MQTT-2.2.1-4], v3.1.1 [MQTT-2.3.1-4]: ids of open exchanges are not used again.
+/// v5 [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.2-3] [MQTT-4.3.3-1] [MQTT-4.3.3-3], v3.1.1 [MQTT-2.3.1-4]: ids of open exchanges are not used again.
 #[test]
 fn ids_in_use_are_not_taken() {
     each(|world| {
@@ -352,6 +352,97 @@ fn large_payloads_go_through_spools() {
             world.settle();
             world.pass_s(1);
             assert!(world.spools.is_empty());
+        },
+    );
+}
+
+/// v5 [MQTT-4.3.3-13]: an exchange is completed even if its message expired meanwhile.
+#[test]
+fn expired_exchange_is_completed() {
+    each_v5(|world| {
+        world.connect("a");
+        world.subscribe("a", &[("t", 2)]);
+        world.set_answering("a", false);
+        world.connect("b");
+        world.set_answering("b", false);
+        let Packet::Publish(mut publish) = publish_packet("t", "x", 2, 3) else {
+            panic!("a PUBLISH");
+        };
+        publish.properties.push(Property::MessageExpiryInterval(1));
+        world.send("b", &Packet::Publish(publish));
+        assert_eq!(world.received("b"), ["PUBREC id=3 Success"]);
+        world.pass_s(10);
+        world.send("a", &Packet::PubRec(ack(id(1))));
+        world.send("a", &Packet::PubComp(ack(id(1))));
+        world.send("b", &Packet::PubRel(ack(id(3))));
+        assert_eq!(world.received("b"), ["PUBCOMP id=3 Success"]);
+        assert_eq!(world.messages("a").len(), 1);
+        assert!(!world.is_closed("a"));
+    });
+}
+
+/// v5 [MQTT-1.5.4-3] [MQTT-4.7.3-3], v3.1.1 [MQTT-1.5.3-3] [MQTT-4.7.3-3]: U+FEFF stays where it is, and topics may have
+/// 65,535 bytes.
+#[test]
+fn unusual_topics_arrive_unchanged() {
+    each(|world| {
+        let long = "x".repeat(65_535);
+        let levels = "/".repeat(2_000);
+        world.connect("a");
+        world.connect("b");
+        for topic in ["\u{feff}bom", "a\u{feff}", &long, &levels] {
+            world.subscribe("a", &[(topic, 0)]);
+            world.publish("b", topic, "m", 0);
+            assert_eq!(world.messages("a"), [format!("{topic}=m q0")]);
+        }
+        world.subscribe("a", &[("bom", 0)]);
+        world.publish("b", "\u{feff}bom", "m", 0);
+        assert_eq!(world.messages("a").len(), 1);
+    });
+}
+
+/// The driver can ask whether a link is read on, so that it does not lose what came before the end of a stream.
+#[test]
+fn unread_links_say_so() {
+    crate::world::each_with(
+        |config| config.turn_deliveries = 1,
+        |world| {
+            if world.setup.hubs > 1 {
+                return;
+            }
+            world.connect("a");
+            world.subscribe("a", &[("t", 0)]);
+            let link = world.hubs[0].accept(world.now);
+            assert!(world.hubs[0].is_reading(link));
+            let name = if world.is_v5() { 5 } else { 4 };
+            let mut bytes = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01b".to_vec();
+            bytes[8] = name;
+            if world.is_v5() {
+                bytes[1] += 1;
+                bytes.insert(12, 0);
+            }
+            let end: &[u8] = if world.is_v5() { &[0, b'x'] } else { b"x" };
+            for _ in 0..5 {
+                bytes.extend_from_slice(&[0x30, 3 + end.len() as u8, 0, 1, b't']);
+                bytes.extend_from_slice(end);
+            }
+            let mut input = bytes::BytesMut::from(&bytes[..]);
+            let now = world.now;
+            let mut rounds = 0;
+            loop {
+                world.hubs[0].handle_bytes(link, &mut input, now);
+                if world.hubs[0].is_reading(link) {
+                    break;
+                }
+                assert!(!input.is_empty());
+                while !world.hubs[0].is_reading(link) {
+                    world.hubs[0].handle_time(now);
+                }
+                rounds += 1;
+            }
+            assert!(rounds > 1);
+            world.hubs[0].handle_closed(link, now);
+            assert!(!world.hubs[0].is_reading(link));
         },
     );
 }

@@ -23,16 +23,18 @@ fn offends(world: &mut World, bytes: &[u8], word: &str) {
     assert_eq!(world.messages("bystander"), ["alive=x q0"]);
 }
 
-/// v5 [MQTT-4.13.1-1] [MQTT-4.13.2-1] [MQTT-2.1.3-1] [MQTT-3.14.0-1] [MQTT-3.14.2-1] [MQTT-3.14.4-1] [MQTT-3.14.4-2],
-/// v3.1.1 [MQTT-4.8.0-1] [MQTT-2.2.2-2]: wrong flags, reserved types, QoS 3, packets only a server sends.
+/// v5 [MQTT-4.13.1-1] [MQTT-4.13.2-1] [MQTT-2.1.3-1] [MQTT-3.14.0-1] [MQTT-3.14.2-1] [MQTT-3.14.4-1] [MQTT-3.14.4-2]
+/// [MQTT-3.3.1-4] [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1], v3.1.1 [MQTT-4.8.0-1] [MQTT-2.2.2-2] [MQTT-3.3.1-4]
+/// [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1]: wrong flags, reserved types, QoS 3, packets only a server sends.
 #[test]
 fn malformed_packets_end_the_link() {
-    let cases: [(&[u8], &str); 6] = [
+    let cases: [(&[u8], &str); 7] = [
         (&[0x00, 0x00], "MalformedPacket"),
         (&[0xc1, 0x00], "MalformedPacket"),
         (&[0x36, 0x05, 0x00, 0x01, b't', 0x00, 0x01], "MalformedPacket"),
         (&[0x60, 0x02, 0x00, 0x01], "MalformedPacket"),
         (&[0x80, 0x02, 0x00, 0x01], "MalformedPacket"),
+        (&[0xa0, 0x02, 0x00, 0x01], "MalformedPacket"),
         (&[0xd0, 0x00], "ProtocolError"),
     ];
     each(|world| {
@@ -251,5 +253,34 @@ fn answer_too_large_ends_the_link() {
         world.send("a", &Packet::Subscribe(subscribe));
         assert!(world.is_closed("a"));
         assert_eq!(world.received("a"), ["DISCONNECT PacketTooLarge"]);
+    });
+}
+
+/// v5 [MQTT-3.15.1-1]: AUTH with flags.
+#[test]
+fn auth_with_flags_ends_the_link() {
+    each_v5(|world| offends(world, &[0xf1, 0x00], "MalformedPacket"));
+}
+
+/// v5 [MQTT-1.5.5-1]: a length in five bytes.
+#[test]
+fn length_in_five_bytes_ends_the_link() {
+    each(|world| offends(world, &[0x30, 0x80, 0x80, 0x80, 0x80, 0x01], "MalformedPacket"));
+}
+
+/// v5 [MQTT-3.3.2-14] [MQTT-2.2.1-3], v3.1.1 [MQTT-2.3.1-1]: an id of 0, and a response topic with a wildcard.
+#[test]
+fn id_zero_ends_the_link() {
+    each(|world| {
+        let end: &[u8] = if world.is_v5() { &[0x00] } else { &[] };
+        let mut bytes = vec![0x32, 0x05 + end.len() as u8, 0x00, 0x01, b't', 0x00, 0x00];
+        bytes.extend_from_slice(end);
+        world.connect("a");
+        world.send_bytes("a", &bytes);
+        assert!(world.is_closed("a"));
+        if world.is_v5() {
+            let bytes = [0x30, 0x08, 0x00, 0x01, b't', 0x04, 0x08, 0x00, 0x01, b'#'];
+            offends(world, &bytes, "ProtocolError");
+        }
     });
 }
