@@ -86,8 +86,10 @@ pub struct Hub {
     pumps: Vec<usize>,
     /// Sessions with retained messages on their way.
     replays: Vec<usize>,
-    /// Links that are over and not forgotten.
+    /// Links whose streams are to be closed.
     closing: Vec<LinkId>,
+    /// Links that go to another hub.
+    moving: Vec<LinkId>,
     /// Links that used up their turn.
     turns: Vec<LinkId>,
     /// How far the store and the peers were when links were told last.
@@ -149,6 +151,7 @@ impl Hub {
             pumps: Vec::new(),
             replays: Vec::new(),
             closing: Vec::new(),
+            moving: Vec::new(),
             turns: Vec::new(),
             opened: Gate::default(),
             written: 0,
@@ -186,12 +189,12 @@ impl Hub {
 
     /// Bytes arrived. Whole packets are taken from `input`; the rest stays there for the next call.
     ///
-    /// Bytes behind a CONNECT that is not decided yet stay too, and those of a link that was told to pause.
+    /// Bytes behind a CONNECT that is not decided yet stay too, and those of a link that was told to pause or that moved.
     pub fn handle_bytes(&mut self, link: LinkId, input: &mut BytesMut, now: Time) {
         self.advance(now);
-        match self.links.find(link) {
-            Some(at) => self.receive(at, input),
-            None => input.clear(),
+        // What comes for a link that has moved goes with it to the other hub.
+        if let Some(at) = self.links.find(link) {
+            self.receive(at, input);
         }
     }
 

@@ -33,7 +33,8 @@ pub(crate) struct LinkSlot {
 ///
 /// ```text
 /// AwaitConnect --CONNECT--> Asking --answer--> Open(session) --> Over
-///                  `----------------------------^      (from each state)
+///                  |`---------------------------^      (from each state)
+///                  `--> Moving --> gone
 /// ```
 #[derive(Debug)]
 pub(crate) enum Stage {
@@ -41,9 +42,11 @@ pub(crate) enum Stage {
     AwaitConnect,
     /// The shell decides about this CONNECT.
     Asking(Box<Connect>),
+    /// It goes to the hub with this index with the next drain.
+    Moving(u16, Box<Connect>),
     /// It serves the session in this slot.
     Open(usize),
-    /// Its output is flushed, then it is forgotten.
+    /// Its output is flushed; its slot stays taken until the driver has closed the stream.
     Over,
 }
 
@@ -63,7 +66,7 @@ impl LinkSlot {
     pub(crate) fn is_reading(&self) -> bool {
         let is_ready = match self.stage {
             Stage::AwaitConnect | Stage::Open(_) => true,
-            Stage::Asking(_) | Stage::Over => false,
+            Stage::Asking(_) | Stage::Moving(..) | Stage::Over => false,
         };
         is_ready && !self.is_stalled && !self.is_held && !self.is_turn_over
     }
@@ -106,8 +109,15 @@ impl Links {
         self.slots.get_mut(at)
     }
 
-    pub(crate) fn remove(&mut self, at: usize) -> Option<LinkSlot> {
-        self.slots.try_remove(at)
+    /// Frees the slot of a link.
+    pub(crate) fn remove(&mut self, at: usize) {
+        self.slots.try_remove(at);
+    }
+
+    /// Takes out a link that goes to another hub.
+    pub(crate) fn take_moving(&mut self, at: usize) -> Option<LinkSlot> {
+        let is_moving = matches!(self.slots.get(at)?.stage, Stage::Moving(..));
+        if is_moving { self.slots.try_remove(at) } else { None }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -45,8 +45,8 @@ pub struct PeerMessage(pub(crate) Box<Parcel>);
 pub enum Output {
     /// The link has output: write [`crate::Hub::chunks`], then [`crate::Hub::consume`]. Once per drain.
     Transmit(LinkId),
-    /// Flush what is left, then close the stream. The link is forgotten by the hub once its output is consumed or
-    /// `handle_closed` is called; the driver calls `handle_closed` in any case.
+    /// Flush what is left, then close the stream. The driver calls `handle_closed` in any case; the slot of the link
+    /// is not given to another one before that.
     Close(LinkId),
     /// Stop reading this link until `Resume`.
     Pause(LinkId),

@@ -9,7 +9,7 @@ use super::{
     Hub,
     receive::{Last, Parting},
 };
-use crate::{Ask, Authentication, Event, LinkId, MovedLink, Output, links::Stage, will::Will};
+use crate::{Ask, Authentication, Event, LinkId, Output, links::Stage, will::Will};
 
 /// What a CONNECT asked for, after our limits.
 struct Wish {
@@ -40,8 +40,12 @@ impl Hub {
             }
         } else {
             let home = self.home(connect.client_id.text().as_bytes());
-            if home != self.config.index {
-                return self.move_link(at, home, connect);
+            if home != self.config.index
+                && let Some(slot) = self.links.get_mut(at)
+            {
+                slot.stage = Stage::Moving(home, connect);
+                self.moving.push(id);
+                return;
             }
         }
         match self.config.authentication {
@@ -65,7 +69,7 @@ impl Hub {
         match core::mem::replace(&mut slot.stage, Stage::AwaitConnect) {
             Stage::Asking(connect) if !reason.is_error() => self.admit(at, *connect),
             Stage::Asking(_) => self.refuse(at, reason),
-            other @ (Stage::AwaitConnect | Stage::Open(_) | Stage::Over) => {
+            other @ (Stage::AwaitConnect | Stage::Moving(..) | Stage::Open(_) | Stage::Over) => {
                 slot.stage = other;
                 return;
             }
@@ -79,13 +83,6 @@ impl Hub {
             link.refuse(&ConnAck { session_present: false, reason, properties });
         }
         self.end_link(at, Parting::ours(reason));
-    }
-
-    /// Hands a link to the hub where its session lives.
-    fn move_link(&mut self, at: usize, to: u16, connect: Box<Connect>) {
-        let Some(slot) = self.links.remove(at) else { return };
-        let moved = Box::new(MovedLink { link: slot.link, connect });
-        self.outputs.push_back(Output::Move { link: slot.id, to, moved });
     }
 
     /// Gives the link its session. Spec: v5 [MQTT-3.1.2-4] [MQTT-3.1.2-5] [MQTT-3.1.2-6] [MQTT-3.1.4-3] [MQTT-3.1.4-4]

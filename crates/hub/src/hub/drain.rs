@@ -3,7 +3,10 @@
 use postrider_proto::{Gate, Time};
 
 use super::Hub;
-use crate::{Output, links::Stage};
+use crate::{
+    MovedLink, Output,
+    links::{LinkSlot, Stage},
+};
 
 impl Hub {
     /// The next output; `Wait` ends the drain.
@@ -23,21 +26,15 @@ impl Hub {
     pub(super) fn written_out(&mut self, at: usize, bytes: u64) {
         let Some(slot) = self.links.get_mut(at) else { return };
         slot.link.outbox_mut().consume(bytes);
-        let is_empty = slot.link.outbox().is_empty();
         let is_held = slot.is_held;
-        match slot.stage {
-            Stage::Over if is_empty => self.forget_link(at),
-            Stage::Open(session) => {
-                if is_held {
-                    // The next drain looks whether it can be read on.
-                    self.links.write(at);
-                }
-                let entry = self.registry.get(session);
-                if entry.is_some_and(|e| e.session.is_congested() || !e.replay.is_empty()) {
-                    self.pump_later(session);
-                }
-            }
-            Stage::AwaitConnect | Stage::Asking(_) | Stage::Over => {}
+        let Some(session) = self.session_of(at) else { return };
+        if is_held {
+            // The next drain looks whether it can be read on.
+            self.links.write(at);
+        }
+        let entry = self.registry.get(session);
+        if entry.is_some_and(|e| e.session.is_congested() || !e.replay.is_empty()) {
+            self.pump_later(session);
         }
     }
 
@@ -63,6 +60,7 @@ impl Hub {
         }
         self.transmit();
         self.close();
+        self.hand_over();
     }
 
     /// The store or the peers have moved on: writes what waited for them.
@@ -112,10 +110,20 @@ impl Hub {
     fn close(&mut self) {
         for id in core::mem::take(&mut self.closing) {
             let Some(at) = self.links.find(id) else { continue };
-            self.outputs.push_back(Output::Close(id));
-            if self.links.get(at).is_some_and(|slot| slot.link.outbox().is_empty()) {
-                self.forget_link(at);
+            if self.links.get(at).is_some() {
+                self.outputs.push_back(Output::Close(id));
             }
+        }
+    }
+
+    /// Hands links to the hubs where their sessions live.
+    fn hand_over(&mut self) {
+        for id in core::mem::take(&mut self.moving) {
+            let Some(at) = self.links.find(id) else { continue };
+            let Some(slot) = self.links.take_moving(at) else { continue };
+            let LinkSlot { link, stage: Stage::Moving(to, connect), .. } = slot else { continue };
+            let moved = Box::new(MovedLink { link, connect });
+            self.outputs.push_back(Output::Move { link: id, to, moved });
         }
     }
 
@@ -125,6 +133,7 @@ impl Hub {
             || !self.replays.is_empty()
             || !self.turns.is_empty()
             || !self.closing.is_empty()
+            || !self.moving.is_empty()
             || self.links.is_any_dirty();
         if is_busy {
             return Some(self.now);

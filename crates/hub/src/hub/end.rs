@@ -30,7 +30,7 @@ impl Hub {
         let session = match core::mem::replace(&mut slot.stage, Stage::Over) {
             Stage::Over => return,
             Stage::Open(session) => Some(session),
-            Stage::AwaitConnect | Stage::Asking(_) => None,
+            Stage::AwaitConnect | Stage::Asking(_) | Stage::Moving(..) => None,
         };
         self.links.write(at);
         self.closing.push(id);
@@ -43,7 +43,7 @@ impl Hub {
         self.outputs.push_back(Output::Event(Event::Disconnected { link: id, client_id, end }));
     }
 
-    /// Forgets a link that is over.
+    /// Forgets a link: the driver has closed its stream.
     pub(super) fn forget_link(&mut self, at: usize) {
         self.links.remove(at);
     }

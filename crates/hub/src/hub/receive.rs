@@ -114,7 +114,7 @@ impl Hub {
     pub(super) fn session_of(&self, at: usize) -> Option<usize> {
         match self.links.get(at)?.stage {
             Stage::Open(session) => Some(session),
-            Stage::AwaitConnect | Stage::Asking(_) | Stage::Over => None,
+            Stage::AwaitConnect | Stage::Asking(_) | Stage::Moving(..) | Stage::Over => None,
         }
     }
 

@@ -270,3 +270,37 @@ fn publishers_wait_for_slow_subscribers_of_other_hubs() {
     assert_eq!(world.received(&publisher).len() + before, 1_500);
     assert_eq!(world.messages("slow").len(), 1_500);
 }
+
+/// What a client sends behind its CONNECT goes with it to the hub where it lives, however it is cut.
+#[test]
+fn bytes_move_with_their_link() {
+    let (mut world, first, second) = two();
+    let name = &second[0];
+    world.disconnect(name);
+    let mut connect = Vec::new();
+    let packet = postrider_proto::wire::Connect {
+        version: postrider_proto::wire::Version::V5,
+        clean_start: true,
+        keep_alive: 0,
+        client_id: postrider_proto::wire::ClientId::new(name).expect("a client id"),
+        user_name: None,
+        password: None,
+        will: None,
+        properties: Default::default(),
+    };
+    let encode = postrider_proto::wire::encode;
+    let version = packet.version;
+    encode(&Packet::Connect(Box::new(packet)), version, u32::MAX, &mut connect).expect("a packet");
+    let mut ping = Vec::new();
+    encode(&Packet::PingReq, version, u32::MAX, &mut ping).expect("a packet");
+    world.dial(name);
+    while world.hub_of(name) != world.hub_of(&first[0]) {
+        world.dial(name);
+    }
+    for piece in [&connect[..], &ping, &ping] {
+        world.put_bytes(name, piece);
+    }
+    world.settle();
+    assert_eq!(world.take_connack(name), "CONNACK Success");
+    assert_eq!(world.received(name), ["PINGRESP", "PINGRESP"]);
+}

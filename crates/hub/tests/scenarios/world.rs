@@ -266,7 +266,7 @@ impl World {
     }
 
     /// Puts bytes before the hub without letting anything else happen.
-    fn put_bytes(&mut self, name: &str, bytes: &[u8]) {
+    pub fn put_bytes(&mut self, name: &str, bytes: &[u8]) {
         self.client(name).input.extend_from_slice(bytes);
         self.feed(name);
     }
