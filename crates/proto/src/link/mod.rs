@@ -338,7 +338,8 @@ impl Link {
         if self.state != State::Open {
             return false;
         }
-        let is_full = !self.has_properties() && {
+        // The payload of a PUBLISH that is counted already must come before it can be answered.
+        let is_full = !self.has_properties() && self.spooling.is_none() && {
             let unanswered_max = self.config.receive_maximum_unannounced.unwrap_or(u16::MAX);
             self.window.unanswered() >= u32::from(unanswered_max)
         };

@@ -250,6 +250,23 @@ fn a_3_x_peer_waits_at_the_limit() {
     }
 }
 
+/// The last PUBLISH that a 3.x peer may send is read to its end, however long it is: it could not be answered otherwise.
+#[test]
+fn a_3_x_peer_at_the_limit_finishes_its_packet() {
+    for version in V3 {
+        let config = LinkConfig { receive_maximum_unannounced: Some(1), spool_above: 100, ..PLAIN };
+        let mut end = End::open(Role::Server, version, config);
+        let packet = publish("a", QoS::AtLeastOnce, 1, &"x".repeat(5000));
+        end.feed(&Packet::Publish(packet));
+        let rest = end.input.split_off(1000);
+        assert_eq!(end.drain(), Ok(vec![]));
+        assert!(!end.link.is_receive_paused());
+        end.input.unsplit(rest);
+        assert_eq!(end.drain().map(|all| all.len()), Ok(1));
+        assert!(end.link.is_receive_paused());
+    }
+}
+
 /// Without a limit 3.x goes on and on, but not further than 65,535.
 #[test]
 fn a_3_x_peer_without_a_limit() {
