@@ -9,7 +9,7 @@ use std::{
 use foldhash::fast::RandomState;
 use postrider_proto::{
     Time,
-    wire::{Filter, SubscribeOptions},
+    wire::{Filter, RetainHandling, SubscribeOptions},
 };
 use slab::Slab;
 use smallvec::SmallVec;
@@ -17,14 +17,17 @@ use smallvec::SmallVec;
 use crate::{
     Message, SessionEnd, StreamEnd,
     outlet::{Offered, Outlet},
+    overlap::overlap,
     queue::StreamQueue,
     trie::Trie,
 };
 
 /// Subscriptions of this session by filter, and their streams.
 ///
-/// A message that names subscription identifiers goes to exactly those subscriptions: brokers that send one copy per
-/// filter and brokers that send one for all come out the same. Otherwise it goes to every filter that matches.
+/// Filters that overlap are given subscription identifiers where the server has them, and a message that names
+/// identifiers goes to exactly those subscriptions: brokers that send one copy per filter and brokers that send one for all
+/// come out the same. A filter that overlaps no other needs none, which keeps messages small and servers fast. Without
+/// identifiers a message goes to every filter that matches.
 #[derive(Debug)]
 pub(crate) struct Dispatch {
     entries: Slab<Entry>,
@@ -70,10 +73,11 @@ pub(crate) struct Counts {
 }
 
 /// What a SUBSCRIBE must say for a filter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
+    pub(crate) filter: Filter,
     pub(crate) options: SubscribeOptions,
-    pub(crate) identifier: u32,
+    pub(crate) identifier: Option<u32>,
 }
 
 /// Messages kept for a subscription that is still to come: as many as a stream holds by default.
@@ -105,26 +109,33 @@ impl Dispatch {
     }
 
     /// Adds a stream to a filter. Says what to subscribe with: the options of the newest, the highest QoS of all.
+    ///
+    /// Filters that it overlaps come first, to be subscribed again with an identifier of their own; only if `can_identify`.
     pub(crate) fn attach(
         &mut self,
         filter: &Filter,
         options: SubscribeOptions,
         identifier: Option<u32>,
         queue: Arc<StreamQueue>,
-    ) -> Wanted {
+        can_identify: bool,
+    ) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
         let key = match self.by_filter.get(filter) {
             Some(&key) => key,
             None => self.insert(filter.clone(), options),
         };
         self.by_stream.insert(queue.id, key);
-        let assigned = self.identify(key, identifier);
-        let Some(entry) = self.entries.get_mut(key) else {
-            return Wanted { options, identifier: assigned };
-        };
+        if let Some(identifier) = identifier {
+            self.identify(key, identifier);
+        }
+        if can_identify {
+            wanted = self.identify_overlapping(key);
+        }
+        let Some(entry) = self.entries.get_mut(key) else { return wanted };
         let qos =
             if entry.outlets.is_empty() { options.qos } else { options.qos.max(entry.options.qos) };
         entry.options = SubscribeOptions { qos, ..options };
-        let wanted = Wanted { options: entry.options, identifier: assigned };
+        wanted.push(entry.wanted());
         entry.outlets.push(Outlet::new(queue));
         self.adopt_kept(key);
         wanted
@@ -290,25 +301,59 @@ impl Dispatch {
         self.full.retain(|other| *other != key);
     }
 
-    /// Gives an entry the program's identifier, or keeps its own, or finds it one.
-    fn identify(&mut self, key: usize, wanted: Option<u32>) -> u32 {
-        let current = self.entries.get(key).and_then(|entry| entry.identifier);
-        let identifier = match (wanted, current) {
-            (Some(wanted), _) => wanted,
-            (None, Some(current)) => current,
-            (None, None) => self.free_identifier(),
+    /// Gives identifiers to an entry and to all that it overlaps, if there are any. Says which of the others changed.
+    fn identify_overlapping(&mut self, key: usize) -> Vec<Wanted> {
+        let mut others = self.overlapping(key);
+        let has_identifier = |this: &Self, key| {
+            this.entries.get(key).is_some_and(|entry| entry.identifier.is_some())
         };
-        if current == Some(identifier) {
-            return identifier;
+        if others.is_empty() {
+            return Vec::new();
         }
-        if let Some(current) = current {
-            forget_key(&mut self.by_identifier, &current, key);
+        if !has_identifier(self, key) {
+            let identifier = self.free_identifier();
+            self.identify(key, identifier);
         }
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.identifier = Some(identifier);
+        others.retain(|other| !has_identifier(self, *other));
+        let mut changed = Vec::new();
+        for other in others {
+            let identifier = self.free_identifier();
+            self.identify(other, identifier);
+            let Some(entry) = self.entries.get_mut(other) else { continue };
+            // Its retained messages were sent; they are wanted again only if the server has lost the session.
+            if entry.options.retain_handling == RetainHandling::Send {
+                entry.options.retain_handling = RetainHandling::SendIfNew;
+            }
+            changed.push(entry.wanted());
+        }
+        changed
+    }
+
+    /// Other entries that a topic can match together with this one.
+    fn overlapping(&self, key: usize) -> Vec<usize> {
+        let Some(entry) = self.entries.get(key) else { return Vec::new() };
+        let mut others = Vec::new();
+        if entry.filter.has_wildcard() {
+            let all = self.entries.iter();
+            others.extend(
+                all.filter(|(_, other)| overlap(&entry.filter, &other.filter)).map(|(key, _)| key),
+            );
+        } else {
+            let path = entry.filter.path_bytes();
+            others.extend(self.by_topic.get(path).into_iter().flatten());
+            self.wildcards.find(path, &mut others);
+        }
+        others.retain(|other| *other != key);
+        others
+    }
+
+    /// Gives an entry an identifier, in place of the one it has.
+    fn identify(&mut self, key: usize, identifier: u32) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        if let Some(before) = entry.identifier.replace(identifier) {
+            forget_key(&mut self.by_identifier, &before, key);
         }
         self.by_identifier.entry(identifier).or_default().push(key);
-        identifier
     }
 
     fn free_identifier(&mut self) -> u32 {
@@ -343,7 +388,7 @@ impl Dispatch {
         if let Some(keys) = self.by_topic.get(topic.as_bytes()) {
             found.extend_from_slice(keys);
         }
-        self.wildcards.find(topic, found);
+        self.wildcards.find(topic.as_bytes(), found);
         last.clear();
         last.extend_from_slice(topic.as_bytes());
         keys.clone_from(found);
@@ -419,6 +464,13 @@ impl Dispatch {
             }
         }
         outlet.flush();
+    }
+}
+
+impl Entry {
+    fn wanted(&self) -> Wanted {
+        let (filter, options) = (self.filter.clone(), self.options);
+        Wanted { filter, options, identifier: self.identifier }
     }
 }
 

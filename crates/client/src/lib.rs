@@ -35,6 +35,7 @@ mod lock;
 mod mailbox;
 mod message;
 mod outlet;
+mod overlap;
 mod payload;
 mod pending;
 mod publish;

@@ -16,6 +16,7 @@ use crate::{
     answer::Answer,
     builder::OPERATIONS_MAX,
     command::{Command, PublishCommand, SubscribeCommand, UnsubscribeCommand},
+    dispatch::Wanted,
     publish::Published,
 };
 
@@ -174,11 +175,16 @@ impl Driver {
         let SubscribeCommand { filter, options, identifier, mut properties, queue, answer } =
             command;
         let stream = queue.id;
-        let wanted = self.dispatch.attach(&filter, options, identifier, queue);
-        if identifier.is_some() || self.limits.is_some_and(|limits| limits.has_subscription_ids) {
-            properties.push(Property::SubscriptionIdentifier(wanted.identifier));
+        let can_identify = self.limits.is_some_and(|limits| limits.has_subscription_ids);
+        let mut wanted = self.dispatch.attach(&filter, options, identifier, queue, can_identify);
+        let Some(own) = wanted.pop() else { return };
+        for other in wanted {
+            self.identify(other);
         }
-        let line = SubscribeFilter { filter: filter.clone(), options: wanted.options };
+        if let Some(identifier) = own.identifier {
+            properties.push(Property::SubscriptionIdentifier(identifier));
+        }
+        let line = SubscribeFilter { filter: own.filter, options: own.options };
         match self.machine.subscribe(vec![line], properties, self.now) {
             Ok(id) => {
                 self.operations.insert(id, Operation::Subscribe { stream, filter, answer });
@@ -189,6 +195,17 @@ impl Driver {
                     self.dispatch.forget(&filter);
                 }
             }
+        }
+    }
+
+    /// Subscribes again to a filter that another one has come to overlap, with an identifier.
+    fn identify(&mut self, wanted: Wanted) {
+        let Wanted { filter, options, identifier } = wanted;
+        let properties = identifier.map(Property::SubscriptionIdentifier).into_iter().collect();
+        let line = SubscribeFilter { filter, options };
+        // Refused or not, it stays subscribed; what tells copies apart is then the topic alone.
+        if let Err(error) = self.machine.subscribe(vec![line], properties, self.now) {
+            tracing::debug!(server = %self.server, ?error, "no identifier for a filter");
         }
     }
 

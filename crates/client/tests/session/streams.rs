@@ -9,7 +9,7 @@ use postrider::{
     Properties, Property, QoS, ReasonCode, RetainHandling, Session, StreamEnd, SubscribeError,
     Subscription,
 };
-use postrider_proto::wire::{ConnAck, Packet, SubAck};
+use postrider_proto::wire::{ConnAck, Packet, SubAck, Subscribe};
 
 use crate::peer::{Peer, Success, builder, connect, connected};
 
@@ -33,9 +33,21 @@ async fn texts(stream: &mut Subscription, count: usize) -> Vec<String> {
 #[tokio::test]
 async fn identifiers_route_whatever_copies_the_server_sends() {
     let (session, mut peer, _desk) = connected().await;
-    let (mut all, all_id) = subscribe(&session, &mut peer, "a/#").await;
-    let (mut level, level_id) = subscribe(&session, &mut peer, "a/+").await;
+    let (mut all, none) = subscribe(&session, &mut peer, "a/#").await;
+    assert_eq!(none, 0, "a filter that overlaps no other needs no identifier");
+    let (mut beside, none) = subscribe(&session, &mut peer, "b").await;
+    assert_eq!(none, 0);
+    let (level, (again, asked)) =
+        tokio::join!(async { session.subscribe("a/+", QoS::AtLeastOnce).await }, async {
+            (peer.grant().await, peer.grant().await)
+        },);
+    let mut level = level.unwrap();
+    let id = |asked: &Subscribe| asked.properties.subscription_identifier().copied().unwrap();
+    let (all_id, level_id) = (id(&again), id(&asked));
     assert_ne!(all_id, level_id);
+    assert_eq!(again.filters[0].filter, "a/#");
+    assert_eq!(again.filters[0].options.retain_handling, RetainHandling::SendIfNew);
+    assert_eq!(asked.filters[0].options.retain_handling, RetainHandling::Send);
     peer.deliver("a/b", "one copy", QoS::AtMostOnce, &[level_id, all_id]).await;
     peer.deliver("a/b", "copies", QoS::AtMostOnce, &[level_id]).await;
     peer.deliver("a/b", "copies", QoS::AtMostOnce, &[all_id]).await;
@@ -43,6 +55,8 @@ async fn identifiers_route_whatever_copies_the_server_sends() {
     // Of a process before us: the identifier means nothing, the topic does.
     peer.deliver("a/b/c", "old identifier", QoS::AtMostOnce, &[level_id]).await;
     peer.deliver("a/b", "fence", QoS::AtMostOnce, &[all_id, level_id]).await;
+    peer.deliver("b", "beside", QoS::AtMostOnce, &[]).await;
+    assert_eq!(texts(&mut beside, 1).await, ["beside"]);
     let wanted = ["one copy", "copies", "no identifier", "old identifier", "fence"];
     assert_eq!(texts(&mut all, 5).await, wanted);
     assert_eq!(texts(&mut level, 4).await, ["one copy", "copies", "no identifier", "fence"]);
@@ -53,9 +67,9 @@ async fn without_identifiers_the_topic_routes() {
     let (builder, desk) = builder();
     let connack = ConnAck::default_success().with(Property::SubscriptionIdentifierAvailable(false));
     let (session, mut peer, _desk) = connect(builder, desk, connack).await;
-    let (mut exact, id) = subscribe(&session, &mut peer, "a/b").await;
-    assert_eq!(id, 0);
-    let (mut level, _) = subscribe(&session, &mut peer, "a/+").await;
+    let (mut exact, _) = subscribe(&session, &mut peer, "a/b").await;
+    let (mut level, id) = subscribe(&session, &mut peer, "a/+").await;
+    assert_eq!(id, 0, "the server has none");
     let (mut shared, _) = subscribe(&session, &mut peer, "$share/g/a/#").await;
     for (topic, text) in [("a/b", "1"), ("a/c", "2"), ("a/c", "3"), ("a", "4"), ("a/b", "5")] {
         peer.deliver(topic, text, QoS::AtMostOnce, &[]).await;
@@ -119,9 +133,9 @@ async fn a_wrong_filter_is_named_with_its_byte() {
 async fn a_dropped_stream_is_unsubscribed_with_the_last_of_its_filter() {
     let (session, mut peer, _desk) = connected().await;
     let (first, _) = subscribe(&session, &mut peer, "a").await;
-    let (mut second, id) = subscribe(&session, &mut peer, "a").await;
+    let (mut second, _) = subscribe(&session, &mut peer, "a").await;
     drop(first);
-    peer.deliver("a", "still there", QoS::AtMostOnce, &[id]).await;
+    peer.deliver("a", "still there", QoS::AtMostOnce, &[]).await;
     assert_eq!(texts(&mut second, 1).await, ["still there"]);
     drop(second);
     let unsubscribe = peer.release().await;
@@ -131,10 +145,10 @@ async fn a_dropped_stream_is_unsubscribed_with_the_last_of_its_filter() {
 #[tokio::test]
 async fn an_unsubscribed_stream_gives_what_came_before() {
     let (session, mut peer, _desk) = connected().await;
-    let (mut stream, id) = subscribe(&session, &mut peer, "a").await;
-    peer.deliver("a", "before", QoS::AtMostOnce, &[id]).await;
+    let (mut stream, _) = subscribe(&session, &mut peer, "a").await;
+    peer.deliver("a", "before", QoS::AtMostOnce, &[]).await;
     let (unsubscribed, ()) = tokio::join!(session.unsubscribe("a"), async {
-        peer.deliver("a", "while", QoS::AtMostOnce, &[id]).await;
+        peer.deliver("a", "while", QoS::AtMostOnce, &[]).await;
         peer.release().await;
     });
     unsubscribed.unwrap();
@@ -171,8 +185,8 @@ async fn messages_that_nobody_asked_for_wait_for_a_subscription() {
         peer.deliver(topic, text, QoS::AtLeastOnce, &[]).await;
         assert!(matches!(peer.next().await, Packet::PubAck(_)));
     }
-    let (mut stream, id) = subscribe(&session, &mut peer, "a/+").await;
-    peer.deliver("a/3", "four", QoS::AtMostOnce, &[id]).await;
+    let (mut stream, _) = subscribe(&session, &mut peer, "a/+").await;
+    peer.deliver("a/3", "four", QoS::AtMostOnce, &[]).await;
     assert_eq!(texts(&mut stream, 3).await, ["one", "three", "four"]);
     let mut unmatched = session.unmatched();
     assert_eq!(unmatched.next().await.unwrap().text(), Ok("two"));
@@ -188,8 +202,8 @@ async fn messages_that_nobody_asks_for_are_kept_up_to_a_bound_and_counted() {
     }
     peer.deliver("a", "1004", QoS::AtLeastOnce, &[]).await;
     assert!(matches!(peer.next().await, Packet::PubAck(_)));
-    let (mut stream, id) = subscribe(&session, &mut peer, "a").await;
-    peer.deliver("a", "fence", QoS::AtMostOnce, &[id]).await;
+    let (mut stream, _) = subscribe(&session, &mut peer, "a").await;
+    peer.deliver("a", "fence", QoS::AtMostOnce, &[]).await;
     let first = texts(&mut stream, 1000).await;
     assert_eq!((first[0].as_str(), first[999].as_str()), ("5", "1004"));
     assert_eq!(texts(&mut stream, 1).await, ["fence"]);
