@@ -10,6 +10,8 @@ use postrider_broker::{
     wire::{QoS, Version},
 };
 
+use crate::out::say;
+
 /// Puts load on a broker and counts what is lost, doubled and out of order.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -92,7 +94,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(run(&plan))?;
-    println!("{report}");
+    say(&report.to_string());
     anyhow::ensure!(
         report.is_clean(),
         "{} lost, {} doubled, {} reordered",

@@ -1,16 +1,13 @@
 //! `postrider broker`: a broker until somebody stops it.
 
-use std::{
-    io::Write,
-    net::{IpAddr, ToSocketAddrs},
-};
+use std::net::{IpAddr, ToSocketAddrs};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use postrider_broker::{Address, Broker, Builder, Endpoint};
 use tracing::info;
 
-use crate::log;
+use crate::{log, out::say, stop::asked_to_stop};
 
 /// Runs a broker for MQTT 3.1, 3.1.1 and 5.0. Nothing survives its end.
 #[derive(Args)]
@@ -66,10 +63,7 @@ pub(crate) fn broker(args: BrokerArgs) -> anyhow::Result<()> {
     let open_files = crate::unix::raise_open_files();
     runtime.block_on(async {
         // Before the start, so that a signal that comes at once is not missed.
-        #[cfg(unix)]
-        let stop = crate::unix::asked_to_stop().context("cannot catch signals")?;
-        #[cfg(not(unix))]
-        let stop = async { tokio::signal::ctrl_c().await.map_or("an error", |()| "Ctrl-C") };
+        let stop = asked_to_stop().context("cannot catch signals")?;
         let broker = builder.start()?;
         for endpoint in broker.endpoints() {
             say(&format!("listening on {endpoint}"));
@@ -132,13 +126,6 @@ fn is_public(url: &str) -> anyhow::Result<bool> {
     let addresses = (host.as_str(), port).to_socket_addrs();
     let mut addresses = addresses.with_context(|| format!("host '{host}' cannot be resolved"))?;
     Ok(!addresses.all(|address| is_local(address.ip())))
-}
-
-/// Writes a line to standard output at once.
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    // A broker whose output nobody reads goes on.
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 const AFTER_HELP: &str = "\

@@ -111,12 +111,7 @@ impl Demo {
     /// Settings of one of our clients.
     fn client(&self, name: &str) -> Builder {
         // A connection that breaks is something to show, not to hide.
-        let id = format!("demo-{name}-{}", self.mark);
-        let builder = Session::builder(&self.url, id).reconnect(false);
-        match self.ahead {
-            Some(_) => builder.in_flight_max(FLIGHTS),
-            None => builder,
-        }
+        Session::builder(&self.url, format!("demo-{name}-{}", self.mark)).reconnect(false)
     }
 
     /// One of our topics.
@@ -169,9 +164,6 @@ fn check_losses(stats: &Stats) -> anyhow::Result<()> {
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Other brokers drop messages when a subscriber has too many waiting: Mosquitto above 1,000.
 const AHEAD: u32 = 500;
-/// A broker before 5.0 cannot say how many messages it takes at once. Mosquitto 2.0.11 leaves QoS 2 messages lying if there
-/// are more than its own 20.
-const FLIGHTS: u16 = 20;
 /// Width of the second column.
 const TEXT_WIDTH: usize = 52;
 

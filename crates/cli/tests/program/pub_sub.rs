@@ -151,6 +151,20 @@ fn a_message_the_broker_does_not_take_is_an_error() {
     ended.check(1, &["'a' was not published"]);
 }
 
+/// A payload above 1 MiB comes in pieces: before 5.0 the broker must read on although it takes no other message.
+#[test]
+fn a_large_message_passes_a_broker_that_takes_one_at_a_time() {
+    let broker = Broker::start(&["--receive-maximum", "1"]);
+    let input = vec![b'x'; 2_000_000];
+    for version in ["5", "311"] {
+        let args = ["-V", version, "-q", "2", "-t", "large", "-s", "-r"];
+        run_with_input(&broker.args("pub", &args), &input).check_out(&[]);
+        let ended = broker.run("sub", &["-t", "large", "-C", "1", "-q", "2"]);
+        ended.check(0, &[]);
+        assert_eq!(ended.out.first().map(String::len), Some(2_000_000), "{version}");
+    }
+}
+
 #[test]
 fn the_environment_names_the_broker_and_a_port_goes_before_it() {
     let (broker, other) = (Broker::start(&[]), Broker::start(&[]));
