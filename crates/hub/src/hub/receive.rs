@@ -84,7 +84,10 @@ impl Hub {
         let is_known = self.peers.are_known();
         let Some(slot) = self.links.get_mut(at) else { return };
         slot.is_held = slot.link.is_receive_paused();
-        if (!slot.is_reading() || !is_known) && !slot.is_paused {
+        // One that moves is read on over there.
+        let is_leaving = matches!(slot.stage, Stage::Moving(..) | Stage::Over);
+        let is_waiting = !is_leaving && (!slot.is_reading() || !is_known);
+        if is_waiting && !slot.is_paused {
             slot.is_paused = true;
             self.outputs.push_back(Output::Pause(slot.id));
         }

@@ -636,6 +636,7 @@ impl World {
         let link = self.hubs[to].adopt(moved, self.now);
         self.links.insert((to, link), name.clone());
         let client = self.client(&name);
+        assert!(!client.is_paused, "a link that moves is not told to pause");
         (client.hub, client.link) = (to, link);
         self.feed(&name);
     }
@@ -649,7 +650,7 @@ impl World {
     fn feed(&mut self, name: &str) {
         let now = self.now;
         let client = self.clients.get_mut(name).expect("a client");
-        if !client.is_closed {
+        if !client.is_closed && !client.is_paused {
             self.hubs[client.hub].handle_bytes(client.link, &mut client.input, now);
         }
     }
