@@ -1,6 +1,7 @@
 //! Everything that can be said about a session before it begins.
 
 use std::{
+    fmt,
     hash::{BuildHasher, Hasher, RandomState},
     io,
     marker::PhantomData,
@@ -30,7 +31,7 @@ use crate::{
 /// [`crate::blocking::Session::builder`]; every option has a default.
 ///
 /// `S` is the kind of session that it makes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Builder<S = Session> {
     kind: PhantomData<fn() -> S>,
     url: String,
@@ -142,7 +143,7 @@ impl<S> Builder<S> {
     /// Bounds each whole attempt to connect: name, socket, handshake, falling back to 3.1.1. Default 30 s.
     #[must_use]
     pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
-        self.connect_timeout = connect_timeout;
+        self.connect_timeout = connect_timeout.min(TIMEOUT_MAX);
         self
     }
 
@@ -436,6 +437,20 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Shows neither the URL, which may hold a password, nor the password.
+impl<S> fmt::Debug for Builder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("client_id", &self.client_id)
+            .field("user", &self.user)
+            .field("protocol", &self.protocol)
+            .field("clean_start", &self.clean_start)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Longest timeout; a clock can be asked about it without overflow.
+const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Longest password in bytes: its length is sent in two. Spec: v5 section 3.1.3.6.
 const PASSWORD_LEN_MAX: usize = 65_535;
 /// Messages on their way to a server that cannot say what it takes; the default of most brokers and clients.

@@ -1,7 +1,5 @@
 //! An MQTT client that does not lose messages: async and blocking, MQTT 3.1.1 and 5.0.
 //!
-//! # First program
-//!
 //! ```no_run
 //! use postrider::{QoS, Session};
 //!
@@ -18,6 +16,40 @@
 //!     Ok(())
 //! }
 //! ```
+//!
+//! # What it is
+//!
+//! A [`Session`] is a cheap handle: clone it into every task. Behind it one driver connects, reconnects, subscribes again,
+//! sends what is queued, and hands each message to every stream that asked for it.
+//!
+//! ```text
+//! Session --publish, subscribe, ...--> mailbox --> driver <--bytes--> broker
+//!                                                    |
+//! Subscription <--messages-- stream queue <----------+
+//! Receipt, Events, Stats <---------------------------'
+//! ```
+//!
+//! The rules of the protocol are in `postrider-proto`, a machine without I/O; the driver only moves bytes and time. It is a
+//! task of the tokio runtime in which [`Builder::connect`] was called, or a thread of its own in the [`blocking`] face.
+//!
+//! # What it promises
+//!
+//! - An awaited publication at QoS 1 or 2 was acknowledged, or the error says why not. Dropping a future or a [`Receipt`]
+//!   never takes a message back.
+//! - What is published without a connection waits for one; QoS 0 is refused then, unless
+//!   [`Builder::queue_qos0_offline`] is set. While connected, a full queue holds publishers up.
+//! - Every queue is bounded, and everything dropped is counted in [`Stats`] or told by [`Events`].
+//! - A message goes once to every [`Subscription`] whose filter matches, however many copies the broker sends. One that
+//!   nobody asked for is kept for a while, see [`Session::unmatched`].
+//! - Every verb may be called anywhere, from inside any callback too.
+//!
+//! Without a store the session lives as long as the process. It starts clean unless [`Builder::clean_start`] says
+//! otherwise, and asks the server to keep it for an hour, so that a reconnect loses nothing.
+//!
+//! # Reading order
+//!
+//! [`Builder`], [`Session`], [`PublishRequest`] and [`Receipt`], [`Subscription`] and [`Message`], [`Events`], then
+//! [`blocking`]. Errors say what happened and what to do: [`ConnectError`], [`PublishError`], [`SubscribeError`].
 #![forbid(unsafe_code)]
 
 mod answer;

@@ -270,3 +270,18 @@ async fn limits_are_known_while_connected() {
     assert_eq!(session.limits().unwrap().receive_maximum, 9);
     assert_eq!(session.ended(), None);
 }
+
+#[test]
+fn handles_go_everywhere_and_show_no_password() {
+    fn is_shared<T: Clone + Send + Sync + 'static>() {}
+    fn is_sent<T: Send>(value: T) -> T {
+        value
+    }
+    is_shared::<Session>();
+    is_shared::<postrider::blocking::Session>();
+    is_shared::<postrider::Message>();
+    let builder = Session::builder("mqtt://ann:hush@peer", "me").password("quiet");
+    let shown = format!("{builder:?}");
+    assert!(!shown.contains("hush") && !shown.contains("quiet"), "{shown}");
+    drop(is_sent(builder.connect()));
+}
