@@ -120,9 +120,8 @@ impl Link {
 
     #[cold]
     fn malformed(&mut self, error: &DecodeError) -> LinkEnd {
-        if matches!(error.fault, Fault::ProtocolLevel | Fault::ProtocolName)
-            && self.state == State::AwaitConnect
-        {
+        // Under another name there is no peer that could read a CONNACK. Spec: v3.1.1 [MQTT-3.1.2-1], [MQTT-3.1.4-1].
+        if error.fault == Fault::ProtocolLevel && self.state == State::AwaitConnect {
             self.write_unsupported_version();
         }
         self.fault(error.reason, error.statement, error.to_string())

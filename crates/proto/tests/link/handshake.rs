@@ -188,20 +188,22 @@ fn malformed_connects() {
     assert_eq!(said, Vec::<String>::new());
 }
 
-/// v3.1.1 [MQTT-3.1.2-2], v5 [MQTT-3.1.2-2], [MQTT-3.1.2-1]: an unknown level or name gets return code 1.
+/// v3.1.1 [MQTT-3.1.2-2], v5 [MQTT-3.1.2-2]: an unknown level gets return code 1. v3.1.1 [MQTT-3.1.2-1], [MQTT-3.1.4-1],
+/// v5 [MQTT-3.1.2-1]: an unknown name gets nothing, whatever its level.
 #[test]
 fn unknown_versions() {
-    for hex in [
-        "10 0d 00 04 4d 51 54 54 06 02 00 0a 00 01 63",
-        "10 0d 00 04 4d 51 54 54 02 02 00 0a 00 01 63",
-        "10 0d 00 04 4d 51 54 55 04 02 00 0a 00 01 63",
+    for (hex, answer) in [
+        ("10 0d 00 04 4d 51 54 54 06 02 00 0a 00 01 63", &[0x20, 2, 0, 1][..]),
+        ("10 0d 00 04 4d 51 54 54 02 02 00 0a 00 01 63", &[0x20, 2, 0, 1]),
+        ("10 0d 00 04 4d 51 54 55 04 02 00 0a 00 01 63", &[]),
+        ("10 0e 00 04 4d 51 54 55 05 02 00 0a 00 00 01 63", &[]),
     ] {
         let mut end = End::server(PLAIN, Version::V311);
         end.input.extend_from_slice(&crate::end::bytes_of(hex));
         let fault = end.drain().expect_err("a fault");
         let LinkEnd::PeerFault { reason, .. } = fault else { panic!("{fault:?}") };
         assert_eq!(reason, ReasonCode::UnsupportedProtocolVersion);
-        assert_eq!(end.written(), [0x20, 2, 0, 1], "{hex}");
+        assert_eq!(end.written(), answer, "{hex}");
     }
 }
 
