@@ -108,6 +108,9 @@ impl Conn {
     ) -> Reading {
         if mem::take(&mut self.has_unread) {
             hub.handle_bytes(self.link, &mut self.input, now);
+            if !hub.is_reading(self.link) {
+                return Reading::Waits;
+            }
         }
         for _ in 0..READS_PER_TURN {
             let has_own = !self.input.is_empty();
@@ -132,6 +135,10 @@ impl Conn {
                 }
             } else {
                 self.keep(shared);
+            }
+            // Not beyond what the hub takes: the end of the stream must not overtake bytes that were not looked at.
+            if !hub.is_reading(self.link) {
+                return Reading::Waits;
             }
             if taken == spare {
                 return Reading::More;

@@ -10,7 +10,7 @@ use postrider_broker::{
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
-    peer::{Peer, ack},
+    peer::{Peer, ack, publish},
     start,
 };
 
@@ -66,6 +66,28 @@ async fn a_payload_of_16_mib_goes_through_the_spool_at_each_qos() {
         }
     }
     broker.shut_down();
+}
+
+/// A turn of the hub is shorter than this burst, so the end of the stream is there while bytes are still unread.
+#[tokio::test]
+async fn a_burst_right_before_the_end_of_a_connection_arrives_whole() {
+    const MESSAGES: usize = 5_000;
+    for hubs in [1, 2] {
+        let broker = start(Broker::builder().hubs(hubs));
+        let mut sub = Peer::connect(&broker, Version::V311, "sub").await;
+        sub.subscribe("burst", QoS::AtMostOnce).await;
+        let mut publisher = Peer::connect(&broker, Version::V311, "pub").await;
+        let burst: Vec<_> = (0..MESSAGES)
+            .map(|number| publish("burst", number.to_string(), QoS::AtMostOnce))
+            .collect();
+        publisher.send_burst(&burst).await;
+        drop(publisher);
+        for number in 0..MESSAGES {
+            let expected = ("burst".to_owned(), Bytes::from(number.to_string()));
+            assert_eq!(sub.message().await, expected);
+        }
+        broker.shut_down();
+    }
 }
 
 #[tokio::test]

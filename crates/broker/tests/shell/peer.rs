@@ -55,8 +55,15 @@ impl Peer {
     }
 
     pub(crate) async fn send(&mut self, packet: &Packet) {
+        self.send_burst(std::slice::from_ref(packet)).await;
+    }
+
+    /// Sends all packets as one stretch of bytes.
+    pub(crate) async fn send_burst(&mut self, packets: &[Packet]) {
         let mut bytes = Vec::new();
-        encode(packet, self.version, PACKET_SIZE_MAX, &mut bytes).unwrap();
+        for packet in packets {
+            encode(packet, self.version, PACKET_SIZE_MAX, &mut bytes).unwrap();
+        }
         self.stream.write_all(&bytes).await.unwrap();
     }
 
