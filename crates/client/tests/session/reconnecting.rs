@@ -1,7 +1,9 @@
 //! Connections that end, and what becomes of the session.
 
-use postrider::{Event, LinkReason, PublishError, QoS, ReasonCode, SessionEnd, StreamEnd};
-use postrider_proto::wire::{AckKind, ConnAck, Disconnect, Packet};
+use postrider::{
+    Event, LinkReason, Properties, PublishError, QoS, ReasonCode, SessionEnd, StreamEnd,
+};
+use postrider_proto::wire::{AckKind, ConnAck, Disconnect, Packet, SubAck};
 
 use crate::peer::{Success, builder, connect, connected};
 
@@ -72,6 +74,25 @@ async fn a_lost_session_is_subscribed_again_and_doubt_is_told() {
 }
 
 #[tokio::test]
+async fn a_filter_that_is_refused_the_second_time_ends_its_stream() {
+    let (session, mut peer, mut desk) = connected().await;
+    let (stream, _) =
+        tokio::join!(async { session.subscribe("a", QoS::AtLeastOnce).await }, peer.grant(),);
+    let mut stream = stream.unwrap();
+    let mut events = session.events();
+    drop(peer);
+    let mut peer = desk.accept(ConnAck::default_success()).await;
+    let packet_id = peer.subscribe().await.packet_id;
+    let (properties, reasons) = (Properties::new(), vec![ReasonCode::NotAuthorized]);
+    peer.send(Packet::SubAck(SubAck { packet_id, properties, reasons })).await;
+    assert!(stream.next().await.is_none());
+    assert_eq!(stream.ended(), Some(StreamEnd::Refused));
+    let is_lost =
+        |event: &Event| matches!(event, Event::SubscriptionLost { filter, .. } if filter == "a");
+    while !is_lost(&events.next().await.unwrap()) {}
+}
+
+#[tokio::test]
 async fn a_subscribe_waits_for_the_next_connection() {
     let (session, peer, mut desk) = connected().await;
     drop(peer);
@@ -107,7 +128,7 @@ async fn after_a_final_reason_the_session_is_over() {
     let receipt = session.publish("a", "x").qos(QoS::AtLeastOnce).receipt().await.unwrap();
     let mut events = session.events();
     let reason = ReasonCode::SessionTakenOver;
-    let properties = postrider::Properties::new();
+    let properties = Properties::new();
     peer.send(Packet::Disconnect(Disconnect { reason, properties })).await;
     let end = SessionEnd::Link(LinkReason::Disconnected { reason, explanation: None });
     while events.next().await.unwrap() != Event::Over(end.clone()) {}

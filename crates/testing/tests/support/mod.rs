@@ -69,5 +69,19 @@ macro_rules! all_scenarios {
             disconnect_flushes_and_is_final,
             verbs_work_inside_a_callback,
         }
+
+        mod version_3_1 {
+            use postrider::Protocol;
+
+            use super::support::{Face, Setting, scenarios};
+
+            /// 3.1 differs from 3.1.1 in its CONNECT only.
+            #[test]
+            fn message_of_each_qos_arrives() {
+                if let Some(setting) = Setting::<$server>::new(Face::Async, Protocol::V31) {
+                    scenarios::message_of_each_qos_arrives(setting);
+                }
+            }
+        }
     };
 }
