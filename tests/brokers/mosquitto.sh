@@ -1,23 +1,25 @@
 #!/usr/bin/env bash
 # A Mosquitto of our own: on a free port of the loopback, in a throw-away directory, as the user who asks.
 #
-# usage: tests/brokers/mosquitto.sh start [--port N] [--data DIR] [--user NAME --password TEXT]
+# usage: tests/brokers/mosquitto.sh start [--port N] [--data DIR] [--config FILE] [--user NAME --password TEXT]
 #        tests/brokers/mosquitto.sh stop DIR
 #
 # start prints one line, `port=N pid=N dir=DIR`, once the broker answers; the log is DIR/log.
 # stop ends the process of DIR by its id, waits until it is gone, and removes DIR.
 #   --port      this port, not a free one (to start a broker again where it was)
 #   --data      keep sessions and retained messages in this directory, saved at a clean end and every second
+#   --config    add the lines of this file to the configuration
 #   --user      refuse everybody who does not give this name and password
 set -euo pipefail
 . "$(dirname "$0")/process.sh"
 
 start() {
-  local port='' data='' user='' password='' dir program
+  local port='' data='' config='' user='' password='' dir program
   while [ $# -gt 0 ]; do
     case $1 in
       --port) port=$2 ;;
       --data) data=$2 ;;
+      --config) config=$2 ;;
       --user) user=$2 ;;
       --password) password=$2 ;;
       *) echo "unknown argument $1" >&2; exit 2 ;;
@@ -43,6 +45,7 @@ start() {
     else
       echo "allow_anonymous true"
     fi
+    [ -z "$config" ] || cat "$config"
   }
   if [ -n "$user" ]; then
     touch "$dir/password" && chmod 600 "$dir/password"

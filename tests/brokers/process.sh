@@ -13,6 +13,13 @@ process_runs() { # PID
   kill -0 "$1" 2> /dev/null && ! grep -qs '^State:[[:space:]]*Z' "/proc/$1/status"
 }
 
+# A port of the loopback that nothing listens on.
+free_port() {
+  local port
+  while port=$((20000 + RANDOM % 30000)); port_answers "$port"; do :; done
+  echo "$port"
+}
+
 # Starts a broker on PORT, or on a free one if PORT is empty: calls `command_at PORT`, which sets COMMAND, until a
 # process says READY (a pattern of its log) and its port answers. Prints `port=N pid=N dir=DIR`.
 process_start() { # DIR PORT READY
@@ -35,6 +42,8 @@ process_start() { # DIR PORT READY
     done
     kill -9 "$pid" 2> /dev/null || true
     wait "$pid" 2> /dev/null || true
+    end_helpers "$dir"
+    [ "$tenth" -lt "$START_TENTHS_MAX" ] || break
     # A port in TIME_WAIT or taken by somebody else in the meantime: try again.
     [ "$attempt" -lt 8 ] && sleep 0.1
   done
@@ -53,6 +62,26 @@ process_stop() { # DIR
     process_runs "$pid" || break
     sleep 0.1
   done
-  kill -9 "$pid" 2> /dev/null || true
-  rm -rf "$dir"
+  process_kill "$dir"
+}
+
+# Ends the process of DIR as a crash would and removes DIR. What stands in a directory of its own (--data) stays.
+process_kill() { # DIR
+  local dir=$1 pid
+  pid=$(cat "$dir/pid")
+  while process_runs "$pid"; do
+    kill -9 "$pid" 2> /dev/null || true
+    sleep 0.02
+  done
+  end_helpers "$dir"
+  # A child of the broker may be writing its last words.
+  rm -rf "$dir" 2> /dev/null || { sleep 0.5; rm -rf "$dir"; }
+}
+
+# Ends what a start script has started beside the broker: the ids in DIR/helpers.
+end_helpers() { # DIR
+  local pid
+  [ -f "$1/helpers" ] || return 0
+  while read -r pid; do kill -9 "$pid" 2> /dev/null || true; done < "$1/helpers"
+  rm -f "$1/helpers"
 }
