@@ -173,14 +173,8 @@ impl Subscription {
 
     /// The filter it was made with.
     #[must_use]
-    pub fn topic_filter(&self) -> &str {
-        self.filter.as_str()
-    }
-
-    /// The filter it was made with.
-    #[must_use]
     pub fn filter(&self) -> &str {
-        self.topic_filter()
+        self.filter.as_str()
     }
 
     /// The QoS that the server granted: its messages come at most at this one.

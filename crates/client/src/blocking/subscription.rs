@@ -28,10 +28,10 @@ impl Subscription {
         self.messages.try_next()
     }
 
-    /// The filter it was made with.
+    /// The filter it was made with; `filter` is a method of every iterator.
     #[must_use]
     pub fn topic_filter(&self) -> &str {
-        self.messages.topic_filter()
+        self.messages.filter()
     }
 
     /// The QoS that the server granted.
