@@ -1,20 +1,68 @@
-//! Plays one case and says how it went.
+//! Plays cases and says how they went.
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use postrider_net::Address;
-use postrider_wire::{Packet, Version};
+use postrider_wire::{Publish, Version};
+use tokio::{task::JoinSet, time::Instant};
 
-use crate::{Case, Step, Surprise, actor::Actor, case::Deed};
+use crate::{
+    Case, Surprise,
+    actor::{Actor, PATIENCE},
+    case::{Deed, Message, Step},
+    hello::{Client, Hello},
+    line::{self, Ids},
+    raw::Fill,
+};
 
 /// How a case went.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Verdict {
-    /// Number of the step that surprised, from 1, and the surprise; `None` if all went as it should.
+    /// Number of the step that surprised, from 1, and the surprise; `None` if all went as it must.
     pub surprise: Option<(usize, Surprise)>,
+    /// What a broker should do and this one did not.
+    pub remarks: Vec<String>,
+}
+
+/// Plays many cases, several at once because some wait for time to pass, and tells each verdict in the order of the
+/// plays.
+pub async fn judge_all(
+    address: &Address,
+    plays: Vec<(Case, Version)>,
+    mut tell: impl FnMut(&Case, Version, &Verdict),
+) {
+    let mut waiting = plays.into_iter().enumerate();
+    let mut running = JoinSet::new();
+    let mut done = BTreeMap::new();
+    let mut next = 0;
+    loop {
+        while running.len() < AT_ONCE
+            && let Some((number, (case, version))) = waiting.next()
+        {
+            let (address, case) = (address.clone(), Arc::new(case));
+            running.spawn(async move {
+                let verdict = judge(&address, &case, version).await;
+                (number, case, version, verdict)
+            });
+        }
+        match running.join_next().await {
+            None => return,
+            Some(Ok((number, case, version, verdict))) => {
+                done.insert(number, (case, version, verdict));
+            }
+            Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+        }
+        while let Some((case, version, verdict)) = done.remove(&next) {
+            tell(&case, version, &verdict);
+            next += 1;
+        }
+    }
 }
 
 /// Plays a case against a broker in one version. Topics, client ids and share names of two plays never meet: `%` in
@@ -25,17 +73,23 @@ pub async fn judge(address: &Address, case: &Case, version: Version) -> Verdict 
     let mut stage = Stage {
         address,
         version,
-        // Two characters, so that lengths in raw bytes stay what they are.
-        word: format!("{:02x}", number % 256),
-        run: format!("c{:x}{number:x}", std::process::id()),
+        word: word(std::process::id().wrapping_mul(PLAYS_MAX).wrapping_add(number)),
+        run: format!("c{:x}x{number:x}", std::process::id()),
+        client_ids: BTreeMap::new(),
         actors: BTreeMap::new(),
+        ids: Ids::new(),
+        is_over: false,
+        remarks: Vec::new(),
     };
     for (index, step) in case.steps(version).enumerate() {
         if let Err(surprise) = stage.play(step).await {
-            return Verdict { surprise: Some((index + 1, surprise)) };
+            return Verdict { surprise: Some((index + 1, surprise)), remarks: stage.remarks };
+        }
+        if stage.is_over {
+            break;
         }
     }
-    Verdict { surprise: None }
+    Verdict { surprise: None, remarks: stage.remarks }
 }
 
 struct Stage<'a> {
@@ -43,84 +97,262 @@ struct Stage<'a> {
     version: Version,
     word: String,
     run: String,
+    client_ids: BTreeMap<char, String>,
     actors: BTreeMap<char, Actor>,
+    ids: Ids,
+    /// Whether the rest of the play is not played.
+    is_over: bool,
+    remarks: Vec<String>,
 }
 
 impl Stage<'_> {
     async fn play(&mut self, step: &Step) -> Result<(), Surprise> {
-        let client_id = format!("{}{}", self.run, step.actor);
+        let Some(&name) = step.actors.first() else { return Ok(()) };
         match &step.deed {
-            Deed::Open => {
-                let actor = Actor::open(self.address, self.version).await?;
-                self.actors.insert(step.actor, actor);
-                return Ok(());
-            }
-            Deed::Connect { is_resuming } => {
-                let mut actor = Actor::open(self.address, self.version).await?;
-                actor.connect(self.address, &client_id, *is_resuming).await?;
-                let start = if *is_resuming { "CONNACK" } else { "CONNACK Success" };
-                actor.expect(&format!("{start}*")).await?;
-                self.actors.insert(step.actor, actor);
-                return Ok(());
-            }
+            Deed::Open => self.open(name, self.version).await,
+            Deed::Connect(hello) => self.connect(name, hello).await,
+            Deed::Hello(hello) => self.hello(name, hello).await,
             Deed::Drop => {
-                self.actors.remove(&step.actor);
-                return Ok(());
+                let actor = self.actors.remove(&name).ok_or_else(|| missing(name))?;
+                actor.hang_up().await
             }
-            Deed::ConnectAgain
-            | Deed::Hex(_)
-            | Deed::Publish { .. }
+            Deed::Leave => {
+                let mut actor = self.actors.remove(&name).ok_or_else(|| missing(name))?;
+                actor.send(&[0xe0, 0]).await;
+                actor.closed().await
+            }
+            Deed::One(message) => self.one(&step.actors, message).await,
+            Deed::Hex(_)
+            | Deed::Send(_)
+            | Deed::Publish(_)
+            | Deed::Receive(_)
+            | Deed::Copies { .. }
             | Deed::Subscribe { .. }
+            | Deed::Unsubscribe(_)
             | Deed::Expect(_)
+            | Deed::Perhaps(_)
+            | Deed::Bytes(_)
+            | Deed::Comes(_)
+            | Deed::Ends(_)
+            | Deed::Rejects(_)
             | Deed::Closed
-            | Deed::Quiet => {}
+            | Deed::Quiet
+            | Deed::Still(_)
+            | Deed::Aliases(_)
+            | Deed::Overrun(_) => self.act(name, &step.deed).await,
         }
-        let Some(actor) = self.actors.get_mut(&step.actor) else {
-            return Err(Surprise::Play(format!("actor {} is not on stage", step.actor)));
-        };
+    }
+
+    /// What an actor does on its open connection.
+    async fn act(&mut self, name: char, deed: &Deed) -> Result<(), Surprise> {
+        let actor = self.actors.get_mut(&name).ok_or_else(|| missing(name))?;
         let named = |text: &str| text.replace('%', &self.word);
-        match &step.deed {
-            Deed::ConnectAgain => actor.connect(self.address, &client_id, false).await,
-            Deed::Hex(bytes) => {
-                let bytes = with_word(bytes, self.word.as_bytes());
-                actor.send_bytes(&bytes).await;
-                Ok(())
+        let fill = Fill {
+            level: actor.version.level(),
+            has_properties: actor.version.has_properties(),
+            word: &self.word,
+            ids: &self.ids,
+        };
+        let remark = match deed {
+            Deed::Hex(raw) => {
+                let bytes = raw.bytes(&fill).map_err(Surprise::Play)?;
+                actor.send(&bytes).await;
+                None
             }
-            Deed::Publish { topic, qos, retain, payload } => {
-                actor.publish(&named(topic), *qos, *retain, payload).await
+            Deed::Send(raw) => {
+                let bytes = raw.packets(&fill).map_err(Surprise::Play)?;
+                actor.send(&bytes).await;
+                None
             }
-            Deed::Subscribe { filter, qos } => actor.subscribe(&named(filter), *qos).await,
-            Deed::Expect(line) => actor.expect(&named(line)).await,
-            Deed::Closed => actor.closed().await,
-            Deed::Quiet => {
-                actor.send(&Packet::PingReq).await?;
-                actor.expect("PINGRESP").await
+            Deed::Bytes(rows) => {
+                let rows: Result<Vec<_>, _> = rows.iter().map(|row| row.bytes(&fill)).collect();
+                actor.bytes(&rows.map_err(Surprise::Play)?).await.map(|()| None)?
             }
-            Deed::Open | Deed::Connect { .. } | Deed::Drop => Ok(()),
+            Deed::Comes(raw) => {
+                let row = raw.packets(&fill).map_err(Surprise::Play)?;
+                actor.bytes(&[row]).await.map(|()| None)?
+            }
+            Deed::Publish(message) => {
+                actor.publish(&named(&message.topic), message).await.map(|()| None)?
+            }
+            Deed::Receive(message) => {
+                actor.receive(&named(&message.topic), message).await.map(|()| None)?
+            }
+            Deed::Copies { message, count, identifiers } => {
+                let topic = named(&message.topic);
+                copies(actor, &topic, message, *count, identifiers).await.map(|()| None)?
+            }
+            Deed::Subscribe { filter, options, identifier } => {
+                actor.subscribe(&named(filter), *options, *identifier).await.map(|()| None)?
+            }
+            Deed::Unsubscribe(filter) => actor.unsubscribe(&named(filter)).await.map(|()| None)?,
+            Deed::Expect(lines) => {
+                let lines: Vec<_> = lines.iter().map(|line| named(line)).collect();
+                actor.expect(&lines, &mut self.ids).await.map(|()| None)?
+            }
+            Deed::Perhaps(lines) => {
+                let lines: Vec<_> = lines.iter().map(|line| named(line)).collect();
+                match actor.expect(&lines, &mut self.ids).await {
+                    Err(Surprise::Closed(_)) => self.is_over = true,
+                    other => other?,
+                }
+                None
+            }
+            Deed::Ends(reasons) => actor.ends(reasons).await?,
+            Deed::Rejects(reasons) => actor.rejects(reasons).await?,
+            Deed::Closed => actor.closed().await.map(|()| None)?,
+            Deed::Quiet => actor.quiet().await.map(|()| None)?,
+            Deed::Still(time) => actor.still(*time).await.map(|()| None)?,
+            Deed::Aliases(topic) => actor.aliases(&named(topic)).await.map(|()| None)?,
+            Deed::Overrun(topic) => actor.overrun(&named(topic)).await?,
+            Deed::Open
+            | Deed::Connect(_)
+            | Deed::Hello(_)
+            | Deed::Drop
+            | Deed::Leave
+            | Deed::One(_) => None,
+        };
+        self.remarks.extend(remark);
+        Ok(())
+    }
+
+    async fn open(&mut self, name: char, version: Version) -> Result<(), Surprise> {
+        let actor = Actor::open(self.address, version).await?;
+        self.actors.insert(name, actor);
+        Ok(())
+    }
+
+    async fn connect(&mut self, name: char, hello: &Hello) -> Result<(), Surprise> {
+        let version = if hello.is_old { Version::V311 } else { self.version };
+        self.open(name, version).await?;
+        self.hello(name, hello).await?;
+        let expected = match hello.presence {
+            Some(true) => "CONNACK session_present Success*",
+            Some(false) => "CONNACK Success*",
+            None => "CONNACK*Success*",
+        };
+        let actor = self.actors.get_mut(&name).ok_or_else(|| missing(name))?;
+        actor.expect(&[expected.to_owned()], &mut Ids::new()).await?;
+        let assigned =
+            actor.connack.as_ref().and_then(|it| it.properties.assigned_client_identifier());
+        if let Some(assigned) = assigned {
+            self.client_ids.insert(name, assigned.to_string());
         }
+        Ok(())
+    }
+
+    async fn hello(&mut self, name: char, hello: &Hello) -> Result<(), Surprise> {
+        let own = || format!("{}{name}", self.run);
+        let client_id = match &hello.client {
+            Client::Own => self.client_ids.get(&name).cloned().unwrap_or_else(own),
+            Client::Of(other) => {
+                self.client_ids.get(other).cloned().ok_or_else(|| missing(*other))?
+            }
+            Client::Named(id) => id.replace('%', &self.word),
+        };
+        self.client_ids.insert(name, client_id.clone());
+        let actor = self.actors.get_mut(&name).ok_or_else(|| missing(name))?;
+        let credentials = &self.address.credentials;
+        let bytes = hello.packet(actor.version, &client_id, credentials, &self.word);
+        actor.hello(hello, &bytes).await;
+        Ok(())
+    }
+
+    /// One of several actors gets the message, and the others get nothing.
+    async fn one(&mut self, names: &[char], message: &Message) -> Result<(), Surprise> {
+        let topic = message.topic.replace('%', &self.word);
+        let deadline = Instant::now() + PATIENCE;
+        let taker = 'found: loop {
+            for name in names {
+                let actor = self.actors.get_mut(name).ok_or_else(|| missing(*name))?;
+                if let Some(packet) = actor.glance().await? {
+                    actor.accept(&topic, message, packet).await?;
+                    break 'found *name;
+                }
+            }
+            if Instant::now() > deadline {
+                let expected = format!("{} at one of several", line::message(&topic, message));
+                return Err(Surprise::Silence { expected, seconds: PATIENCE.as_secs() });
+            }
+        };
+        for name in names.iter().filter(|name| **name != taker).chain([&taker]) {
+            let actor = self.actors.get_mut(name).ok_or_else(|| missing(*name))?;
+            actor.quiet().await?;
+        }
+        Ok(())
     }
 }
 
-/// Puts the word of this play in the place of each `%%` in raw bytes, which has the same length.
-fn with_word(bytes: &[u8], word: &[u8]) -> Vec<u8> {
-    let mut out = bytes.to_vec();
-    let mut from = 0;
-    while let Some(at) = out.get(from..).and_then(|rest| rest.windows(2).position(|w| w == b"%%")) {
-        let at = from + at;
-        if let Some(place) = out.get_mut(at..at + 2) {
-            place.copy_from_slice(word);
+/// A message in one copy at the highest QoS with all identifiers, or in `count` copies with one identifier each.
+async fn copies(
+    actor: &mut Actor,
+    topic: &str,
+    message: &Message,
+    count: usize,
+    identifiers: &[u32],
+) -> Result<(), Surprise> {
+    let mut all = Vec::new();
+    match actor.next(&line::message(topic, message)).await? {
+        Some(postrider_wire::Packet::Publish(publish)) => all.push(publish),
+        Some(other) => {
+            let expected = line::message(topic, message);
+            return Err(Surprise::Packet { expected, got: other.to_string() });
         }
-        from = at + 2;
+        None => return Err(Surprise::Closed(line::message(topic, message))),
     }
-    out
+    all.extend(actor.pending().await?);
+    let mut found: Vec<u32> = Vec::new();
+    for publish in &all {
+        let own: Vec<_> = publish.properties.subscription_identifiers().collect();
+        if all.len() > 1 && own.len() > 1 {
+            return Err(Surprise::Copies("several copies with several identifiers".to_owned()));
+        }
+        found.extend(own);
+    }
+    let is_highest = |publish: &Publish| publish.qos == message.qos;
+    let is_same =
+        |publish: &Publish| line::topic(publish) == topic && publish.payload == message.payload;
+    found.sort_unstable();
+    let is_right = (all.len() == 1 || all.len() == count)
+        && all.iter().any(is_highest)
+        && all.iter().all(is_same)
+        && found == identifiers;
+    if !is_right {
+        let lines: Vec<_> = all.iter().map(line::of_publish).collect();
+        let lines = lines.join(", ");
+        return Err(Surprise::Copies(format!("{lines} with identifiers {found:?}")));
+    }
+    for publish in &all {
+        actor.finish(publish).await?;
+    }
+    Ok(())
 }
+
+fn missing(name: char) -> Surprise {
+    Surprise::Play(format!("actor {name} is not on stage"))
+}
+
+/// Four letters or digits for a number.
+fn word(number: u32) -> String {
+    let digit = |place: u32| char::from_digit(number / 36_u32.pow(place) % 36, 36).unwrap_or('0');
+    (0..4).map(digit).collect()
+}
+
+/// Plays at once: most of them wait for an answer or for time to pass.
+const AT_ONCE: usize = 16;
+/// Plays of one process before words repeat those of the next.
+const PLAYS_MAX: u32 = 4096;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn the_word_of_a_play_keeps_lengths() {
-        assert_eq!(with_word(b"\x00\x04a/%%x%", b"0f"), b"\x00\x04a/0fx%");
+    fn words_differ_and_have_one_length() {
+        let words: BTreeSet<_> = (0..5000).map(word).collect();
+        assert_eq!(words.len(), 5000);
+        assert!(words.iter().all(|word| word.len() == 4));
     }
 }

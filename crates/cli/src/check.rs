@@ -3,7 +3,9 @@
 use anyhow::Context;
 use clap::Args;
 use postrider_broker::Address;
-use postrider_check::{cases, judge};
+use postrider_check::{Case, cases, judge_all};
+
+use crate::out::say;
 
 /// Plays raw packets at a broker and judges the answers.
 #[derive(Debug, Args)]
@@ -22,30 +24,33 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
     let address = Address::parse(&args.url).context("--url")?;
     let all = cases()?;
     let wanted = args.only.as_deref().unwrap_or_default();
-    let chosen: Vec<_> = all
-        .iter()
-        .filter(|case| case.name.contains(wanted) || case.statements.contains(wanted))
-        .collect();
-    anyhow::ensure!(!chosen.is_empty(), "--only '{wanted}' fits none of {} cases", all.len());
+    let count = all.len();
+    let is_chosen = |case: &Case| case.name.contains(wanted) || case.statements.contains(wanted);
+    let chosen: Vec<_> = all.into_iter().filter(is_chosen).collect();
+    anyhow::ensure!(!chosen.is_empty(), "--only '{wanted}' fits none of {count} cases");
+    let plays = chosen.into_iter().flat_map(|case| {
+        let versions = case.versions.clone();
+        versions.into_iter().map(move |version| (case.clone(), version))
+    });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut passed, mut failed) = (0, 0);
-    for case in chosen {
-        for &version in &case.versions {
-            let verdict = runtime.block_on(judge(&address, case, version));
-            match verdict.surprise {
-                None => {
-                    passed += 1;
-                    println!("pass  {version}  {}", case.name);
-                }
-                Some((step, surprise)) => {
-                    failed += 1;
-                    println!("FAIL  {version}  {}: step {step}: {surprise}", case.name);
-                    println!("      {}", case.statements);
-                }
+    runtime.block_on(judge_all(&address, plays.collect(), |case, version, verdict| {
+        match &verdict.surprise {
+            None => {
+                passed += 1;
+                say(&format!("pass  {version}  {}", case.name));
+            }
+            Some((step, surprise)) => {
+                failed += 1;
+                say(&format!("FAIL  {version}  {}: step {step}: {surprise}", case.name));
+                say(&format!("      {}", case.statements));
             }
         }
-    }
-    println!("{passed} passed, {failed} failed");
+        for remark in &verdict.remarks {
+            say(&format!("note  {version}  {}: {remark}", case.name));
+        }
+    }));
+    say(&format!("{passed} passed, {failed} failed"));
     anyhow::ensure!(failed == 0, "the broker at {} failed {failed} cases", address.endpoint);
     Ok(())
 }
