@@ -8,14 +8,14 @@ use std::{
 };
 
 use postrider_hub::{Hub, HubConfig, HubStats};
-use postrider_net::{Endpoint, Listener, Stream};
+use postrider_net::{Clock, Endpoint, Listener, Stream};
+use postrider_proto::Time;
 use tracing::{debug, error, info};
 
 use crate::{
     Builder, StartError,
     acceptor::{Dealer, accept},
     builder::Plan,
-    clock::Clock,
     driver::{Driver, Surroundings},
     inbox::{Address, Inbox, Input, inbox},
     users::Users,
@@ -217,7 +217,7 @@ impl Beginning {
             let endpoints = listeners.iter().map(|listener| listener.endpoint().clone()).collect();
             let Self { config, around, started, .. } = self;
             let drivers = Arc::clone(&around.drivers);
-            let hub = Hub::new(config, around.clock.now());
+            let hub = Hub::new(config, Time(around.clock.now_ms()));
             let driver = Driver::new(hub, index, around);
             for listener in listeners {
                 tokio::spawn(accept(listener, dealer.clone()));

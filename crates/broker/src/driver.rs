@@ -11,6 +11,7 @@ use std::{
 
 use bytes::BytesMut;
 use postrider_hub::{Ask, Event, Hub, LinkId, MovedLink, Output, PeerMessage};
+use postrider_net::Clock;
 use postrider_proto::Time;
 use postrider_store::StoreError;
 use tokio::{
@@ -20,7 +21,6 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    clock::Clock,
     conn::{Conn, Reading, Writing},
     inbox::{Address, Carried, Inbox, Input, Source, wake_waiting},
     users::Users,
@@ -79,7 +79,7 @@ impl Driver {
             conns: Vec::new(),
             open: 0,
             buffer: BytesMut::new(),
-            now: around.clock.now(),
+            now: Time(around.clock.now_ms()),
             around,
             queue: VecDeque::new(),
             dirty: Vec::new(),
@@ -107,7 +107,7 @@ impl Driver {
 
     /// One wake-up: inputs, time, reads; then outputs and writes.
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.now = self.around.clock.now();
+        self.now = Time(self.around.clock.now_ms());
         let mut has_more = self.take_inputs(cx);
         if self.deadline.is_some_and(|at| at <= self.now) {
             self.hub.handle_time(self.now);

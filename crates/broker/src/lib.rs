@@ -24,7 +24,6 @@
 mod acceptor;
 mod broker;
 mod builder;
-mod clock;
 mod conn;
 mod driver;
 mod inbox;

@@ -55,7 +55,6 @@
 mod answer;
 pub mod blocking;
 mod builder;
-mod clock;
 mod command;
 mod connector;
 mod dispatch;

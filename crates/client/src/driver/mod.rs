@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use postrider_net::Clock;
 use postrider_proto::{
     Client, Limits, Time,
     client::{ClientConfig, OperationId},
@@ -31,7 +32,6 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     ConnectError, LinkReason, Stats,
     answer::Answer,
-    clock::Clock,
     command::Command,
     connector::Connector,
     dispatch::Dispatch,
@@ -115,7 +115,7 @@ impl Driver {
         connected: Answer<Result<(), ConnectError>>,
     ) -> Self {
         let clock = Clock::start();
-        let now = clock.now();
+        let now = Time(clock.now_ms());
         let session = setup.client.session;
         let clean_start = setup.client.clean_start;
         let version = setup.client.reconnect.version.unwrap_or(Version::V5);
@@ -183,7 +183,7 @@ impl Driver {
 
     /// Waits for something to do, and does the reading and writing.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.now = self.clock.now();
+        self.now = Time(self.clock.now_ms());
         let mut is_awake = self.poll_mailbox(cx);
         is_awake |= self.poll_dial(cx);
         is_awake |= self.poll_write(cx);

@@ -1,25 +1,28 @@
-//! What time it is for the machine.
+//! What time it is for a machine that has no clock of its own.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use postrider_proto::Time;
-
-/// Wall clock at start plus the time since boot: a step of the wall clock changes nothing, and time in suspend counts.
+/// Wall clock at start plus the time since boot, so that a step of the wall clock changes nothing and time in suspend
+/// counts (on Linux). One clock serves everything that compares times.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
+pub struct Clock {
     /// Wall clock minus the time since boot, at start.
     origin: Duration,
 }
 
 impl Clock {
-    pub(crate) fn start() -> Self {
+    /// A clock that begins with the wall clock.
+    #[must_use]
+    pub fn start() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { origin: wall.saturating_sub(boot::time()) }
     }
 
-    pub(crate) fn now(&self) -> Time {
+    /// Milliseconds since the Unix epoch; never goes back.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
         let ms = (self.origin + boot::time()).as_millis();
-        Time(u64::try_from(ms).unwrap_or(u64::MAX))
+        u64::try_from(ms).unwrap_or(u64::MAX)
     }
 }
 
@@ -48,5 +51,21 @@ mod boot {
     pub(super) fn time() -> Duration {
         static FIRST: OnceLock<Instant> = OnceLock::new();
         FIRST.get_or_init(Instant::now).elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_is_the_wall_clock_and_never_goes_back() {
+        let wall = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+        let before = wall();
+        let clock = Clock::start();
+        let (first, second) = (clock.now_ms(), clock.now_ms());
+        assert!(first <= second);
+        assert!(first + 1000 >= before, "{first} against {before}");
+        assert!(second <= wall() + 1000);
     }
 }
