@@ -65,7 +65,13 @@ impl Decoder {
             PacketType::PubRec => Packet::PubRec(reader.ack(header.packet)?),
             PacketType::PubRel => Packet::PubRel(reader.ack(header.packet)?),
             PacketType::PubComp => Packet::PubComp(reader.ack(header.packet)?),
-            PacketType::Subscribe => Packet::Subscribe(reader.subscribe()?),
+            PacketType::Subscribe => {
+                let mut subscribe = reader.subscribe()?;
+                if self.is_bridge {
+                    as_bridge(&mut subscribe.filters);
+                }
+                Packet::Subscribe(subscribe)
+            }
             PacketType::SubAck => Packet::SubAck(reader.sub_ack()?),
             PacketType::Unsubscribe => Packet::Unsubscribe(reader.unsubscribe()?),
             PacketType::UnsubAck => Packet::UnsubAck(reader.unsub_ack()?),
@@ -106,6 +112,15 @@ impl Decoder {
         let retain = header.flags & 0b0001 != 0;
         let payload = reader.remainder();
         Ok(Publish { dup, qos, retain, topic, packet_id, properties, payload })
+    }
+}
+
+/// Gives the subscriptions of a bridge the options that it cannot write.
+fn as_bridge(filters: &mut [SubscribeFilter]) {
+    for SubscribeFilter { filter, options } in filters {
+        options.retain_as_published = true;
+        // On a shared subscription it would be a fault.
+        options.no_local = !filter.is_shared();
     }
 }
 

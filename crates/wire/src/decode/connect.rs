@@ -71,7 +71,8 @@ impl Decoder {
         };
         let level_at = reader.at();
         let byte = reader.byte()?;
-        let level = if matches!(byte, 0x83 | 0x84) { byte & 0x7f } else { byte };
+        self.is_bridge = matches!(byte, 0x83 | 0x84);
+        let level = if self.is_bridge { byte & 0x7f } else { byte };
         self.connect_level = Some(level);
         match (is_old, level) {
             (true, 3) => Ok(Version::V31),

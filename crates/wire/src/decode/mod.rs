@@ -64,6 +64,8 @@ pub struct Decoder {
     /// Whether this end is the server: it was made without a version.
     is_server: bool,
     connect_level: Option<u8>,
+    /// Whether the CONNECT had the bridge bit, see [`Decoder::decode`].
+    is_bridge: bool,
     state: State,
 }
 
@@ -98,7 +100,14 @@ impl Decoder {
     #[must_use]
     pub fn new(config: DecoderConfig, version: Option<Version>) -> Self {
         let is_server = version.is_none();
-        Self { config, version, is_server, connect_level: None, state: State::Start }
+        Self {
+            config,
+            version,
+            is_server,
+            connect_level: None,
+            is_bridge: false,
+            state: State::Start,
+        }
     }
 
     /// Takes the next event from the front of `input`, or `Ok(None)` if more bytes are needed.
@@ -106,6 +115,10 @@ impl Decoder {
     /// Bytes of the event are split off `input` and shared, not copied. Any split of the same bytes
     /// into calls gives the same packets (chunks of a streamed payload may be cut elsewhere). After
     /// an error the decoder is of no more use: it gives the same error again.
+    ///
+    /// Bridges of Mosquitto say so by bit 7 of the protocol level. They rely on it that the server
+    /// does not send them their own messages back, and leaves the retain flag as it is: what 5.0
+    /// asks for by options of a subscription. Theirs, but for shared ones, are decoded with these.
     ///
     /// # Errors
     /// [`DecodeError`] names the offset, the fault, the statement and the reason code.

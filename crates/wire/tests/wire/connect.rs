@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use postrider_wire::{
-    Packet,
+    Event, Packet,
     Version::{V5, V31, V311},
 };
 
@@ -125,6 +125,26 @@ fn bridges_are_understood() {
     decodes(V311, "10 ( <MQTT> 84 02 00 00 <c> )", line);
     let line = "CONNECT 3.1 client_id=\"c\" keep_alive=0 clean_start";
     decodes(V31, "10 ( <MQIsdp> 83 02 00 00 <c> )", line);
+}
+
+/// A bridge must not get its own messages back, and needs the retain flag; 3.x has no options to
+/// say so.
+#[test]
+fn bridges_subscribe_as_they_would_in_5_0() {
+    for (level, options) in
+        [("04", ["", ""]), ("84", [",no_local,retain_as_published", ",retain_as_published"])]
+    {
+        let mut server = decoder(None);
+        let connect =
+            format!("10 ( <MQTT> {level} 02 00 00 <c> ) 82 ( 00 01 <a> 01 <$share/g/a> 02 )");
+        let mut input = BytesMut::from(&bytes(&connect)[..]);
+        let connected = server.decode(&mut input);
+        assert!(matches!(connected, Ok(Some(Event::Packet(Packet::Connect(_))))));
+        let Ok(Some(Event::Packet(packet))) = server.decode(&mut input) else { panic!("{level}") };
+        let [plain, shared] = options;
+        let line = format!("SUBSCRIBE id=1 \"a\"=1{plain} \"$share/g/a\"=2{shared}");
+        assert_eq!(packet.to_string(), line);
+    }
 }
 
 /// v5 [MQTT-3.1.3-11] [MQTT-3.1.3-12] [MQTT-3.1.3-4] [MQTT-4.7.0-1]
