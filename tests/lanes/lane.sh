@@ -93,6 +93,14 @@ lane_broker() { # mosquitto|postrider ARGUMENT...
   BROKERS+=("$script $dir")
 }
 
+# Ends a broker before the lane ends.
+lane_stop() { # mosquitto|postrider|... DIR
+  local broker left=()
+  "tests/brokers/$1.sh" stop "$2"
+  for broker in "${BROKERS[@]}"; do [ "$broker" = "tests/brokers/$1.sh $2" ] || left+=("$broker"); done
+  BROKERS=("${left[@]}")
+}
+
 # Builds the program as ./test does, so that a lane by hand tests the tree as it is; sets POSTRIDER_BIN.
 lane_program() {
   if [ -z "${POSTRIDER_BIN:-}" ]; then
