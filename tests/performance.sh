@@ -85,21 +85,22 @@ TXT
     echo
     echo '| load | ours msg/s | Mosquitto msg/s | ratio | ours msg/CPU s | Mosquitto msg/CPU s | ratio | ours p99 ms | Mosquitto p99 ms |'
     echo '| --- | --- | --- | --- | --- | --- | --- | --- | --- |'
-    for qos in 0 1 2; do
-        row "1 pair, QoS $qos" p2p --pairs 1 --qos "$qos" --messages 200000
-        row "50 pairs, QoS $qos" p2p --pairs 50 --qos "$qos" --messages 6000
+    for load in "0 1000000" "1 400000" "2 300000"; do
+        read -r qos messages <<< "$load"
+        row "1 pair, QoS $qos" p2p --pairs 1 --qos "$qos" --messages "$messages"
+        row "50 pairs, QoS $qos" p2p --pairs 50 --qos "$qos" --messages $((messages / 50))
     done
     for subscribers in 1 10 100; do
-        row "fan-out 1 to $subscribers, QoS 0" fan-out --subscribers "$subscribers" --messages $((400000 / (subscribers + 1)))
+        row "fan-out 1 to $subscribers, QoS 0" fan-out --subscribers "$subscribers" --messages $((1000000 / subscribers))
     done
-    row "fan-out 1 to 100, QoS 1" fan-out --subscribers 100 --qos 1 --messages 2000
+    row "fan-out 1 to 100, QoS 1" fan-out --subscribers 100 --qos 1 --messages 5000
     echo
     echo "## Packets"
     echo
-    echo 'From `cargo bench -p postrider-wire`: nanoseconds per packet.'
+    echo 'From `cargo bench -p postrider-wire --bench codec`: nanoseconds per packet.'
     echo
     echo '```text'
-    cargo bench --quiet -p postrider-wire 2> /dev/null
+    cargo bench --quiet -p postrider-wire --bench codec 2> /dev/null
     echo '```'
 } > "$run/performance.md"
 mv "$run/performance.md" docs/performance.md
