@@ -180,8 +180,10 @@ impl Hub {
     }
 
     /// A link arrives from another hub. Call `handle_bytes` next, also without new bytes.
-    pub fn adopt(&mut self, moved: MovedLink, now: Time) -> LinkId {
+    pub fn adopt(&mut self, mut moved: MovedLink, now: Time) -> LinkId {
         self.advance(now);
+        // Records and fences are numbered by each hub for itself.
+        moved.link.close_gates();
         let id = self.add_link(moved.link);
         self.handle_connect(id.slot as usize, moved.connect);
         id

@@ -87,6 +87,56 @@ fn suback_waits_for_the_peers() {
     world.settle();
 }
 
+/// Fences and records are numbered by each hub: a link brings no open gate along when it moves.
+#[test]
+fn answers_on_a_link_that_moved_wait_too() {
+    let (mut world, first, _) = two();
+    // The first hub is far ahead of the second.
+    for n in 0..100 {
+        world.subscribe(&first[0], &[(&format!("ahead/{n}"), 1)]);
+    }
+    let name = moved_to_second(&mut world);
+    world.are_peers_slow = true;
+    world.send_bytes(&name, b"\x82\x07\x00\x01\x00\x00\x01t\x01");
+    assert!(world.received(&name).is_empty(), "the peer does not know the filter");
+    world.are_peers_slow = false;
+    world.settle();
+    assert_eq!(world.received(&name), ["SUBACK id=1 [GrantedQoS1]"]);
+}
+
+/// As above, for the store.
+#[test]
+fn answers_on_a_link_that_moved_wait_for_the_store() {
+    let setup = Setup { version: postrider_proto::wire::Version::V5, hubs: 2, is_durable: true };
+    let mut world = World::new(setup, &|_| {});
+    let ahead = (0..).map(|n| format!("a{n}")).find(|name| {
+        world.resume(name);
+        world.hub_of(name) == 0
+    });
+    let ahead = ahead.expect("a client of the first hub");
+    for n in 0..100 {
+        world.subscribe(&ahead, &[(&format!("ahead/{n}"), 1)]);
+    }
+    let name = moved_to_second(&mut world);
+    world.is_store_slow = true;
+    world.send_bytes(&name, b"\x82\x07\x00\x01\x00\x00\x01t\x01");
+    assert!(world.received(&name).is_empty(), "the subscription is not stored");
+    world.is_store_slow = false;
+    world.store();
+    world.settle();
+    assert_eq!(world.received(&name), ["SUBACK id=1 [GrantedQoS1]"]);
+}
+
+/// A client with a lasting session on the second hub whose stream was accepted by the first.
+fn moved_to_second(world: &mut World) -> String {
+    let name = (0..).map(|n| format!("m{n}")).find(|name| {
+        let before = world.moves;
+        world.resume(name);
+        world.moves > before && world.hub_of(name) == 1
+    });
+    name.expect("client ids spread")
+}
+
 /// PUBACK leaves after every peer that was asked has answered; a publish that concerns this hub only does not wait.
 #[test]
 fn puback_waits_for_the_peers() {

@@ -82,6 +82,12 @@ impl Held {
         released
     }
 
+    /// Forgets how far gates are open. Nothing must wait.
+    pub(crate) fn close(&mut self) {
+        debug_assert!(self.entries.is_empty(), "what waits belongs to the old count");
+        self.opened = Gate::default();
+    }
+
     /// Forgets everything that waits: the link ends before it could be said.
     pub(crate) fn clear(&mut self) {
         *self = Self { opened: self.opened, ..Self::default() };

@@ -257,6 +257,11 @@ impl Link {
         }
     }
 
+    /// Closes all gates: the link goes, before its CONNECT is answered, to an owner that counts stores and fences anew.
+    pub fn close_gates(&mut self) {
+        self.held.close();
+    }
+
     /// Deals with time: pings, keep-alive, handshake timeout. Call at [`Link::deadline`] or any time.
     ///
     /// # Errors
