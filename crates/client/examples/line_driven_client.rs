@@ -2,8 +2,8 @@
 //!
 //! For each line `PORT LEVEL CLEAN [COMMAND]` on standard input it connects to 127.0.0.1:PORT with protocol level LEVEL
 //! (3, 4 or 5) and clean session or clean start CLEAN (0 or 1), carries out COMMAND once the server has accepted, and
-//! goes on reading and answering until the connection is over, for whatever reason. Then it reads the next line. At the
-//! end of input it exits with 0.
+//! goes on reading and answering until the connection is over, for whatever reason. Then it reads the next line. A server
+//! has 10 s to accept. At the end of input it exits with 0.
 //!
 //! Commands: `publish-0`, `publish-1`, `publish-2` (topic `test/publish`, payload `message`), `subscribe-0`,
 //! `subscribe-1`, `subscribe-2`, `unsubscribe` (topic filter `test/subscribe`).
@@ -15,6 +15,9 @@
 use std::{error::Error, io, str::FromStr, time::Duration};
 
 use postrider::{Event, Protocol, QoS, Session};
+
+/// A server that does not answer must not hold up the lines behind for long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One line of input.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,6 +97,7 @@ async fn run(line: &Line) -> String {
         .clean_start(line.is_clean)
         .session_expiry(expiry)
         .keep_alive(Duration::from_secs(60))
+        .connect_timeout(CONNECT_TIMEOUT)
         .reconnect(false)
         .connect()
         .await;
