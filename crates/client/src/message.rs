@@ -13,6 +13,7 @@ use postrider_proto::wire::{Properties, Publish, QoS, Text, Topic};
 pub struct Message {
     head: Publish,
     body: Body,
+    arrival: u64,
 }
 
 /// The payload is not UTF-8 text.
@@ -39,9 +40,9 @@ pub(crate) struct Pieces {
 
 impl Message {
     /// `head.topic` must be there.
-    pub(crate) fn new(head: Publish, body: Body) -> Self {
+    pub(crate) fn new(head: Publish, body: Body, arrival: u64) -> Self {
         debug_assert!(head.topic.is_some(), "the link resolves aliases");
-        Self { head, body }
+        Self { head, body, arrival }
     }
 
     /// The topic it was published to. The bytes are checked once more; [`Message::topic_name`] costs nothing.
@@ -125,6 +126,18 @@ impl Message {
         self.head.dup
     }
 
+    /// Its place among all that the session received, counted up: what several streams have, in one order.
+    #[must_use]
+    pub fn arrival(&self) -> u64 {
+        self.arrival
+    }
+
+    /// Packet identifier with which it was delivered, for logs; `None` at QoS 0. It is used again for later messages.
+    #[must_use]
+    pub fn packet_id(&self) -> Option<u16> {
+        self.head.packet_id.map(|id| id.get())
+    }
+
     /// All its properties (5.0; before: none).
     #[must_use]
     pub fn properties(&self) -> &Properties {
@@ -204,7 +217,7 @@ mod tests {
             properties: Properties::new(),
             payload: Bytes::new(),
         };
-        Message::new(head, body)
+        Message::new(head, body, 1)
     }
 
     #[test]

@@ -194,6 +194,12 @@ impl<S> DisconnectRequest<S> {
         self
     }
 
+    /// Adds any property that a DISCONNECT may have (5.0).
+    pub fn property(mut self, property: Property) -> Self {
+        self.disconnect.properties.push(property);
+        self
+    }
+
     /// How long publications may take to complete; zero hangs up behind what is written already.
     pub fn flush(mut self, flush: Duration) -> Self {
         self.flush = flush;

@@ -233,7 +233,8 @@ impl Driver {
             Payload::Bytes(bytes) => Body::Whole(bytes),
             Payload::Spooled { id, len } => self.unspool(id.number(), len),
         };
-        self.dispatch.deliver(Message::new(arrived.publish, body), self.now);
+        let message = Message::new(arrived.publish, body, self.stats.received);
+        self.dispatch.deliver(message, self.now);
     }
 
     /// The pieces of a large payload, as they came; nothing is copied.
