@@ -130,7 +130,7 @@ impl Reader {
         if self.version().has_properties() { self.properties(place) } else { Ok(Properties::new()) }
     }
 
-    /// Spec: v5 section 3.2, v3.1.1 section 3.2.
+    /// Spec: v5 section 3.2, v3.1.1 sections 3.1.2.2 and 3.2.
     fn conn_ack(&mut self) -> Result<ConnAck, DecodeError> {
         let at = self.at();
         let flags = self.byte()?;
@@ -138,7 +138,9 @@ impl Reader {
             return Err(self.malformed(at, Fault::ReservedBits, statement::CONNACK_FLAGS));
         }
         let session_present = flags == 1;
-        if self.version().has_properties() {
+        // A server that does not know 5.0 refuses in the form of 3.x. Its codes mean nothing in 5.0.
+        let is_old_refusal = flags == 0 && matches!(self.rest(), [1..=5]);
+        if self.version().has_properties() && !is_old_refusal {
             let reason = self.reason()?;
             let properties = self.properties(Place::Packet(PacketType::ConnAck))?;
             return Ok(ConnAck { session_present, reason, properties });

@@ -192,6 +192,11 @@ impl Reader {
         self.version = version;
     }
 
+    /// What is left.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.rest
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

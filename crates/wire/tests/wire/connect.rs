@@ -237,3 +237,19 @@ fn conn_ack_of_3() {
     check(V311, "20 02 01 00", "CONNACK session_present Success");
     decodes(V31, "20 02 01 00", "CONNACK session_present Success");
 }
+
+/// v3.1.1 [MQTT-3.1.2-2]: a client of 5.0 can read why a server that does not know 5.0 says no.
+#[test]
+fn refusal_in_the_old_form_is_read_in_5_0() {
+    decodes(V5, "20 02 00 01", "CONNACK UnsupportedProtocolVersion");
+    decodes(V5, "20 02 00 05", "CONNACK NotAuthorized");
+    for (hex, error) in [
+        ("20 02 00 00", "0x81 at 4 MQTT-4.13.1-1 Truncated"),
+        ("20 02 00 06", "0x81 at 3 MQTT-3.2.2-8 Reason(6)"),
+        ("20 02 00 87", "0x81 at 4 MQTT-4.13.1-1 Truncated"),
+        ("20 02 01 01", "0x82 at 3 MQTT-3.2.2-8 Reason(1)"),
+        ("20 03 00 01 00", "0x82 at 3 MQTT-3.2.2-8 Reason(1)"),
+    ] {
+        fails(V5, hex, error);
+    }
+}
