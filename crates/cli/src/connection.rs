@@ -1,10 +1,26 @@
-//! The options by which `pub` and `sub` reach a broker.
+//! The options by which `pub`, `sub` and `rr` reach a broker.
 
-use std::{env, net::Ipv6Addr, time::Duration};
+use std::{
+    fs, io,
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use postrider::{Builder, Protocol, Session};
+use postrider::{Builder, DisconnectError, Properties, Property, Protocol, Session, Stream};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::{
+    later::LaterArgs,
+    log,
+    names::Manner,
+    out,
+    property::{self, Given, Place},
+    status::{Codes, Usage},
+    will::WillArgs,
+};
 
 /// Where to connect, and as whom.
 #[derive(Debug, Args)]
@@ -16,25 +32,304 @@ pub(crate) struct ConnectionArgs {
     /// Port of the broker. Default: 1883.
     #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// Broker as a URL, in place of host and port: mqtt://user:password@host:port or unix:/path. Default: the
-    /// environment variable POSTRIDER_URL.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["host", "port"])]
+    /// Broker as a URL, in place of host and port: mqtt://user:password@host:port/topic or unix:/path.
+    #[arg(short = 'L', long, value_name = "URL", conflicts_with_all = ["host", "port", "unix"])]
     url: Option<String>,
+    /// Unix socket of the broker, in place of host and port.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port"])]
+    unix: Option<PathBuf>,
+    /// Connects from this address or host name of ours.
+    #[arg(short = 'A', long, value_name = "ADDRESS", conflicts_with = "unix")]
+    bind: Option<String>,
+    /// Sends small packets at once. Always so; taken for the sake of scripts.
+    #[arg(long)]
+    nodelay: bool,
     /// Client id. Default: a random one.
     #[arg(short, long, value_name = "CLIENT_ID")]
     id: Option<String>,
+    /// Client id of this text and the number of the process.
+    #[arg(short = 'I', long, value_name = "TEXT", conflicts_with = "id")]
+    id_prefix: Option<String>,
     /// User name.
     #[arg(short, long, value_name = "NAME")]
     username: Option<String>,
-    /// Password. Other users of this machine can see command lines: a URL in POSTRIDER_URL is hidden from them.
-    #[arg(short = 'P', long = "pw", value_name = "PASSWORD", requires = "username")]
+    /// Password. Other users of this machine can see command lines: POSTRIDER_PASSWORD and --pw-file are hidden from
+    /// them.
+    #[arg(short = 'P', long = "pw", value_name = "PASSWORD", hide_env_values = true)]
     password: Option<String>,
+    /// File with the password, in its first line.
+    #[arg(long, value_name = "PATH", conflicts_with = "password")]
+    pw_file: Option<PathBuf>,
     /// Seconds of silence after which both sides check that the other is there; 0 turns it off.
     #[arg(short, long, value_name = "SECONDS", default_value_t = 60)]
     keepalive: u16,
     /// Version of MQTT to speak; `auto` is 5.0, and 3.1.1 if the broker does not speak it.
-    #[arg(short = 'V', long, value_name = "VERSION", value_enum, default_value_t)]
-    protocol_version: ProtocolArg,
+    #[arg(short = 'V', long, value_name = "VERSION", value_enum)]
+    protocol_version: Option<ProtocolArg>,
+    /// Goes on with the session that the broker keeps for this client id, and leaves it there at the end. Needs --id.
+    #[arg(short = 'c', long)]
+    disable_clean_session: bool,
+    /// Seconds that the broker keeps the session without a connection; -1 for ever. Default: for ever with
+    /// --disable-clean-session, 0 without.
+    #[arg(short = 'x', long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = expiry)]
+    session_expiry_interval: Option<Duration>,
+    /// Property of a packet (5.0): `publish content-type text/plain`, `will user-property name value`. May be repeated.
+    #[arg(short = 'D', long = "property", value_name = "COMMAND NAME VALUE", value_parser = property::parse)]
+    properties: Vec<Given>,
+    /// Logs what happens on standard error.
+    #[arg(short, long)]
+    debug: bool,
+    /// Prints no errors, but for wrong options.
+    #[arg(long)]
+    quiet: bool,
+    #[command(flatten)]
+    will: WillArgs,
+    #[command(flatten)]
+    later: LaterArgs,
+}
+
+impl ConnectionArgs {
+    /// Settles what does not need a connection: errors, and the log.
+    ///
+    /// # Errors
+    /// [`Usage`] names the option that cannot be used.
+    pub(crate) fn begin(&self) -> anyhow::Result<()> {
+        if self.quiet {
+            out::be_quiet();
+        }
+        if self.debug {
+            log::start(2)
+        } else {
+            log::start_if_asked()
+        }
+        self.later.refuse()?;
+        let has_password = self.password.is_some() || self.pw_file.is_some();
+        let has_user =
+            self.username.is_some() || self.url.as_ref().is_some_and(|u| u.contains('@'));
+        if has_password && !has_user {
+            bail!(Usage("a password needs a user name: --username <NAME>".to_owned()));
+        }
+        if self.disable_clean_session && !self.has_id() {
+            bail!(Usage(
+                "--disable-clean-session needs an --id <CLIENT_ID> that is not empty".to_owned()
+            ));
+        }
+        let has_v5_only = !self.properties.is_empty();
+        if has_v5_only
+            && !matches!(self.protocol_version, None | Some(ProtocolArg::Auto | ProtocolArg::V5))
+        {
+            bail!(Usage("--property needs MQTT 5.0; leave --protocol-version out".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// A session with these options, not connected yet.
+    ///
+    /// # Errors
+    /// Names the option that cannot be used.
+    pub(crate) fn builder(&self, manner: Manner) -> anyhow::Result<Builder> {
+        let (url, _) = self.address()?;
+        let mut builder = Session::builder(&url, self.client_id())
+            .keep_alive(Duration::from_secs(self.keepalive.into()))
+            .version(self.version(manner).protocol())
+            .clean_start(!self.disable_clean_session)
+            .session_expiry(self.expiry());
+        if let Some(name) = &self.username {
+            builder = builder.user(name);
+        }
+        if let Some(password) = self.password()? {
+            builder = builder.password(password);
+        }
+        if let Some(will) = self.will.will(self.of(Place::Will))? {
+            builder = builder.will(will);
+        }
+        for property in self.of(Place::Connect) {
+            builder = if let Property::ReceiveMaximum(count) = property {
+                builder.receive_maximum(count)
+            } else if let Property::MaximumPacketSize(bytes) = property {
+                builder.packet_size_max(bytes)
+            } else if let Property::SessionExpiryInterval(_) = property {
+                // It is in the builder already.
+                builder
+            } else {
+                builder.property(property)
+            };
+        }
+        match &self.bind {
+            Some(bind) => bound(builder, &url, bind),
+            None => Ok(builder),
+        }
+    }
+
+    /// Ends the session: properties of the DISCONNECT, and how long the broker keeps it.
+    pub(crate) async fn disconnect(&self, session: &Session) -> Result<(), DisconnectError> {
+        let mut request = session.disconnect_with();
+        if !self.disable_clean_session && !self.expiry().is_zero() {
+            request = request.session_expiry(self.expiry());
+        }
+        for property in self.of(Place::Disconnect) {
+            request = if let Property::SessionExpiryInterval(seconds) = property {
+                request.session_expiry(Duration::from_secs(seconds.into()))
+            } else {
+                request.property(property)
+            };
+        }
+        request.await
+    }
+
+    /// The properties for one kind of packet.
+    pub(crate) fn of(&self, place: Place) -> impl Iterator<Item = Property> {
+        let fits = move |given: &&Given| given.place == place;
+        self.properties.iter().filter(fits).map(|given| given.property.clone())
+    }
+
+    /// The codes that the server refuses with.
+    pub(crate) fn codes(&self, manner: Manner) -> Codes {
+        match self.version(manner) {
+            ProtocolArg::V31 | ProtocolArg::V311 => Codes::V3,
+            ProtocolArg::Auto | ProtocolArg::V5 => Codes::V5,
+        }
+    }
+
+    /// The topic that the URL ends with.
+    pub(crate) fn url_topic(&self) -> Option<&str> {
+        self.url.as_deref().and_then(|url| parted(url).1)
+    }
+
+    /// Whether the broker is to keep the session.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.disable_clean_session
+    }
+
+    fn has_id(&self) -> bool {
+        [&self.id, &self.id_prefix].into_iter().flatten().any(|id| !id.is_empty())
+    }
+
+    fn client_id(&self) -> String {
+        match (&self.id, &self.id_prefix) {
+            (Some(id), _) => id.clone(),
+            (None, Some(prefix)) => format!("{prefix}{}", std::process::id()),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn expiry(&self) -> Duration {
+        let properties: Properties = self.of(Place::Connect).collect();
+        let by_property = properties.session_expiry_interval().copied();
+        let by_property = by_property.map(|seconds| Duration::from_secs(seconds.into()));
+        let default = if self.disable_clean_session { Duration::MAX } else { Duration::ZERO };
+        self.session_expiry_interval.or(by_property).unwrap_or(default)
+    }
+
+    fn version(&self, manner: Manner) -> ProtocolArg {
+        match self.protocol_version {
+            Some(ProtocolArg::Auto) | None if !self.properties.is_empty() => ProtocolArg::V5,
+            Some(version) => version,
+            None if manner == Manner::Mosquitto => ProtocolArg::V311,
+            None => ProtocolArg::Auto,
+        }
+    }
+
+    /// The version, unless one is named: `mosquitto_rr` has another default than its sisters.
+    pub(crate) fn prefer(&mut self, version: ProtocolArg) {
+        self.protocol_version.get_or_insert(version);
+    }
+
+    fn password(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        let Some(path) = &self.pw_file else {
+            return Ok(self.password.as_ref().map(|password| password.as_bytes().to_vec()));
+        };
+        let text = fs::read(path).with_context(|| format!("--pw-file '{}'", path.display()))?;
+        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        Ok(Some(line.strip_suffix(b"\r").unwrap_or(line).to_vec()))
+    }
+
+    /// The URL and the topic in it: what was given, or the default.
+    fn address(&self) -> anyhow::Result<(String, Option<&str>)> {
+        if let Some(url) = &self.url {
+            let (url, topic) = parted(url);
+            return Ok((url.to_owned(), topic));
+        }
+        if let Some(path) = &self.unix {
+            let path = std::path::absolute(path).context("--unix")?;
+            return Ok((format!("unix:{}", path.display()), None));
+        }
+        let port = self.port.unwrap_or(PORT);
+        let Some(host) = &self.host else { return Ok((format!("mqtt://127.0.0.1:{port}"), None)) };
+        let host = bracketed(host).with_context(|| format!("--host '{host}'"))?;
+        Ok((format!("mqtt://{host}:{port}"), None))
+    }
+}
+
+/// A URL without its topic, and the topic.
+fn parted(url: &str) -> (&str, Option<&str>) {
+    let Some((scheme, rest)) = url.split_once("://") else { return (url, None) };
+    if scheme.eq_ignore_ascii_case("unix") {
+        return (url, None);
+    }
+    // A password may have a slash in it.
+    let host_at = rest.rfind('@').map_or(0, |at| at + 1);
+    let slash = rest.get(host_at..).and_then(|rest| rest.find('/')).map(|at| host_at + at);
+    let Some(slash) = slash.map(|at| scheme.len() + 3 + at) else { return (url, None) };
+    let (url, topic) = url.split_at(slash);
+    (url, topic.get(1..).filter(|topic| !topic.is_empty()))
+}
+
+/// A session that connects from an address of ours.
+fn bound(builder: Builder, url: &str, bind: &str) -> anyhow::Result<Builder> {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    if authority.is_empty() {
+        bail!(Usage("--bind is for TCP, not for a Unix socket".to_owned()));
+    }
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let place = if has_port { authority.to_owned() } else { format!("{authority}:{PORT}") };
+    let from = format!("{}:0", bracketed(bind).with_context(|| format!("--bind '{bind}'"))?);
+    Ok(builder.connector(move |_| {
+        let (place, from) = (place.clone(), from.clone());
+        async move {
+            let from = addresses(&from, "--bind").await?;
+            let mut last =
+                io::Error::other("--bind has no address of the kind that the broker has");
+            for to in addresses(&place, "host").await? {
+                for from in from.iter().filter(|from| from.is_ipv4() == to.is_ipv4()) {
+                    match connect(*from, to).await {
+                        Ok(stream) => return Ok(Stream::new(stream)),
+                        Err(error) => last = error,
+                    }
+                }
+            }
+            Err(last)
+        }
+    }))
+}
+
+async fn addresses(place: &str, what: &str) -> io::Result<Vec<SocketAddr>> {
+    let found = tokio::net::lookup_host(place).await;
+    let named = |error| io::Error::other(format!("{what} '{place}' cannot be resolved: {error}"));
+    Ok(found.map_err(named)?.collect())
+}
+
+async fn connect(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let named =
+        |error| io::Error::other(format!("tcp://{to} cannot be reached from {from}: {error}"));
+    socket.bind(from).map_err(named)?;
+    let stream = socket.connect(to).await.map_err(named)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Seconds, or -1 or an infinity sign for ever.
+fn expiry(text: &str) -> Result<Duration, String> {
+    match text {
+        "-1" | "\u{221e}" => Ok(Duration::MAX),
+        _ => match text.parse::<u32>() {
+            Ok(u32::MAX) => Ok(Duration::MAX),
+            Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
+            Err(error) => Err(error.to_string()),
+        },
+    }
 }
 
 /// A version as it is written on a command line, with the names that Mosquitto's clients use.
@@ -48,47 +343,6 @@ pub(crate) enum ProtocolArg {
     V311,
     #[value(name = "mqttv5", aliases = ["5", "50", "5.0"])]
     V5,
-}
-
-impl ConnectionArgs {
-    /// A session with these options, not connected yet.
-    ///
-    /// # Errors
-    /// Names the option that cannot be used.
-    pub(crate) fn builder(&self) -> anyhow::Result<Builder> {
-        let url = self.address(env::var("POSTRIDER_URL").ok())?;
-        let mut builder = Session::builder(url, self.id.clone().unwrap_or_default())
-            .keep_alive(Duration::from_secs(self.keepalive.into()))
-            .version(self.protocol_version.protocol());
-        if let Some(name) = &self.username {
-            builder = builder.user(name);
-        }
-        if let Some(password) = &self.password {
-            builder = builder.password(password.as_bytes());
-        }
-        Ok(builder)
-    }
-
-    /// Whether a client id was given.
-    pub(crate) fn has_id(&self) -> bool {
-        self.id.as_ref().is_some_and(|id| !id.is_empty())
-    }
-
-    /// The URL: what was given, then the environment's, then the default.
-    fn address(&self, from_environment: Option<String>) -> anyhow::Result<String> {
-        if let Some(url) = &self.url {
-            return Ok(url.clone());
-        }
-        let port = self.port.unwrap_or(PORT);
-        match (&self.host, self.port, from_environment) {
-            (None, None, Some(url)) if !url.is_empty() => Ok(url),
-            (None, _, _) => Ok(format!("mqtt://127.0.0.1:{port}")),
-            (Some(host), _, _) => {
-                let host = bracketed(host).with_context(|| format!("--host '{host}'"))?;
-                Ok(format!("mqtt://{host}:{port}"))
-            }
-        }
-    }
 }
 
 impl ProtocolArg {
@@ -140,24 +394,35 @@ mod tests {
     }
 
     #[test]
-    fn host_port_and_environment_make_one_url() {
-        let environment = Some("mqtt://elsewhere:9");
-        check(&[], None, "mqtt://127.0.0.1:1883");
-        check(&[], Some(""), "mqtt://127.0.0.1:1883");
-        check(&[], environment, "mqtt://elsewhere:9");
-        check(&["-p", "99"], environment, "mqtt://127.0.0.1:99");
-        check(&["-h", "a.example"], environment, "mqtt://a.example:1883");
-        check(&["-h", "::1", "-p", "7"], None, "mqtt://[::1]:7");
-        check(&["-h", "[::1]"], None, "mqtt://[::1]:1883");
-        check(&["--url", "unix:/a.sock"], environment, "unix:/a.sock");
+    fn host_and_port_make_a_url() {
+        check(&[], "mqtt://127.0.0.1:1883");
+        check(&["-p", "99"], "mqtt://127.0.0.1:99");
+        check(&["-h", "a.example"], "mqtt://a.example:1883");
+        check(&["-h", "::1", "-p", "7"], "mqtt://[::1]:7");
+        check(&["-h", "[::1]"], "mqtt://[::1]:1883");
+        check(&["--url", "unix:/a.sock"], "unix:/a.sock");
+        check(&["--unix", "/a.sock"], "unix:/a.sock");
+    }
+
+    #[test]
+    fn a_url_may_end_with_a_topic() {
+        for (url, expected) in [
+            ("mqtt://h", ("mqtt://h", None)),
+            ("mqtt://h/", ("mqtt://h", None)),
+            ("mqtt://h:7/a/+/b", ("mqtt://h:7", Some("a/+/b"))),
+            ("mqtt://u:p/w@h/a", ("mqtt://u:p/w@h", Some("a"))),
+            ("unix:///a/b", ("unix:///a/b", None)),
+        ] {
+            assert_eq!(parted(url), expected);
+        }
     }
 
     #[test]
     fn what_is_no_host_is_named() {
-        check(&["-h", ""], None, "--host '': the name is empty");
-        check(&["-h", "mqtt://a"], None, "--host 'mqtt://a': this is a URL: give it with --url");
-        check(&["-h", "a/b"], None, "--host 'a/b': not a host name or address");
-        check(&["-h", "a:1883"], None, "has an option of its own, --port");
+        check(&["-h", ""], "--host '': the name is empty");
+        check(&["-h", "mqtt://a"], "--host 'mqtt://a': this is a URL: give it with --url");
+        check(&["-h", "a/b"], "--host 'a/b': not a host name or address");
+        check(&["-h", "a:1883"], "has an option of its own, --port");
     }
 
     #[test]
@@ -172,14 +437,28 @@ mod tests {
             ("auto", ProtocolArg::Auto),
         ] {
             let line = Line::parse_from(["x", "-V", name]);
-            assert_eq!(line.connection.protocol_version, expected, "{name}");
+            assert_eq!(line.connection.protocol_version, Some(expected), "{name}");
         }
     }
 
-    fn check(args: &[&str], environment: Option<&str>, expected: &str) {
+    #[test]
+    fn a_session_expiry_is_in_seconds_or_for_ever() {
+        for (text, expected) in [
+            ("0", Ok(Duration::ZERO)),
+            ("60", Ok(Duration::from_secs(60))),
+            ("-1", Ok(Duration::MAX)),
+            ("4294967295", Ok(Duration::MAX)),
+            ("\u{221e}", Ok(Duration::MAX)),
+        ] {
+            assert_eq!(expiry(text), expected, "{text}");
+        }
+        assert!(expiry("-2").is_err());
+    }
+
+    fn check(args: &[&str], expected: &str) {
         let line = Line::parse_from([&["x"], args].concat());
-        let address = line.connection.address(environment.map(str::to_owned));
-        let text = address.unwrap_or_else(|error| format!("{error:#}"));
+        let address = line.connection.address();
+        let text = address.map_or_else(|error| format!("{error:#}"), |(url, _)| url);
         assert!(text.contains(expected), "{args:?}: {text}");
     }
 }

@@ -1,6 +1,9 @@
 //! Lines for people. A reader that went away is no reason to fail.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// Writes a line to standard output at once.
 pub(crate) fn say(line: &str) {
@@ -8,7 +11,17 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Writes a line to standard error.
+/// Writes a line to standard error, unless there is to be silence.
 pub(crate) fn complain(line: &str) {
+    if IS_QUIET.load(Ordering::Relaxed) {
+        return;
+    }
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
+
+/// From now on [`complain`] does nothing.
+pub(crate) fn be_quiet() {
+    IS_QUIET.store(true, Ordering::Relaxed);
+}
+
+static IS_QUIET: AtomicBool = AtomicBool::new(false);

@@ -30,12 +30,12 @@ impl Printer {
         Ok(Self { pending: Vec::new(), pieces, result })
     }
 
-    /// Adds bytes; waits while the thread has enough to write.
+    /// Adds what `write` appends; waits while the thread has enough to write.
     ///
     /// # Errors
     /// Nothing can be written any more; [`Printer::finish`] tells why.
-    pub(crate) async fn add(&mut self, bytes: &[u8]) -> Result<(), Closed> {
-        self.pending.extend_from_slice(bytes);
+    pub(crate) async fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Closed> {
+        write(&mut self.pending);
         if self.pending.len() < PIECE_BYTES {
             return Ok(());
         }

@@ -1,23 +1,28 @@
-//! `postrider pub`: publishes one message.
+//! `postrider pub`: publishes a message, or one for each line.
 
 use std::{
-    ffi::OsString,
-    fs::File,
-    io::{self, Read},
-    path::{Path, PathBuf},
+    collections::VecDeque,
+    io::{self, BufRead},
+    thread,
     time::Duration,
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use clap::{ArgAction, Args};
-use postrider::{Builder, QoS, Session, Topic, TopicError};
-use postrider_broker::wire::REMAINING_LENGTH_MAX;
-use tokio::time::{MissedTickBehavior, interval};
+use postrider::{Completed, Property, PublishError, PublishRequest, QoS, Session, Topic};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep},
+};
 
 use crate::{
     bar::{Bar, Plain},
     connection::ConnectionArgs,
-    log,
+    names::Manner,
+    out,
+    payload::{self, MessageArgs},
+    property::Place,
+    status::{Codes, Usage},
 };
 
 /// Publishes a message, and ends when the broker has it.
@@ -25,16 +30,31 @@ use crate::{
 #[command(disable_help_flag = true, after_help = AFTER_HELP)]
 pub(crate) struct PublishArgs {
     /// Topic to publish to.
-    #[arg(short, long, value_parser = topic)]
-    topic: Topic,
+    #[arg(short, long, value_parser = payload::topic)]
+    topic: Option<Topic>,
     #[command(flatten)]
     message: MessageArgs,
+    /// Each line of standard input is a message.
+    #[arg(short = 'l', long, group = "MessageArgs")]
+    stdin_line: bool,
     /// Quality of service: 0 may be lost, 1 may arrive twice, 2 arrives exactly once.
     #[arg(short, long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
     qos: u8,
     /// The broker keeps the message for later subscribers; an empty one clears what it keeps.
     #[arg(short, long)]
     retain: bool,
+    /// Publishes the message so many times.
+    #[arg(
+        long, value_name = "TIMES", default_value_t = 1, conflicts_with = "stdin_line",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    repeat: u64,
+    /// Seconds between two times, such as 0.5.
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    repeat_delay: Duration,
+    /// Most messages at QoS 1 and 2 on their way at once.
+    #[arg(short = 'M', long, value_name = "MESSAGES", value_parser = clap::value_parser!(u16).range(1..))]
+    max_inflight: Option<u16>,
     #[command(flatten)]
     connection: ConnectionArgs,
     /// Prints help.
@@ -42,64 +62,185 @@ pub(crate) struct PublishArgs {
     help: Option<bool>,
 }
 
-/// What to publish; one of these.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct MessageArgs {
-    /// The message.
-    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
-    message: Option<OsString>,
-    /// The content of this file is the message.
-    #[arg(short, long, value_name = "PATH")]
-    file: Option<PathBuf>,
-    /// The message is empty.
-    #[arg(short, long)]
-    null_message: bool,
-    /// All of standard input is the message.
-    #[arg(short, long)]
-    stdin: bool,
-}
-
 /// Publishes the message; an error if the broker did not take it.
-pub(crate) fn publish(args: PublishArgs) -> anyhow::Result<()> {
-    log::start_if_asked();
-    let builder = args.connection.builder()?;
-    let payload = payload(args.message)?;
+pub(crate) fn publish(args: &PublishArgs, manner: Manner) -> anyhow::Result<()> {
+    args.connection.begin()?;
+    let topic = topic(args.topic.as_ref(), &args.connection)?;
+    let payload = if args.stdin_line { Vec::new() } else { args.message.payload()? };
     let qos = QoS::from_bits(args.qos).context("--qos must be 0, 1 or 2")?;
-    let message = Message { topic: args.topic, payload, qos, retain: args.retain };
+    let message = Message {
+        topic,
+        qos,
+        retain: args.retain,
+        properties: args.connection.of(Place::Publish).collect(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(send(builder, message))
+    runtime.block_on(args.send(&message, payload, manner))
 }
 
+/// The topic of the option, or of the URL.
+pub(crate) fn topic(option: Option<&Topic>, connection: &ConnectionArgs) -> anyhow::Result<Topic> {
+    match (option, connection.url_topic()) {
+        (Some(topic), _) => Ok(topic.clone()),
+        (None, Some(topic)) => match payload::topic(topic) {
+            Ok(topic) => Ok(topic),
+            Err(error) => bail!(Usage(format!("--url: topic '{topic}': {error}"))),
+        },
+        (None, None) => bail!(Usage("--topic <TOPIC> is needed, or a --url with one".to_owned())),
+    }
+}
+
+/// A message without its payload.
 struct Message {
     topic: Topic,
-    payload: Vec<u8>,
     qos: QoS,
     retain: bool,
+    properties: Vec<Property>,
 }
 
-async fn send(builder: Builder, message: Message) -> anyhow::Result<()> {
-    // Whoever calls this wants an answer, not another attempt.
-    let session = builder.reconnect(false).session_expiry(Duration::ZERO).connect().await?;
-    let size = message.payload.len();
-    let topic = message.topic.clone();
-    let publishing = async {
-        let request = session.publish(message.topic, message.payload);
-        let published = request.qos(message.qos).retain(message.retain).await;
-        published.with_context(|| format!("'{topic}' was not published"))?;
-        // At QoS 0 this is what waits until all is written.
-        session.disconnect().await.with_context(|| format!("'{topic}' may be lost"))
-    };
-    if size < BAR_ABOVE { publishing.await } else { with_bar(&session, size, publishing).await }
+impl PublishArgs {
+    /// The codes that the server refuses with.
+    pub(crate) fn codes(&self, manner: Manner) -> Codes {
+        self.connection.codes(manner)
+    }
+
+    async fn send(
+        &self,
+        message: &Message,
+        payload: Vec<u8>,
+        manner: Manner,
+    ) -> anyhow::Result<()> {
+        let mut builder = self.connection.builder(manner)?;
+        if let Some(messages) = self.max_inflight {
+            builder = builder.in_flight_max(messages);
+        }
+        // Whoever publishes one message wants an answer, not another attempt; a stream of lines is to survive.
+        builder = builder.reconnect(self.stdin_line).queue_qos0_offline(self.stdin_line);
+        let session = builder.connect().await?;
+        let size = payload.len();
+        let topic = &message.topic;
+        let publishing = async {
+            if self.stdin_line {
+                lines(message, &session).await?;
+            } else {
+                self.times(message, payload, &session).await?;
+            }
+            // At QoS 0 this is what waits until all is written.
+            let done = self.connection.disconnect(&session).await;
+            done.with_context(|| format!("'{topic}' may be lost"))
+        };
+        if size < BAR_ABOVE {
+            publishing.await
+        } else {
+            let size = u64::try_from(size)?.saturating_mul(self.repeat);
+            with_bar(&session, size, publishing).await
+        }
+    }
+
+    async fn times(
+        &self,
+        message: &Message,
+        payload: Vec<u8>,
+        session: &Session,
+    ) -> anyhow::Result<()> {
+        let payload = postrider::Bytes::from(payload);
+        for time in 0..self.repeat {
+            if time > 0 && !self.repeat_delay.is_zero() {
+                sleep(self.repeat_delay).await;
+            }
+            let published = message.request(session, payload.clone()).await;
+            published.with_context(|| format!("'{}' was not published", message.topic))?;
+        }
+        Ok(())
+    }
+}
+
+impl Message {
+    fn request<'a>(
+        &self,
+        session: &'a Session,
+        payload: impl Into<postrider::Payload>,
+    ) -> PublishRequest<'a> {
+        let request = session.publish(self.topic.clone(), payload);
+        let request = request.qos(self.qos).retain(self.retain);
+        self.properties.iter().cloned().fold(request, PublishRequest::property)
+    }
+}
+
+/// Publishes each line; the first refused one is the error, after the last line.
+async fn lines(message: &Message, session: &Session) -> anyhow::Result<()> {
+    let (sender, mut lines) = mpsc::channel(LINES_MAX);
+    // It ends with its input, or with the process.
+    let reader = thread::Builder::new().name("postrider-lines".to_owned());
+    reader.spawn(move || read_lines(&sender)).context("cannot start a thread")?;
+    let mut open: VecDeque<(u64, Completed)> = VecDeque::new();
+    let mut failed = None;
+    let mut number = 0;
+    loop {
+        tokio::select! {
+            line = lines.recv() => {
+                let Some(line) = line else { break };
+                let request = message.request(session, line.context("--stdin-line")?);
+                number += 1;
+                match request.receipt().await {
+                    Ok(receipt) => open.push_back((number, receipt.into_future())),
+                    Err(error @ PublishError::Over(_)) => return Err(named(number, error)),
+                    Err(error) => note(&mut failed, number, error),
+                }
+            }
+            Some((number, result)) = first(&mut open), if !open.is_empty() => {
+                open.pop_front();
+                if let Err(error) = result {
+                    note(&mut failed, number, error);
+                }
+            }
+        }
+    }
+    for (number, result) in open {
+        if let Err(error) = result.await {
+            note(&mut failed, number, error);
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+/// Waits for the oldest publication.
+async fn first(
+    open: &mut VecDeque<(u64, Completed)>,
+) -> Option<(u64, Result<postrider::Published, PublishError>)> {
+    let (number, completed) = open.front_mut()?;
+    Some((*number, completed.await))
+}
+
+/// Keeps the first error, and says the others.
+fn note(failed: &mut Option<anyhow::Error>, number: u64, error: PublishError) {
+    let error = named(number, error);
+    match failed {
+        Some(_) => out::complain(&format!("error: {error:#}")),
+        None => *failed = Some(error),
+    }
+}
+
+fn named(number: u64, error: PublishError) -> anyhow::Error {
+    anyhow::Error::from(error).context(format!("line {number} was not published"))
+}
+
+fn read_lines(lines: &mpsc::Sender<io::Result<Vec<u8>>>) {
+    for line in io::stdin().lock().split(b'\n') {
+        let is_end = line.is_err();
+        if lines.blocking_send(line).is_err() || is_end {
+            return;
+        }
+    }
 }
 
 /// Shows how much is written while `publishing` runs.
 async fn with_bar(
     session: &Session,
-    size: usize,
+    size: u64,
     publishing: impl Future<Output = anyhow::Result<()>>,
 ) -> anyhow::Result<()> {
-    let mut bar = Bar::bytes("publishing", u64::try_from(size)?, Plain::Nothing);
+    let mut bar = Bar::bytes("publishing", size, Plain::Nothing);
     let before = session.stats().bytes_sent;
     let mut look = interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -112,47 +253,13 @@ async fn with_bar(
     }
 }
 
-/// Reads the message, before anybody is bothered with a connection.
-fn payload(args: MessageArgs) -> anyhow::Result<Vec<u8>> {
-    if let Some(text) = args.message {
-        Ok(text.into_encoded_bytes())
-    } else if let Some(path) = args.file {
-        from_file(&path).with_context(|| format!("--file '{}'", path.display()))
-    } else if args.stdin {
-        from_reader(io::stdin().lock(), 0).context("--stdin")
-    } else {
-        Ok(Vec::new())
-    }
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }
 
-fn from_file(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    let len = file.metadata()?.len();
-    ensure!(len <= PAYLOAD_MAX, "it has {len} bytes; at most {PAYLOAD_MAX} fit into a message");
-    from_reader(file, len)
-}
-
-/// Reads all of it, but never more than fits into a message: there are files without end.
-fn from_reader(reader: impl Read, len: u64) -> anyhow::Result<Vec<u8>> {
-    let mut payload = Vec::with_capacity(usize::try_from(len)?);
-    reader.take(PAYLOAD_MAX + 1).read_to_end(&mut payload)?;
-    if u64::try_from(payload.len())? > PAYLOAD_MAX {
-        bail!("it goes on after {PAYLOAD_MAX} bytes; no more fit into a message");
-    }
-    Ok(payload)
-}
-
-fn topic(name: &str) -> Result<Topic, String> {
-    Topic::new(name).map_err(|error| match error {
-        TopicError::Wildcard(_) => {
-            format!("{error}; a message goes to one topic, wildcards are for postrider sub")
-        }
-        TopicError::Text(_) | TopicError::Empty | _ => error.to_string(),
-    })
-}
-
-/// What a packet can hold at all; the topic takes some more of it.
-const PAYLOAD_MAX: u64 = REMAINING_LENGTH_MAX as u64;
+/// Lines that wait to be published; more would only hide a slow broker.
+const LINES_MAX: usize = 100;
 /// Bytes from which on a bar is shown.
 const BAR_ABOVE: usize = 1 << 20;
 /// How often the bar looks at what is written.
@@ -161,28 +268,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const AFTER_HELP: &str = "\
 Examples:
   postrider pub -t plant/7/temp -m 21.5
-  postrider pub -h broker.example -u ann -P secret -t plant/7/state -m up -q 1 -r
+  postrider pub -h broker.example -u ann --pw-file secret -t plant/7/state -m up -q 1 -r
   postrider pub -t plant/7/state -n -r                  clears the retained message
   postrider pub -t plant/7/picture -f picture.png -q 2
+  vmstat 5 | postrider pub -t plant/7/load -l           each line is a message
+  postrider pub -t plant/7/temp -m 21.5 -D publish content-type text/plain
 
-The exit status is 0 when the broker has the message (at QoS 0: when it is sent), 1 if it has not, \
-with the reason on standard error, and 2 for a wrong option. A lost connection is not made again.";
+Each option has a variable of the environment: POSTRIDER_HOST, POSTRIDER_PW_FILE, ...; POSTRIDER_PASSWORD \
+is the password.
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_topic_with_a_wildcard_says_where_and_what_to_do() {
-        let text = topic("a/+/b").unwrap_err();
-        assert!(text.contains("byte 2"), "{text}");
-        assert!(text.contains("postrider sub"), "{text}");
-        assert_eq!(topic("").unwrap_err(), "topic name is empty");
-    }
-
-    #[test]
-    fn what_has_no_end_is_not_read_to_the_end() {
-        let text = from_reader(io::repeat(7), 0).unwrap_err().to_string();
-        assert!(text.contains("268435455"), "{text}");
-    }
-}
+The exit status is 0 when the broker has the message (at QoS 0: when it is sent); the reason code if the \
+broker refused it, such as 135 for 'not authorized'; 1 after another error; 2 for a wrong option. A lost \
+connection is not made again, but with --stdin-line.";

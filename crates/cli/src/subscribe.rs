@@ -1,25 +1,28 @@
 //! `postrider sub`: prints the messages of some topics.
 
 use std::{
-    future::poll_fn,
+    hash::{BuildHasher, RandomState},
     io,
     pin::{Pin, pin},
     process::ExitCode,
-    task::Poll,
     time::Duration,
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::{ArgAction, Args};
-use futures_core::Stream;
-use postrider::{Event, Events, Filter, Message, QoS, Session, Stats, Subscription};
+use postrider::{Event, Events, Filter, Message, Property, QoS, Session, Stats};
 use tokio::time::timeout;
 
 use crate::{
     connection::ConnectionArgs,
-    log, number, out,
-    printer::{Closed, Printer},
+    names::Manner,
+    number, out,
+    output::{Output, OutputArgs},
+    printer::Printer,
+    property::Place,
+    status::{self, Codes, Usage},
     stop::asked_to_stop,
+    streams::Streams,
 };
 
 /// Subscribes to topics and prints the messages, one line each.
@@ -27,8 +30,14 @@ use crate::{
 #[command(disable_help_flag = true, after_help = AFTER_HELP)]
 pub(crate) struct SubscribeArgs {
     /// Topic filter; may be given several times. A message that fits several is printed once.
-    #[arg(short, long = "topic", value_name = "FILTER", required = true, value_parser = Filter::new)]
+    #[arg(short, long = "topic", value_name = "FILTER", value_parser = Filter::new)]
     topics: Vec<Filter>,
+    /// Messages that fit this filter are not printed; may be given several times.
+    #[arg(short = 'T', long, value_name = "FILTER", value_parser = Filter::new)]
+    filter_out: Vec<Filter>,
+    /// Unsubscribes from this filter, for a session that the broker has kept; may be given several times.
+    #[arg(short = 'U', long, value_name = "FILTER", value_parser = Filter::new)]
+    unsubscribe: Vec<Filter>,
     /// Highest quality of service in which messages come.
     #[arg(short, long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
     qos: u8,
@@ -38,19 +47,26 @@ pub(crate) struct SubscribeArgs {
     /// Ends after this many seconds, with exit status 27.
     #[arg(short = 'W', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
-    /// Prints the topic before the message.
-    #[arg(short, long)]
-    verbose: bool,
+    /// Ends as soon as the broker has taken all subscriptions.
+    #[arg(short = 'E', long)]
+    exit_after_subscribing: bool,
     /// Does not print messages that were retained before.
     #[arg(short = 'R', long)]
     no_retained: bool,
-    /// Goes on with the session that the broker keeps for this client id, and leaves it there at the end. Needs --id.
-    /// What had come already when --count or --timeout ended it is not kept; standard error says how many.
-    #[arg(short = 'c', long, requires = "id")]
-    disable_clean_session: bool,
-    /// Seconds that the broker keeps the session without a connection. Default: for ever.
-    #[arg(short = 'x', long, value_name = "SECONDS", requires = "disable_clean_session")]
-    session_expiry_interval: Option<u32>,
+    /// Ends at the first message that was not retained before.
+    #[arg(long)]
+    retained_only: bool,
+    /// Clears the retained messages that come, but for those of --filter-out.
+    #[arg(long)]
+    remove_retained: bool,
+    /// Messages keep the retain flag with which they were published (5.0).
+    #[arg(long)]
+    retain_as_published: bool,
+    /// Prints only so many of a hundred messages, drawn by lot; 0.1 to 100.
+    #[arg(long, value_name = "PERCENT", value_parser = percent)]
+    random_filter: Option<u32>,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     connection: ConnectionArgs,
     /// Prints help.
@@ -72,23 +88,36 @@ enum Ending {
 }
 
 /// Prints messages until it is enough; the exit status says why it ended.
-pub(crate) fn subscribe(args: &SubscribeArgs) -> anyhow::Result<ExitCode> {
-    log::start_if_asked();
+pub(crate) fn subscribe(args: &mut SubscribeArgs, manner: Manner) -> anyhow::Result<ExitCode> {
+    args.connection.begin()?;
+    if let Some(topic) = args.connection.url_topic() {
+        match Filter::new(topic) {
+            Ok(filter) => args.topics.push(filter),
+            Err(error) => bail!(Usage(format!("--url: topic '{topic}': {error}"))),
+        }
+    }
+    if args.topics.is_empty() && args.unsubscribe.is_empty() {
+        bail!(Usage("--topic <FILTER> is needed, or a --url with a topic".to_owned()));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let ending = runtime.block_on(run(args))?;
+    let ending = runtime.block_on(run(args, manner))?;
+    if ending == Ending::TimedOut && manner == Manner::Mosquitto {
+        out::complain("Timed out");
+    }
     Ok(ending.status())
 }
 
-async fn run(args: &SubscribeArgs) -> anyhow::Result<Ending> {
+async fn run(args: &SubscribeArgs, manner: Manner) -> anyhow::Result<Ending> {
     let mut asked = pin!(asked_to_end(args)?);
     let mut printer = Printer::start().context("cannot start a thread")?;
     let session = tokio::select! {
         ending = &mut asked => return Ok(ending),
-        session = connect(args) => session?,
+        session = connect(args, manner) => session?,
     };
-    let mut streams = Streams::new(args);
+    let mut streams = Streams::new();
+    let output = args.output.output(args.identifier().is_some(), manner);
     let printed = {
-        let mut printing = pin!(print(args, &session, &mut streams, &mut printer));
+        let mut printing = pin!(print(args, &output, &session, &mut streams, &mut printer));
         let printed = tokio::select! {
             // The time is no reason to leave a message half printed.
             biased;
@@ -96,8 +125,8 @@ async fn run(args: &SubscribeArgs) -> anyhow::Result<Ending> {
             ending = &mut asked => Ok(ending),
         };
         // Before the streams are dropped: that would unsubscribe, and a kept session is to keep its subscriptions.
-        // Nothing was published that could be unfinished, and the connection may be gone already.
-        let _ = session.disconnect().await;
+        // The connection may be gone already.
+        let _ = args.connection.disconnect(&session).await;
         printed
     };
     let finished = finish(printer, matches!(printed, Ok(Ending::Enough)), asked).await;
@@ -114,7 +143,7 @@ async fn run(args: &SubscribeArgs) -> anyhow::Result<Ending> {
 fn complain_about_rest(args: &SubscribeArgs, stats: &Stats, waiting: usize) {
     let dropped = stats.dropped_slow;
     // Without a kept session nobody expects what comes after the last message.
-    let (waiting, unmatched) = if args.disable_clean_session {
+    let (waiting, unmatched) = if args.connection.is_kept() {
         (u64::try_from(waiting).unwrap_or(u64::MAX), stats.unmatched + stats.dropped_unmatched)
     } else {
         (0, 0)
@@ -143,34 +172,28 @@ fn asked_to_end(args: &SubscribeArgs) -> anyhow::Result<impl Future<Output = End
     })
 }
 
-async fn connect(args: &SubscribeArgs) -> anyhow::Result<Session> {
-    let mut builder = args
-        .connection
-        .builder()?
+async fn connect(args: &SubscribeArgs, manner: Manner) -> anyhow::Result<Session> {
+    let builder = args.connection.builder(manner)?;
+    let builder = builder
         .stream_messages(STREAM_MESSAGES)
         .stream_bytes(STREAM_BYTES)
         .stall_budget(Duration::MAX);
-    if args.disable_clean_session {
-        anyhow::ensure!(
-            args.connection.has_id(),
-            "--disable-clean-session needs an --id that is not empty"
-        );
-        let expiry =
-            args.session_expiry_interval.map_or(Duration::MAX, |s| Duration::from_secs(s.into()));
-        builder = builder.clean_start(false).session_expiry(expiry);
-    }
     Ok(builder.connect().await?)
 }
 
 /// Prints until there are enough messages, or nobody reads them.
 async fn print(
     args: &SubscribeArgs,
+    output: &Output,
     session: &Session,
     streams: &mut Streams,
     printer: &mut Printer,
 ) -> anyhow::Result<Ending> {
     let mut teller = Teller::new(session);
-    streams.subscribe(session, args).await?;
+    args.open(session, streams).await?;
+    if args.exit_after_subscribing {
+        return Ok(Ending::Enough);
+    }
     let mut left = args.count.unwrap_or(u64::MAX);
     loop {
         let message = match streams.try_next() {
@@ -186,10 +209,14 @@ async fn print(
                 }
             }
         };
-        if args.no_retained && message.is_retained() {
+        if args.retained_only && !message.is_retained() {
+            return Ok(Ending::Enough);
+        }
+        if !args.takes(&message, session).await? {
             continue;
         }
-        if print_one(&message, args.verbose, printer).await.is_err() {
+        if args.is_drawn(&message) && printer.add(|out| output.write(&message, out)).await.is_err()
+        {
             return Ok(Ending::NobodyReads);
         }
         left -= 1;
@@ -199,19 +226,76 @@ async fn print(
     }
 }
 
-async fn print_one(
-    message: &Message,
-    with_topic: bool,
-    printer: &mut Printer,
-) -> Result<(), Closed> {
-    if with_topic {
-        printer.add(message.topic().as_bytes()).await?;
-        printer.add(b" ").await?;
+impl SubscribeArgs {
+    /// The codes that the server refuses with.
+    pub(crate) fn codes(&self, manner: Manner) -> Codes {
+        self.connection.codes(manner)
     }
-    for piece in message.pieces() {
-        printer.add(piece).await?;
+
+    /// Subscribes to each filter once, and unsubscribes.
+    async fn open(&self, session: &Session, streams: &mut Streams) -> anyhow::Result<()> {
+        let qos = QoS::from_bits(self.qos).context("--qos must be 0, 1 or 2")?;
+        for (index, filter) in self.topics.iter().enumerate() {
+            if self.topics.iter().take(index).any(|other| other == filter) {
+                continue;
+            }
+            let mut request = session.subscribe(filter, qos);
+            if self.retain_as_published {
+                request = request.retain_as_published(true);
+            }
+            for property in self.connection.of(Place::Subscribe) {
+                if let Property::SubscriptionIdentifier(id) = property {
+                    request = request.identifier(id);
+                } else if let Property::UserProperty(name, value) = property {
+                    request = request.user_property(name.as_str(), value.as_str());
+                }
+            }
+            streams.push(filter.clone(), request.await?);
+        }
+        for filter in &self.unsubscribe {
+            streams.remove(filter);
+            let properties = self.connection.of(Place::Unsubscribe).collect();
+            session.unsubscribe_with(filter, properties).await?;
+        }
+        Ok(())
     }
-    printer.add(b"\n").await
+
+    /// The user's subscription identifier.
+    fn identifier(&self) -> Option<u32> {
+        self.connection.of(Place::Subscribe).find_map(|property| {
+            if let Property::SubscriptionIdentifier(id) = property { Some(id) } else { None }
+        })
+    }
+
+    /// Whether a message is one that was asked for. Clears it at the broker if that was asked for.
+    async fn takes(&self, message: &Message, session: &Session) -> anyhow::Result<bool> {
+        let topic = message.topic_name();
+        if topic.is_some_and(|topic| self.filter_out.iter().any(|filter| filter.matches(topic))) {
+            return Ok(false);
+        }
+        if self.remove_retained && message.is_retained() {
+            let clearing = session.publish(message.topic(), Vec::new()).retain(true);
+            let topic = message.topic();
+            let cleared = clearing.qos(QoS::AtLeastOnce).receipt().await;
+            cleared.with_context(|| format!("--remove-retained: '{topic}' was not cleared"))?;
+        }
+        Ok(!(self.no_retained && message.is_retained()))
+    }
+
+    /// Whether a message is among those that --random-filter lets through.
+    fn is_drawn(&self, message: &Message) -> bool {
+        let Some(chance) = self.random_filter else { return true };
+        RandomState::new().hash_one(message.arrival()) % 10_000 < u64::from(chance)
+    }
+}
+
+/// Hundredths of a percent.
+fn percent(text: &str) -> Result<u32, String> {
+    let percent = text.parse::<f64>().map_err(|error| error.to_string())?;
+    if !(0.1..=100.0).contains(&percent) {
+        return Err("it must be within 0.1 and 100".to_owned());
+    }
+    Ok((percent * 100.0) as u32)
 }
 
 /// Waits for the rest of the output: for all of it if the user wants it, a moment if the program is to end.
@@ -266,102 +350,15 @@ impl Teller {
     }
 }
 
-/// The subscriptions, read in turn.
-struct Streams {
-    streams: Vec<Subscription>,
-    filters: Vec<Filter>,
-    /// Which one is read first next time.
-    turn: usize,
-}
-
-impl Streams {
-    /// Each filter once, not subscribed yet.
-    fn new(args: &SubscribeArgs) -> Self {
-        let mut filters: Vec<Filter> = Vec::with_capacity(args.topics.len());
-        for filter in &args.topics {
-            if !filters.contains(filter) {
-                filters.push(filter.clone());
-            }
-        }
-        Self { streams: Vec::new(), filters, turn: 0 }
-    }
-
-    async fn subscribe(&mut self, session: &Session, args: &SubscribeArgs) -> anyhow::Result<()> {
-        let qos = QoS::from_bits(args.qos).context("--qos must be 0, 1 or 2")?;
-        for filter in &self.filters {
-            self.streams.push(session.subscribe(filter, qos).await?);
-        }
-        Ok(())
-    }
-
-    /// Messages that came and were not read.
-    fn waiting(&self) -> usize {
-        self.streams.iter().map(Subscription::waiting).sum()
-    }
-
-    /// The next message that is there already.
-    fn try_next(&mut self) -> Option<Message> {
-        for _ in 0..self.streams.len() {
-            let index = self.turn;
-            self.turn = (index + 1) % self.streams.len();
-            while let Some(message) = self.streams.get_mut(index).and_then(Subscription::try_next) {
-                if self.is_first(index, &message) {
-                    return Some(message);
-                }
-            }
-        }
-        None
-    }
-
-    /// Waits for the next message; an error if a stream ended.
-    async fn next(&mut self) -> anyhow::Result<Message> {
-        loop {
-            let (index, message) = poll_fn(|cx| {
-                for (index, stream) in self.streams.iter_mut().enumerate() {
-                    if let Poll::Ready(message) = Pin::new(stream).poll_next(cx) {
-                        return Poll::Ready((index, message));
-                    }
-                }
-                Poll::Pending
-            })
-            .await;
-            let Some(message) = message else { return Err(self.why_ended(index)) };
-            if self.is_first(index, &message) {
-                return Ok(message);
-            }
-        }
-    }
-
-    /// Whether no earlier stream has the message too. A shared subscription gets messages of its own.
-    fn is_first(&self, index: usize, message: &Message) -> bool {
-        let fits = |filter: &&Filter| {
-            !filter.is_shared() && message.topic_name().is_some_and(|topic| filter.matches(topic))
-        };
-        let is_shared = self.filters.get(index).is_some_and(Filter::is_shared);
-        is_shared || !self.filters.iter().take(index).any(|filter| fits(&filter))
-    }
-
-    fn why_ended(&self, index: usize) -> anyhow::Error {
-        let stream = self.streams.get(index);
-        let filter = stream.map_or("", Subscription::filter);
-        match stream.and_then(Subscription::ended) {
-            Some(end) => anyhow!("nothing more comes for '{filter}': {end}"),
-            None => anyhow!("nothing more comes for '{filter}'"),
-        }
-    }
-}
-
 impl Ending {
     fn status(self) -> ExitCode {
         match self {
             Self::Enough | Self::NobodyReads | Self::Stopped => ExitCode::SUCCESS,
-            Self::TimedOut => ExitCode::from(TIMED_OUT),
+            Self::TimedOut => ExitCode::from(status::TIMED_OUT),
         }
     }
 }
 
-/// The exit status of `mosquitto_sub -W`.
-const TIMED_OUT: u8 = 27;
 /// How long the end waits for a reader of the output that does not read.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Messages that wait to be printed.
@@ -372,10 +369,16 @@ const STREAM_BYTES: usize = 64 * 1024 * 1024;
 const AFTER_HELP: &str = "\
 Examples:
   postrider sub -t 'plant/+/temp' -v
-  postrider sub -h broker.example -u ann -P secret -t 'plant/#' -q 1
+  postrider sub -L mqtt://ann@broker.example/plant/# -q 1
   postrider sub -t plant/7/state -C 1 -W 10     one message, or status 27 after 10 s
   postrider sub -i archive -c -q 2 -t 'plant/#'     also what came while it did not run
+  postrider sub -t 'plant/#' -F '%I %t %x'          a format, as mosquitto_sub has it
+  postrider sub -t 'plant/#' --json | jq .topic
+
+Each option has a variable of the environment: POSTRIDER_HOST, POSTRIDER_TOPIC, ...; POSTRIDER_PASSWORD \
+is the password.
 
 Each message is printed as it came, and a line feed. The exit status is 0 after --count messages, \
-SIGINT, SIGTERM, or when nobody reads the output any more; 27 if --timeout passed before; 1 after \
-an error; 2 for a wrong option. A lost connection is made again, and standard error says so.";
+SIGINT, SIGTERM, or when nobody reads the output any more; 27 if --timeout passed before; the reason code \
+if the broker refused something; 1 after another error; 2 for a wrong option. A lost connection is made \
+again, and standard error says so.";

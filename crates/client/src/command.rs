@@ -55,6 +55,7 @@ pub(crate) struct SubscribeCommand {
 pub(crate) struct UnsubscribeCommand {
     /// `None`: all.
     pub(crate) filters: Option<Vec<Filter>>,
+    pub(crate) properties: Properties,
     pub(crate) answer: Answer<Result<(), UnsubscribeError>>,
 }
 

@@ -81,7 +81,19 @@ impl Session {
     /// # Errors
     /// [`UnsubscribeError`].
     pub async fn unsubscribe(&self, filter: impl IntoFilter) -> Result<(), UnsubscribeError> {
-        self.send_unsubscribe(Some(vec![filter.into_filter()?])).await
+        self.unsubscribe_with(filter, Properties::new()).await
+    }
+
+    /// [`Session::unsubscribe`] with properties, of which an UNSUBSCRIBE may have user properties (5.0).
+    ///
+    /// # Errors
+    /// [`UnsubscribeError`].
+    pub async fn unsubscribe_with(
+        &self,
+        filter: impl IntoFilter,
+        properties: Properties,
+    ) -> Result<(), UnsubscribeError> {
+        self.send_unsubscribe(Some(vec![filter.into_filter()?]), properties).await
     }
 
     /// Unsubscribes from every filter and ends all streams.
@@ -89,13 +101,18 @@ impl Session {
     /// # Errors
     /// [`UnsubscribeError`].
     pub async fn unsubscribe_all(&self) -> Result<(), UnsubscribeError> {
-        self.send_unsubscribe(None).await
+        self.send_unsubscribe(None, Properties::new()).await
     }
 
-    async fn send_unsubscribe(&self, filters: Option<Vec<Filter>>) -> Result<(), UnsubscribeError> {
+    async fn send_unsubscribe(
+        &self,
+        filters: Option<Vec<Filter>>,
+        properties: Properties,
+    ) -> Result<(), UnsubscribeError> {
         let shared = self.shared();
         let (answer, answered) = answer();
-        let command = Command::Unsubscribe(Box::new(UnsubscribeCommand { filters, answer }));
+        let unsubscribe = UnsubscribeCommand { filters, properties, answer };
+        let command = Command::Unsubscribe(Box::new(unsubscribe));
         let over = |Gone| UnsubscribeError::Over(shared.end());
         send(shared, command).await.map_err(over)?;
         answered.wait().await.map_err(over)?

@@ -6,7 +6,7 @@ use crate::process::{Program, command, run};
 
 #[test]
 fn every_subcommand_has_help_with_an_example() {
-    for verb in ["demo", "pub", "sub", "broker", "check", "bench p2p", "bench fan-out"] {
+    for verb in ["demo", "pub", "sub", "rr", "broker", "check", "bench p2p", "bench fan-out"] {
         let args: Vec<_> = verb.split(' ').chain(["--help"]).collect();
         let ended = run(&args);
         ended.check(0, &[]);
@@ -15,7 +15,7 @@ fn every_subcommand_has_help_with_an_example() {
         assert!(text.contains(&format!("postrider {verb}")), "{text}");
     }
     let text = run(&["--help"]).out.join("\n");
-    for verb in ["demo", "pub", "sub", "broker", "bench", "check"] {
+    for verb in ["demo", "pub", "sub", "rr", "broker", "bench", "check", "completions", "man"] {
         assert!(text.contains(&format!("\n  {verb} ")), "{text}");
     }
 }
@@ -27,7 +27,7 @@ fn the_version_is_that_of_the_package() {
 
 #[test]
 fn help_of_pub_and_sub_tells_the_exit_status() {
-    for verb in ["pub", "sub"] {
+    for verb in ["pub", "sub", "rr"] {
         let text = run(&[verb, "--help"]).out.join(" ");
         assert!(text.contains("exit status is 0"), "{text}");
         assert!(text.contains("-h, --host"), "{text}");
@@ -37,8 +37,11 @@ fn help_of_pub_and_sub_tells_the_exit_status() {
 #[test]
 fn a_wrong_option_is_named_and_the_status_is_2() {
     for (args, part) in [
-        (&["pub"][..], "--topic"),
-        (&["pub", "-t", "a"], "<--message <TEXT>|--file <PATH>|--null-message|--stdin>"),
+        (&["pub", "-m", "x"][..], "--topic <TOPIC> is needed"),
+        (
+            &["pub", "-t", "a"],
+            "<--message <TEXT>|--file <PATH>|--null-message|--stdin|--stdin-line>",
+        ),
         (&["pub", "-m", "x", "-t", ""], "'--topic <TOPIC>': topic name is empty"),
         (&["pub", "-m", "x", "-t", "a/+/b"], "wildcard at byte 2; a message goes to one topic"),
         (&["pub", "-m", "x", "-t", "a/b/#"], "'a/b/#' for '--topic <TOPIC>'"),
@@ -63,7 +66,29 @@ fn a_wrong_option_is_named_and_the_status_is_2() {
         (&["sub", "-t", "a", "-c"], "--id <CLIENT_ID>"),
         (&["sub", "-t", "a", "-C", "0"], "'0' for '--count <MESSAGES>'"),
         (&["sub", "-t", "a", "-W", "0"], "'0' for '--timeout <SECONDS>'"),
-        (&["sub", "-t", "a", "-x", "5"], "--disable-clean-session"),
+        (&["sub", "-t", "a", "-c", "-i", ""], "--id <CLIENT_ID> that is not empty"),
+        (&["sub", "-t", "a", "-x", "-2"], "'-2' for '--session-expiry-interval <SECONDS>'"),
+        (&["sub", "-t", "a", "-F", "%k"], "invalid format specifier '%k'"),
+        (&["sub", "-t", "a", "--random-filter", "101"], "within 0.1 and 100"),
+        (&["sub", "-t", "a", "--will-qos", "1"], "--will-topic <TOPIC>"),
+        (&["sub", "-t", "a", "--will-topic", "a/#"], "'a/#' for '--will-topic <TOPIC>'"),
+        (&["sub", "-t", "a", "-i", "a", "-I", "b"], "'--id-prefix <TEXT>'"),
+        (&["pub", "-t", "a", "-m", "x", "--repeat", "0"], "'0' for '--repeat <TIMES>'"),
+        (
+            &["pub", "-t", "a", "-l", "--repeat", "2"],
+            "'--stdin-line' cannot be used with '--repeat",
+        ),
+        (&["pub", "-t", "a", "-m", "x", "--repeat-delay", "x"], "'--repeat-delay <SECONDS>'"),
+        (&["pub", "-t", "a", "-m", "x", "-M", "0"], "'0' for '--max-inflight <MESSAGES>'"),
+        (&["pub", "-L", "mqtt://h/a/#", "-m", "x"], "--url: topic 'a/#'"),
+        (&["rr", "-t", "a", "-m", "x"], "--response-topic <TOPIC>"),
+        (&["rr", "-t", "a", "-e", "b"], "--message <TEXT>"),
+        (
+            &["pub", "-t", "a", "-m", "x", "-D", "publish", "colour", "red"],
+            "'colour' is no property",
+        ),
+        (&["pub", "-t", "a", "-m", "x", "-D", "puback", "reason-string", "x"], "of PUBACK cannot"),
+        (&["pub", "-t", "a", "-m", "x", "-V", "311", "-D", "publish", "topic-alias", "1"], "5.0"),
         (&["demo", "--messages", "0"], "'0' for '--messages <MESSAGES>'"),
         (&["demo", "--largest", "268435456"], "'268435456' for '--largest <BYTES>'"),
         (&["bench"], "p2p"),
@@ -84,7 +109,6 @@ fn what_cannot_be_used_is_named_before_anything_is_sent() {
         (&["pub", "-t", "a", "-m", "x", "-h", ""], "--host '': the name is empty"),
         (&["pub", "-t", "a", "-f", "no/such/file"], "--file 'no/such/file': "),
         (&["pub", "-t", "a", "-f", "."], "--file '.': "),
-        (&["sub", "-t", "a", "-c", "-i", ""], "--id that is not empty"),
         (&["check", "--only", "no such case"], "--only 'no such case' fits none"),
         (&["demo", "--url", "ws://h"], "connect: scheme 'ws' is not offered"),
         (&["broker", "--listen", "tcp://0.0.0.0:0"], "add --user NAME:PASSWORD"),

@@ -37,6 +37,7 @@ pub(super) struct Leaving {
     /// Still to come.
     pub(super) rest: Vec<Filter>,
     /// The first thing that went wrong.
+    pub(super) properties: Properties,
     pub(super) error: Option<UnsubscribeError>,
     pub(super) answer: Option<Answer<Result<(), UnsubscribeError>>>,
 }
@@ -215,6 +216,7 @@ impl Driver {
             filters: Vec::new(),
             streams: Vec::new(),
             rest,
+            properties: command.properties,
             error: None,
             answer: Some(command.answer),
         };
@@ -242,7 +244,11 @@ impl Driver {
         }
         leaving.streams =
             leaving.filters.iter().flat_map(|filter| self.dispatch.streams(filter)).collect();
-        match self.machine.unsubscribe(leaving.filters.clone(), Properties::new(), self.now) {
+        match self.machine.unsubscribe(
+            leaving.filters.clone(),
+            leaving.properties.clone(),
+            self.now,
+        ) {
             Ok(id) => self.insert_unsubscribe(id, leaving),
             Err(error) => {
                 if let Some(answer) = leaving.answer {
@@ -258,8 +264,8 @@ impl Driver {
 
     fn drop_stream(&mut self, stream: u64, answer: Option<Answer<Result<(), UnsubscribeError>>>) {
         let rest = self.dispatch.detach(stream, StreamEnd::Unsubscribed).into_iter().collect();
-        let (filters, streams) = (Vec::new(), Vec::new());
-        self.unsubscribe_next(Leaving { filters, streams, rest, error: None, answer });
+        let (filters, streams, properties) = (Vec::new(), Vec::new(), Properties::new());
+        self.unsubscribe_next(Leaving { filters, streams, rest, properties, error: None, answer });
     }
 
     /// Unsubscribes filters whose last stream was too slow.
@@ -268,7 +274,14 @@ impl Driver {
         if !rest.is_empty() {
             let (filters, streams) = (Vec::new(), Vec::new());
             tracing::warn!(server = %self.server, "a stream was too slow and is unsubscribed");
-            self.unsubscribe_next(Leaving { filters, streams, rest, error: None, answer: None });
+            self.unsubscribe_next(Leaving {
+                filters,
+                streams,
+                rest,
+                properties: Properties::new(),
+                error: None,
+                answer: None,
+            });
             self.drain();
         }
     }

@@ -1,0 +1,71 @@
+//! Options of Mosquitto's clients that there are no means for yet: each is refused by its name, none is passed over.
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::status::Usage;
+
+/// What comes later.
+#[derive(Debug, Args)]
+pub(crate) struct LaterArgs {
+    #[arg(long, hide = true)]
+    cafile: Option<String>,
+    #[arg(long, hide = true)]
+    capath: Option<String>,
+    #[arg(long, hide = true)]
+    cert: Option<String>,
+    #[arg(long, hide = true)]
+    key: Option<String>,
+    #[arg(long, hide = true)]
+    keyform: Option<String>,
+    #[arg(long, hide = true)]
+    ciphers: Option<String>,
+    #[arg(long, hide = true)]
+    tls_version: Option<String>,
+    #[arg(long, hide = true)]
+    tls_alpn: Option<String>,
+    #[arg(long, hide = true)]
+    tls_engine: Option<String>,
+    #[arg(long, hide = true)]
+    tls_engine_kpass_sha1: Option<String>,
+    #[arg(long, hide = true)]
+    tls_use_os_certs: bool,
+    #[arg(long, hide = true)]
+    insecure: bool,
+    #[arg(long, hide = true)]
+    psk: Option<String>,
+    #[arg(long, hide = true)]
+    psk_identity: Option<String>,
+    #[arg(long, hide = true)]
+    proxy: Option<String>,
+}
+
+impl LaterArgs {
+    /// # Errors
+    /// [`Usage`] names the first such option.
+    pub(crate) fn refuse(&self) -> anyhow::Result<()> {
+        let tls = "TLS is not offered yet; it comes with a later version";
+        let psk = "TLS with pre-shared keys is not offered; TLS with certificates comes with a later version";
+        let given = [
+            ("--cafile", self.cafile.is_some(), tls),
+            ("--capath", self.capath.is_some(), tls),
+            ("--cert", self.cert.is_some(), tls),
+            ("--key", self.key.is_some(), tls),
+            ("--keyform", self.keyform.is_some(), tls),
+            ("--ciphers", self.ciphers.is_some(), tls),
+            ("--tls-version", self.tls_version.is_some(), tls),
+            ("--tls-alpn", self.tls_alpn.is_some(), tls),
+            ("--tls-engine", self.tls_engine.is_some(), tls),
+            ("--tls-engine-kpass-sha1", self.tls_engine_kpass_sha1.is_some(), tls),
+            ("--tls-use-os-certs", self.tls_use_os_certs, tls),
+            ("--insecure", self.insecure, tls),
+            ("--psk", self.psk.is_some(), psk),
+            ("--psk-identity", self.psk_identity.is_some(), psk),
+            ("--proxy", self.proxy.is_some(), "proxies are not offered yet"),
+        ];
+        match given.into_iter().find(|(_, is_given, _)| *is_given) {
+            Some((option, _, why)) => bail!(Usage(format!("{option}: {why}"))),
+            None => Ok(()),
+        }
+    }
+}

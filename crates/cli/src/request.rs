@@ -1,0 +1,166 @@
+//! `postrider rr`: publishes a request and prints the response.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::{ArgAction, Args};
+use postrider::{Filter, Message, Property, PublishRequest, QoS, Session, Topic};
+use tokio::time::timeout;
+
+use crate::{
+    connection::{ConnectionArgs, ProtocolArg},
+    names::Manner,
+    out,
+    output::OutputArgs,
+    payload::{self, MessageArgs},
+    property::Place,
+    publish,
+    status::{self, Codes, Usage},
+};
+
+/// Publishes a request, waits for the response, and prints it.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true, after_help = AFTER_HELP)]
+pub(crate) struct RequestArgs {
+    /// Topic to publish the request to.
+    #[arg(short, long, value_parser = payload::topic)]
+    topic: Option<Topic>,
+    /// Topic on which the response comes.
+    #[arg(short = 'e', long, value_name = "TOPIC", value_parser = payload::topic)]
+    response_topic: Topic,
+    #[command(flatten)]
+    message: MessageArgs,
+    /// Quality of service of request and response.
+    #[arg(short, long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
+    qos: u8,
+    /// Waits at most this many seconds, and ends with exit status 27.
+    #[arg(short = 'W', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: Option<u64>,
+    /// Takes no retained message for the response.
+    #[arg(short = 'R', long)]
+    no_retained: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    /// Prints help.
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// Prints the response to a request; the exit status says whether there was one.
+pub(crate) fn request(args: &mut RequestArgs, manner: Manner) -> anyhow::Result<ExitCode> {
+    if manner == Manner::Mosquitto {
+        args.connection.prefer(ProtocolArg::V5);
+    }
+    args.connection.begin()?;
+    let topic = publish::topic(args.topic.as_ref(), &args.connection)?;
+    let payload = args.message.payload()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked = async {
+        match args.timeout.map(Duration::from_secs) {
+            Some(time) => timeout(time, args.ask(topic, payload, manner)).await,
+            None => Ok(args.ask(topic, payload, manner).await),
+        }
+    };
+    let Ok(response) = runtime.block_on(asked) else {
+        if manner == Manner::Mosquitto {
+            out::complain("Timed out");
+        }
+        return Ok(ExitCode::from(status::TIMED_OUT));
+    };
+    let mut text = Vec::new();
+    args.output.output(false, manner).write(&response?, &mut text);
+    let mut output = io::stdout().lock();
+    output
+        .write_all(&text)
+        .and_then(|()| output.flush())
+        .context("cannot write to standard output")?;
+    Ok(ExitCode::from(status::DONE))
+}
+
+impl RequestArgs {
+    /// The codes that the server refuses with.
+    pub(crate) fn codes(&self, manner: Manner) -> Codes {
+        self.connection.codes(manner)
+    }
+
+    async fn ask(&self, topic: Topic, payload: Vec<u8>, manner: Manner) -> anyhow::Result<Message> {
+        let qos = QoS::from_bits(self.qos).context("--qos must be 0, 1 or 2")?;
+        let session = self.connection.builder(manner)?.connect().await?;
+        let (properties, correlation) = self.properties(&session, manner);
+        let filter = Filter::new(self.response_topic.as_str());
+        let filter = filter.map_err(|error| Usage(format!("--response-topic: {error}")))?;
+        let mut subscribing = session.subscribe(filter, qos);
+        for property in self.connection.of(Place::Subscribe) {
+            if let Property::UserProperty(name, value) = property {
+                subscribing = subscribing.user_property(name.as_str(), value.as_str());
+            }
+        }
+        let mut responses = subscribing.await?;
+        let publishing = session.publish(topic.clone(), payload).qos(qos);
+        let publishing = properties.into_iter().fold(publishing, PublishRequest::property);
+        publishing.await.with_context(|| format!("'{topic}' was not published"))?;
+        loop {
+            let Some(response) = responses.next().await else {
+                let end = responses.ended().map(|end| format!(": {end}")).unwrap_or_default();
+                anyhow::bail!("no response comes any more{end}");
+            };
+            if self.no_retained && response.is_retained()
+                || !answers(&response, correlation.as_deref())
+            {
+                continue;
+            }
+            // The response is there; what becomes of the connection is no concern of it.
+            let _ = self.connection.disconnect(&session).await;
+            return Ok(response);
+        }
+    }
+
+    /// The properties of the request, and what its response must carry.
+    fn properties(&self, session: &Session, manner: Manner) -> (Vec<Property>, Option<Vec<u8>>) {
+        let mut properties: Vec<Property> = self.connection.of(Place::Publish).collect();
+        if !session.limits().is_some_and(|limits| limits.has_properties) {
+            return (properties, None);
+        }
+        let has_topic =
+            properties.iter().any(|property| matches!(property, Property::ResponseTopic(_)));
+        if !has_topic && let Ok(text) = postrider::Text::new(self.response_topic.as_str()) {
+            properties.push(Property::ResponseTopic(text));
+        }
+        let mut correlation = properties.iter().find_map(|property| {
+            if let Property::CorrelationData(data) = property { Some(data.to_vec()) } else { None }
+        });
+        if correlation.is_none() && manner == Manner::Postrider {
+            // Nobody else draws the same.
+            let data = RandomState::new().hash_one("correlation").to_be_bytes().to_vec();
+            properties.push(Property::CorrelationData(data.clone().into()));
+            correlation = Some(data);
+        }
+        (properties, correlation)
+    }
+}
+
+/// Whether it answers our request. A service that knows nothing of correlation data sends none.
+fn answers(response: &Message, correlation: Option<&[u8]>) -> bool {
+    match (correlation, response.correlation_data()) {
+        (Some(expected), Some(data)) => data == expected,
+        (Some(_) | None, None) | (None, Some(_)) => true,
+    }
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  postrider rr -t plant/7/ask -e plant/7/answer/me -m status -W 10
+  postrider rr -t plant/7/ask -e plant/7/answer/me -f request.json -q 1 -F '%t %J'
+
+With MQTT 5.0 the request carries the response topic and correlation data; a response with other \
+correlation data is not taken. Each option has a variable of the environment: POSTRIDER_HOST, ...
+
+The exit status is 0 after the response; 27 if --timeout passed before; the reason code if the broker \
+refused something; 1 after another error; 2 for a wrong option.";
