@@ -1,6 +1,6 @@
 //! Fixed headers, and how bytes are cut.
 
-use crate::script::accepted;
+use crate::script::{accepted, greeted};
 
 /// v3.1.1 [MQTT-4.8.0-1], v5 section 2.1.2: type 0, and type 15 before 5.0.
 #[tokio::test]
@@ -68,4 +68,58 @@ async fn nothing_behind_a_fault_is_answered() {
         format!("S {} {fault} {}; C 50 {{ 0001 }}; end 81", good("0001"), good("0002"))
     });
     accepted("345", "").play(&cases).await;
+}
+
+/// Whatever it is, the client goes on with the connection or ends it, and takes the next line.
+#[tokio::test]
+async fn no_first_byte_confuses_it() {
+    for rest in ["00", "02 0001", "04 0001 'a 00", "05 0001 'a 0001", "06 0001 'a 0001 00"] {
+        let cases: Vec<_> =
+            (0..=0xff).map(|first| format!("S {first:02x} {rest}; either")).collect();
+        accepted("345", "").clean(&[1]).play(&cases).await;
+        greeted("345", "").clean(&[1]).play(&cases).await;
+    }
+}
+
+/// Good packets of 5.0 with every property, cut at every byte behind the fixed header, whose length fits.
+#[tokio::test]
+async fn no_cut_confuses_it() {
+    let texts = "1f 0003 'why 26 0001 'k 0001 'v";
+    let packets = [
+        ("32", "0001 'a 0001 1f 01 00 02 00000001 03 0001 'c 08 0001 'r 09 0001 'd 0b 01 23 0001 'payload".to_owned()),
+        ("40", format!("0001 00 0d {texts}")),
+        ("50", format!("0001 00 0d {texts}")),
+        ("62", format!("0001 00 0d {texts}")),
+        ("70", format!("0001 00 0d {texts}")),
+        ("90", format!("0001 0d {texts} 00")),
+        ("b0", format!("0001 0d {texts} 00")),
+        ("e0", format!("8b 0d {texts}")),
+        ("f0", format!("18 13 15 0003 'how {texts}")),
+    ];
+    let mut cases = Vec::new();
+    for (first, body) in &packets {
+        let body: Vec<_> = body.split_whitespace().flat_map(bytes).collect();
+        for len in 0..=body.len() {
+            let cut: String = body.iter().take(len).map(|byte| format!("{byte:02x}")).collect();
+            cases.push(format!("S {first} {{ {cut} }}; either"));
+        }
+    }
+    accepted("345", "").clean(&[1]).play(&cases).await;
+    accepted("345", "publish-2").clean(&[0]).play(&cases).await;
+    accepted("345", "subscribe-2").clean(&[0]).play(&cases).await;
+    let connack = "00 00 19 11 00000001 21 0001 22 0001 24 01 25 01 27 00001000 2a 01 13 0000";
+    let connack: Vec<_> = connack.split_whitespace().flat_map(bytes).collect();
+    let cut = |len| connack.iter().take(len).map(|byte| format!("{byte:02x}")).collect::<String>();
+    let cases: Vec<_> =
+        (0..=connack.len()).map(|len| format!("S 20 {{ {} }}; either", cut(len))).collect();
+    greeted("345", "publish-1").clean(&[0]).play(&cases).await;
+}
+
+/// The bytes of one token of hexadecimal digits, or of `'text`.
+fn bytes(token: &str) -> Vec<u8> {
+    if let Some(text) = token.strip_prefix('\'') {
+        return text.into();
+    }
+    let digits = token.as_bytes().chunks(2).map(|two| std::str::from_utf8(two).expect("ASCII"));
+    digits.map(|two| u8::from_str_radix(two, 16).expect("digits")).collect()
 }

@@ -9,6 +9,8 @@
 //! close      the server is gone          quiet     the server stops sending; the client says nothing more and closes
 //! end CODE   the client closes; in 5.0 it says DISCONNECT with this code first
 //! end        the client closes without a word
+//! left       the client closes; it may ask for a sign of life before
+//! either     the client closes, in whatever way, or answers a PUBLISH at QoS 1
 //! ```
 //! Tokens are `30ff` (bytes), `=text` (with its length of two bytes before it), `'text` (without), `{ ... }` (with its
 //! remaining length before it), `[ ... ]` (properties: with their length before them in 5.0, left out in 3.x), and
@@ -159,6 +161,8 @@ impl Server {
             "alive" => self.alive().await?,
             "quiet" => return self.quiet().await.map(|()| true),
             "close" => return Ok(true),
+            "left" => return self.left().await.map(|()| true),
+            "either" => return self.either().await.map(|()| true),
             "end" => return self.ended(tokens).await.map(|()| true),
             _ => panic!("no such step: {step}"),
         }
@@ -197,6 +201,29 @@ impl Server {
             }
         }
         self.over().await
+    }
+
+    async fn left(&mut self) -> Verdict {
+        while let Some(packet) = self.packet().await? {
+            if packet != [0xc0, 0] {
+                return Err(format!("expected the end, got {packet:02x?}"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn either(&mut self) -> Verdict {
+        // It may have closed already.
+        let _ = self.send(&self.setting.bytes("32 { =alive 7777 [ ] '? }")).await;
+        let answer = self.setting.bytes("40 { 7777 }");
+        while let Some(packet) = self.packet().await? {
+            match packet.first() {
+                Some(0xe0) => return self.over().await,
+                _ if packet == answer => return Ok(()),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     async fn over(&mut self) -> Verdict {
