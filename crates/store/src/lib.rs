@@ -1,70 +1,150 @@
 //! Where durable facts and large payloads live.
 //!
-//! The store knows no MQTT: records are opaque keys and values, spools are opaque bytes. This crate holds the trait and
-//! the memory adapter.
+//! The store knows no MQTT: records are opaque keys and values, spools are opaque bytes.
+//!
+//! ```text
+//!  hub --write(seq)--> DiskStore --.                    .--> tail    handed to the operating system
+//!  hub --write(seq)--> DiskStore --+--> layer --commit--+
+//!                          ^            (memory)        `--> rows    synced, one sync for all that waited
+//!                          `------- stored(N), notify -------'
+//! ```
+//!
+//! Read in this order: [`Store`], what every store does; [`MemoryStore`], the simplest; [`Disk`], a folder with a
+//! database behind one commit thread, and [`DiskStore`], the handle of one owner to it. How bytes lie on the disk is
+//! written in `docs/format.md`, why this database in `docs/decisions/002-storage-engine.md`.
+//!
+//! ```
+//! # fn main() -> Result<(), postrider_store::StoreError> {
+//! use postrider_store::{Change, Disk, DiskOptions, Mode, Store};
+//!
+//! # let folder = std::env::temp_dir().join(format!("postrider-store-tour-{}", std::process::id()));
+//! let disk = Disk::open(&folder, DiskOptions::default())?;
+//! let mut store = disk.handle(Mode::Durable, || { /* wake the owner, who asks `stored` */ });
+//! store.write(1, Change::Put(b"key".to_vec(), b"value".to_vec()))?;
+//! store.wait(1)?;
+//! assert_eq!(store.read(b"key")?.as_deref(), Some(&b"value"[..]));
+//! disk.close()?;
+//! # std::fs::remove_dir_all(&folder).ok();
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
 
+mod commit;
+mod disk;
+mod error;
+mod folder;
+mod handle;
+mod layer;
 mod memory;
+#[cfg(test)]
+mod platter;
+mod rows;
+mod spools;
+mod tail;
+
+use std::{iter, ops::ControlFlow};
 
 use bytes::Bytes;
 
-pub use crate::memory::MemoryStore;
+pub use crate::{
+    disk::{Counts, Disk, DiskOptions},
+    error::StoreError,
+    handle::DiskStore,
+    memory::MemoryStore,
+};
 
-/// A change of one key.
+/// A change of one key, or of all keys that begin with one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Sets the key to the value.
     Put(Vec<u8>, Vec<u8>),
-    /// Removes the key, if it is there.
+    /// Removes the key and every key that begins with it; harmless if there is none.
     Delete(Vec<u8>),
 }
 
-/// Why a store failed. Final: stop acknowledging, say so, hang up.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// A spool that was never begun, or dropped already.
-    #[error("spool {0} does not exist")]
-    NoSpool(u64),
-    /// A range past the end of a spool.
-    #[error("spool {spool} has {len} bytes; byte {wanted} was asked for")]
-    SpoolRange {
-        /// Number of the spool.
-        spool: u64,
-        /// Its length in bytes.
-        len: u64,
-        /// The first byte that is missing.
-        wanted: u64,
-    },
+/// What "stored" means to an owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mode {
+    /// Taken into memory: lost with the process.
+    Memory,
+    /// Handed to the operating system: survives the death of the process, but not a power cut.
+    Process,
+    /// Synced to the disk: survives a power cut.
+    Durable,
 }
+
+/// What is called for each key of a scan; it may end the scan.
+pub type Each<'a> = dyn FnMut(&[u8], Bytes) -> ControlFlow<()> + 'a;
 
 /// A place for durable facts and spools.
 pub trait Store: Send {
-    /// Takes one change under a sequence number greater than all before.
+    /// Takes changes under one sequence number greater than all before. All of them survive, or none.
     ///
     /// # Errors
     /// [`StoreError`]; the store must not be used again then.
-    fn write(&mut self, seq: u64, change: Change) -> Result<(), StoreError>;
+    fn write_batch(
+        &mut self,
+        seq: u64,
+        changes: &mut dyn Iterator<Item = Change>,
+    ) -> Result<(), StoreError>;
 
-    /// Highest sequence number up to which all is durable. May lag behind [`Store::write`].
+    /// Takes one change under a sequence number greater than all before.
+    ///
+    /// # Errors
+    /// As [`Store::write_batch`].
+    fn write(&mut self, seq: u64, change: Change) -> Result<(), StoreError> {
+        self.write_batch(seq, &mut iter::once(change))
+    }
+
+    /// Highest sequence number up to which all is stored in the sense of the owner's mode. May lag behind
+    /// [`Store::write`].
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing that was not reported stored before may be acknowledged then.
     fn stored(&mut self) -> Result<u64, StoreError>;
 
-    /// Reads the value of a key.
+    /// As [`Store::stored`] in the sense of a mode, which is weaker than the owner's or the same.
+    ///
+    /// # Errors
+    /// As [`Store::stored`].
+    fn stored_in(&mut self, _mode: Mode) -> Result<u64, StoreError> {
+        self.stored()
+    }
+
+    /// Reads the value of a key, as the last write left it.
     ///
     /// # Errors
     /// [`StoreError`].
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
+    /// Calls `each` for every key that begins with `prefix` and is greater than `after`, in the order of keys, until it
+    /// breaks. An empty `after` is before all keys.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn scan_after(
+        &self,
+        prefix: &[u8],
+        after: &[u8],
+        each: &mut Each<'_>,
+    ) -> Result<(), StoreError>;
+
     /// Calls `each` for every key that begins with `prefix`, in the order of keys.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn scan(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], Bytes)) -> Result<(), StoreError>;
+    fn scan(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], Bytes)) -> Result<(), StoreError> {
+        self.scan_after(prefix, b"", &mut |key, value| {
+            each(key, value);
+            ControlFlow::Continue(())
+        })
+    }
 
-    /// Appends to a spool; the first append creates it.
+    /// Appends to a spool; the first append creates it. What was appended before a write is stored when that write is.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; [`StoreError::SpoolLimit`] leaves the store usable.
     fn spool_append(&mut self, spool: u64, bytes: Bytes) -> Result<(), StoreError>;
 
     /// Reads at least one and at most `len` bytes of a spool at `offset`, without copying where it can.
@@ -73,7 +153,8 @@ pub trait Store: Send {
     /// [`StoreError::NoSpool`], [`StoreError::SpoolRange`].
     fn spool_read(&self, spool: u64, offset: u64, len: usize) -> Result<Bytes, StoreError>;
 
-    /// Drops a spool; harmless if it is not there.
+    /// Drops a spool; harmless if it is not there. To be called after the write that deletes the record naming it: a
+    /// crash brings the spool back as long as it may bring back what was deleted before this call.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -1,10 +1,13 @@
 //! A store that forgets everything with the process.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+};
 
 use bytes::Bytes;
 
-use crate::{Change, Store, StoreError};
+use crate::{Change, Each, Store, StoreError};
 
 /// Keeps records and spools in memory. Everything counts as stored at once.
 #[derive(Debug, Default)]
@@ -27,17 +30,31 @@ impl MemoryStore {
     pub fn new() -> Self {
         Self::default()
     }
+
+    fn delete(&mut self, prefix: &[u8]) {
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        while let Some((key, _)) = self.records.range::<[u8], _>(from).next()
+            && key.starts_with(prefix)
+        {
+            let key = key.clone();
+            self.records.remove(&key);
+        }
+    }
 }
 
 impl Store for MemoryStore {
-    fn write(&mut self, seq: u64, change: Change) -> Result<(), StoreError> {
+    fn write_batch(
+        &mut self,
+        seq: u64,
+        changes: &mut dyn Iterator<Item = Change>,
+    ) -> Result<(), StoreError> {
         debug_assert!(seq > self.stored, "sequence numbers rise");
-        match change {
-            Change::Put(key, value) => {
-                self.records.insert(key, Bytes::from(value));
-            }
-            Change::Delete(key) => {
-                self.records.remove(&key);
+        for change in changes {
+            match change {
+                Change::Put(key, value) => {
+                    self.records.insert(key, Bytes::from(value));
+                }
+                Change::Delete(prefix) => self.delete(&prefix),
             }
         }
         self.stored = seq;
@@ -52,12 +69,21 @@ impl Store for MemoryStore {
         Ok(self.records.get(key).cloned())
     }
 
-    fn scan(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], Bytes)) -> Result<(), StoreError> {
-        for (key, value) in self.records.range(prefix.to_vec()..) {
-            if !key.starts_with(prefix) {
+    fn scan_after(
+        &self,
+        prefix: &[u8],
+        after: &[u8],
+        each: &mut Each<'_>,
+    ) -> Result<(), StoreError> {
+        let from = if after.is_empty() || after < prefix {
+            Bound::Included(prefix)
+        } else {
+            Bound::Excluded(after)
+        };
+        for (key, value) in self.records.range::<[u8], _>((from, Bound::Unbounded)) {
+            if !key.starts_with(prefix) || each(key, value.clone()).is_break() {
                 break;
             }
-            each(key, value.clone());
         }
         Ok(())
     }
@@ -94,11 +120,14 @@ impl Store for MemoryStore {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use super::*;
 
     #[test]
     fn a_put_is_read_scanned_and_deleted() {
         let mut store = MemoryStore::new();
+        assert_eq!(store.stored().unwrap(), 0);
         store.write(1, Change::Put(b"a1".to_vec(), b"x".to_vec())).unwrap();
         store.write(2, Change::Put(b"a2".to_vec(), b"y".to_vec())).unwrap();
         store.write(3, Change::Put(b"b1".to_vec(), b"z".to_vec())).unwrap();
@@ -109,6 +138,28 @@ mod tests {
         assert_eq!(store.read(b"a1").unwrap(), None);
         assert_eq!(store.read(b"b1").unwrap(), Some(Bytes::from_static(b"z")));
         assert_eq!(store.stored().unwrap(), 4);
+    }
+
+    #[test]
+    fn a_delete_takes_all_that_begins_with_its_key() {
+        let mut store = MemoryStore::new();
+        let keys = ["m", "m1", "m1F", "m2"];
+        let puts = keys.map(|key| Change::Put(key.into(), Vec::new()));
+        store.write_batch(1, &mut puts.into_iter()).unwrap();
+        store.write(2, Change::Delete(b"m1".to_vec())).unwrap();
+        let left = |store: &MemoryStore, after: &[u8]| {
+            let mut seen = Vec::new();
+            let mut each = |key: &[u8], _| {
+                seen.push(String::from_utf8(key.to_vec()).unwrap());
+                ControlFlow::Continue(())
+            };
+            store.scan_after(b"m", after, &mut each).unwrap();
+            seen
+        };
+        assert_eq!(left(&store, b""), ["m", "m2"]);
+        assert_eq!(left(&store, b"m"), ["m2"]);
+        store.write(3, Change::Delete(b"m".to_vec())).unwrap();
+        assert!(left(&store, b"").is_empty());
     }
 
     #[test]

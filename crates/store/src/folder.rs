@@ -1,0 +1,159 @@
+//! The folder of a store: what lies where, whose it is, and its format.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use crate::StoreError;
+
+/// The newest format this program knows, and the only one it writes. See `docs/format.md`.
+pub(crate) const FORMAT: u64 = 1;
+
+const FORMAT_FILE: &str = "format";
+const FORMAT_WORDS: &str = "postrider store, format ";
+const LOCK_FILE: &str = "lock";
+const ROWS_FILE: &str = "records.redb";
+const SPOOLS_FOLDER: &str = "spools";
+const TAIL_FILE: &str = "tail";
+
+/// The folder, locked as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    is_new: bool,
+    _lock: File,
+}
+
+impl Folder {
+    /// Locks the folder of a store, or prepares an empty one.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        if path.exists() && !path.is_dir() {
+            return Err(StoreError::NotAStore(path.to_owned()));
+        }
+        let io = |error: io::Error| StoreError::io(path, &error);
+        fs::create_dir_all(path).map_err(io)?;
+        let is_new = !path.join(FORMAT_FILE).try_exists().map_err(io)?;
+        if is_new && !is_blank(path).map_err(io)? {
+            return Err(StoreError::NotAStore(path.to_owned()));
+        }
+        let lock = lock(path)?;
+        let folder = Self { path: path.to_owned(), is_new, _lock: lock };
+        if !is_new {
+            folder.check_format()?;
+            if !folder.rows().try_exists().map_err(io)? {
+                return Err(StoreError::corrupt(path, format!("{ROWS_FILE} is missing")));
+            }
+        }
+        fs::create_dir_all(folder.spools()).map_err(io)?;
+        Ok(folder)
+    }
+
+    /// Says on the disk that this is a store, if it is new. Called when all else is in place.
+    pub(crate) fn finish(&mut self) -> Result<(), StoreError> {
+        if !self.is_new {
+            return Ok(());
+        }
+        let write = || {
+            let new = self.path.join("format.new");
+            let mut file = File::create(&new)?;
+            writeln!(file, "{FORMAT_WORDS}{FORMAT}")?;
+            file.sync_all()?;
+            fs::rename(new, self.path.join(FORMAT_FILE))?;
+            sync_folder(&self.path)?;
+            self.path.parent().map_or(Ok(()), sync_folder)
+        };
+        write().map_err(|error| StoreError::io(&self.path, &error))?;
+        self.is_new = false;
+        Ok(())
+    }
+
+    pub(crate) fn rows(&self) -> PathBuf {
+        self.path.join(ROWS_FILE)
+    }
+
+    pub(crate) fn spools(&self) -> PathBuf {
+        self.path.join(SPOOLS_FOLDER)
+    }
+
+    pub(crate) fn tail(&self) -> PathBuf {
+        self.path.join(TAIL_FILE)
+    }
+
+    fn check_format(&self) -> Result<(), StoreError> {
+        let bytes = fs::read(self.path.join(FORMAT_FILE))
+            .map_err(|error| StoreError::io(&self.path, &error))?;
+        let text = str::from_utf8(&bytes).ok();
+        let found =
+            text.and_then(|text| text.strip_prefix(FORMAT_WORDS)?.strip_suffix('\n')?.parse().ok());
+        match found {
+            Some(FORMAT) => Ok(()),
+            Some(found) if found > FORMAT => {
+                Err(StoreError::Newer { path: self.path.clone(), found, known: FORMAT })
+            }
+            Some(_) | None => {
+                Err(StoreError::corrupt(&self.path, format!("{FORMAT_FILE} names no format")))
+            }
+        }
+    }
+}
+
+/// Renames the folder of a store, so that a new one can be opened in its place. Returns where it is.
+pub(crate) fn quarantine(path: &Path) -> Result<PathBuf, StoreError> {
+    let io = |error: io::Error| StoreError::io(path, &error);
+    if !path.join(FORMAT_FILE).try_exists().map_err(io)? {
+        return Err(StoreError::NotAStore(path.to_owned()));
+    }
+    // Released before the renaming, which some systems refuse for what is open.
+    drop(lock(path)?);
+    let mut at = 1_u32;
+    loop {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".corrupt-{at}"));
+        let aside = path.with_file_name(name);
+        if !aside.try_exists().map_err(io)? {
+            fs::rename(path, &aside).map_err(io)?;
+            path.parent().map_or(Ok(()), sync_folder).map_err(io)?;
+            return Ok(aside);
+        }
+        at += 1;
+    }
+}
+
+/// Syncs the names in a folder. Where folders cannot be opened, the system does it by itself.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    if cfg!(unix) { File::open(here)?.sync_all() } else { Ok(()) }
+}
+
+/// Names this run of the operating system; empty if it has no name.
+pub(crate) fn boot() -> Vec<u8> {
+    fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path.join(LOCK_FILE))
+        .map_err(|error| StoreError::io(path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(StoreError::io(path, &error)),
+    }
+}
+
+/// Whether nothing is in a folder but what the making of a store that was interrupted left.
+fn is_blank(path: &Path) -> io::Result<bool> {
+    let ours = [LOCK_FILE, ROWS_FILE, SPOOLS_FOLDER, TAIL_FILE, "format.new"];
+    for entry in fs::read_dir(path)? {
+        let name = entry?.file_name();
+        if !ours.iter().any(|ours| name == **ours) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,244 @@
+//! Changes that lie above what is older: what was written but is not in the rows yet.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map},
+    ops::Bound,
+};
+
+use bytes::Bytes;
+
+use crate::Change;
+
+/// The sum of changes: everything under `cuts` that is older is gone, then `puts` are there.
+///
+/// What was put and deleted in one layer leaves nothing of its value.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Layer {
+    puts: BTreeMap<Vec<u8>, Bytes>,
+    /// No cut begins with another, so the greatest one up to a key is the only one that can cover it.
+    cuts: BTreeSet<Vec<u8>>,
+    /// Bytes of all keys and values.
+    bytes: usize,
+}
+
+/// What a layer says about a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// The value.
+    Put(Bytes),
+    /// It is gone.
+    Cut,
+    /// Nothing: an older layer knows.
+    Unknown,
+}
+
+impl Layer {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.puts.is_empty() && self.cuts.is_empty()
+    }
+
+    /// Bytes of all keys and values in it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn puts(&self) -> &BTreeMap<Vec<u8>, Bytes> {
+        &self.puts
+    }
+
+    pub(crate) fn cuts(&self) -> &BTreeSet<Vec<u8>> {
+        &self.cuts
+    }
+
+    pub(crate) fn apply(&mut self, change: Change) {
+        match change {
+            Change::Put(key, value) => self.put(key, Bytes::from(value)),
+            Change::Delete(prefix) => self.cut(prefix),
+        }
+    }
+
+    pub(crate) fn put(&mut self, key: Vec<u8>, value: Bytes) {
+        self.bytes += key.len() + value.len();
+        let key_len = key.len();
+        if let Some(old) = self.puts.insert(key, value) {
+            self.bytes -= key_len + old.len();
+        }
+    }
+
+    pub(crate) fn cut(&mut self, prefix: Vec<u8>) {
+        while let Some(key) = first_under(&self.puts, &prefix) {
+            if let Some(value) = self.puts.remove(&key) {
+                self.bytes -= key.len() + value.len();
+            }
+        }
+        if self.covers(&prefix) {
+            return;
+        }
+        while let Some(narrower) = self.cuts.range(prefix.clone()..).next()
+            && narrower.starts_with(&prefix)
+        {
+            let narrower = narrower.clone();
+            self.bytes -= narrower.len();
+            self.cuts.remove(&narrower);
+        }
+        self.bytes += prefix.len();
+        self.cuts.insert(prefix);
+    }
+
+    /// Puts a younger layer over this one.
+    pub(crate) fn merge(&mut self, younger: &Self) {
+        for prefix in &younger.cuts {
+            self.cut(prefix.clone());
+        }
+        for (key, value) in &younger.puts {
+            self.put(key.clone(), value.clone());
+        }
+    }
+
+    pub(crate) fn find(&self, key: &[u8]) -> Found {
+        match self.puts.get(key) {
+            Some(value) => Found::Put(value.clone()),
+            None if self.covers(key) => Found::Cut,
+            None => Found::Unknown,
+        }
+    }
+
+    /// Whether what is older under this key is gone.
+    pub(crate) fn covers(&self, key: &[u8]) -> bool {
+        let up_to_key = (Bound::Unbounded, Bound::Included(key));
+        self.cuts.range::<[u8], _>(up_to_key).next_back().is_some_and(|cut| key.starts_with(cut))
+    }
+
+    /// Puts greater than `after` (or from `prefix` on if that is greater), in order, past the end of the prefix.
+    pub(crate) fn puts_after(
+        &self,
+        prefix: &[u8],
+        after: &[u8],
+    ) -> btree_map::Range<'_, Vec<u8>, Bytes> {
+        self.puts.range::<[u8], _>((start(prefix, after), Bound::Unbounded))
+    }
+
+    /// The part of this layer that says anything about keys under `prefix` that are greater than `after`.
+    pub(crate) fn part(&self, prefix: &[u8], after: &[u8]) -> Self {
+        let mut part = Self::default();
+        for (key, value) in self.puts_after(prefix, after) {
+            if !key.starts_with(prefix) {
+                break;
+            }
+            part.puts.insert(key.clone(), value.clone());
+        }
+        let from = prefix.max(after);
+        let up_to = (Bound::Unbounded, Bound::Included(from));
+        if let Some(cut) = self.cuts.range::<[u8], _>(up_to).next_back()
+            && from.starts_with(cut)
+        {
+            part.cuts.insert(cut.clone());
+        }
+        for cut in self.cuts.range::<[u8], _>((Bound::Excluded(from), Bound::Unbounded)) {
+            if !cut.starts_with(prefix) {
+                break;
+            }
+            part.cuts.insert(cut.clone());
+        }
+        part
+    }
+}
+
+/// Where keys begin that start with `prefix` and are greater than `after`; an empty `after` is before all keys.
+pub(crate) fn start<'a>(prefix: &'a [u8], after: &'a [u8]) -> Bound<&'a [u8]> {
+    let is_open = after.is_empty() || after < prefix;
+    if is_open { Bound::Included(prefix) } else { Bound::Excluded(after) }
+}
+
+/// The first key that begins with `prefix`.
+fn first_under(puts: &BTreeMap<Vec<u8>, Bytes>, prefix: &[u8]) -> Option<Vec<u8>> {
+    let (key, _) = puts.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded)).next()?;
+    key.starts_with(prefix).then(|| key.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_put_and_its_delete_leave_only_the_cut() {
+        let mut layer = Layer::default();
+        layer.apply(Change::Put(b"m1".to_vec(), vec![7; 100]));
+        layer.apply(Change::Put(b"m1F".to_vec(), vec![1]));
+        layer.apply(Change::Delete(b"m1".to_vec()));
+        assert_eq!(layer.find(b"m1F"), Found::Cut);
+        assert_eq!(layer.find(b"m2"), Found::Unknown);
+        assert_eq!(layer.bytes(), 2);
+        layer.apply(Change::Delete(b"m".to_vec()));
+        assert_eq!(layer.find(b"m2"), Found::Cut);
+        assert_eq!(layer.bytes(), 1);
+    }
+
+    proptest! {
+        /// Layers over each other, merged or not, say what a map says to which the changes were applied one by one.
+        #[test]
+        fn layers_are_the_sum_of_their_changes(
+            older in prop::collection::vec(change(), 0..40),
+            younger in prop::collection::vec(change(), 0..40),
+            prefix in key(),
+            after in key(),
+        ) {
+            let mut map = BTreeMap::new();
+            let (mut first, mut second) = (Layer::default(), Layer::default());
+            for change in older {
+                naive(&mut map, &change);
+                first.apply(change);
+            }
+            for change in younger {
+                naive(&mut map, &change);
+                second.apply(change);
+            }
+            let mut merged = first.clone();
+            merged.merge(&second);
+            for a in 0..3_u8 {
+                for key in [vec![a], vec![a, 0], vec![a, 1], vec![a, 1, 2]] {
+                    let stacked = match second.find(&key) {
+                        Found::Unknown => first.find(&key),
+                        found @ (Found::Put(_) | Found::Cut) => found,
+                    };
+                    let at_once = merged.find(&key);
+                    prop_assert_eq!(map.get(&key), value(&stacked));
+                    prop_assert_eq!(map.get(&key), value(&at_once));
+                    if key.starts_with(&prefix) && key > after {
+                        prop_assert_eq!(merged.part(&prefix, &after).find(&key), at_once);
+                    }
+                }
+            }
+            let puts: usize = merged.puts().iter().map(|(key, value)| key.len() + value.len()).sum();
+            let cuts: usize = merged.cuts().iter().map(Vec::len).sum();
+            prop_assert_eq!(merged.bytes(), puts + cuts);
+        }
+    }
+
+    fn value(found: &Found) -> Option<&Bytes> {
+        match found {
+            Found::Put(value) => Some(value),
+            Found::Cut | Found::Unknown => None,
+        }
+    }
+
+    fn naive(map: &mut BTreeMap<Vec<u8>, Bytes>, change: &Change) {
+        match change {
+            Change::Put(key, value) => drop(map.insert(key.clone(), Bytes::from(value.clone()))),
+            Change::Delete(prefix) => map.retain(|key, _| !key.starts_with(prefix)),
+        }
+    }
+
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(0..3_u8, 0..4)
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        prop_oneof![
+            3 => (key(), prop::collection::vec(any::<u8>(), 0..4)).prop_map(|(key, value)| Change::Put(key, value)),
+            1 => key().prop_map(Change::Delete),
+        ]
+    }
+}

@@ -1,0 +1,262 @@
+//! Spools: payloads too large for a record, a file each.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{StoreError, folder::sync_folder};
+
+/// Files that are kept open between two calls; more would eat the process's descriptors.
+const OPEN_FILES_MAX: usize = 64;
+
+/// Bytes that one read returns at most, whatever was asked for.
+const READ_BYTES_MAX: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Spools {
+    store: PathBuf,
+    folder: PathBuf,
+    bytes_max: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    spools: BTreeMap<u64, Spool>,
+    /// Of all spools.
+    bytes: u64,
+    open_files: usize,
+    /// A file was created since the folder was synced.
+    is_folder_dirty: bool,
+}
+
+#[derive(Debug, Default)]
+struct Spool {
+    len: u64,
+    file: Option<File>,
+    /// Appended to since it was synced.
+    is_dirty: bool,
+}
+
+impl Spools {
+    /// Finds the spools of the store at `store`.
+    pub(crate) fn open(store: &Path, folder: PathBuf, bytes_max: u64) -> Result<Self, StoreError> {
+        let mut state = State::default();
+        let mut find = || -> io::Result<()> {
+            for entry in fs::read_dir(&folder)? {
+                let entry = entry?;
+                let Some(number) = number(&entry.file_name().to_string_lossy()) else { continue };
+                let len = entry.metadata()?.len();
+                state.bytes += len;
+                state.spools.insert(number, Spool { len, ..Spool::default() });
+            }
+            Ok(())
+        };
+        find().map_err(|error| StoreError::io(store, &error))?;
+        Ok(Self { store: store.to_owned(), folder, bytes_max, state: Mutex::new(state) })
+    }
+
+    /// The spools that are there, with their lengths.
+    pub(crate) fn list(&self) -> BTreeMap<u64, u64> {
+        self.lock().spools.iter().map(|(number, spool)| (*number, spool.len)).collect()
+    }
+
+    pub(crate) fn append(&self, number: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let added = bytes.len() as u64;
+        let state = &mut *self.lock();
+        if state.bytes.saturating_add(added) > self.bytes_max {
+            return Err(StoreError::SpoolLimit(self.bytes_max));
+        }
+        let len = state.spools.get(&number).map_or(0, |spool| spool.len);
+        let is_new = len == 0;
+        let path = self.path(number);
+        let io = |error| StoreError::io(&self.store, &error);
+        let file = state.file(number, || {
+            let mut options = OpenOptions::new();
+            options.read(true).append(true).create(is_new).truncate(false).open(path)
+        });
+        file.and_then(|mut file| {
+            let written = file.write_all(bytes);
+            // What was written of it must not come before what is appended next.
+            written.inspect_err(|_| drop(file.set_len(len)))
+        })
+        .map_err(io)?;
+        state.is_folder_dirty |= is_new;
+        state.bytes += added;
+        let spool = state.spools.entry(number).or_default();
+        spool.len += added;
+        spool.is_dirty = true;
+        Ok(())
+    }
+
+    pub(crate) fn read(&self, number: u64, offset: u64, len: usize) -> Result<Bytes, StoreError> {
+        let state = &mut *self.lock();
+        let Some(spool) = state.spools.get(&number) else {
+            return Err(StoreError::NoSpool(number));
+        };
+        let left = spool.len.saturating_sub(offset);
+        if left == 0 {
+            let (spool, len) = (number, spool.len);
+            return Err(StoreError::SpoolRange { spool, len, wanted: offset });
+        }
+        let len = len.min(READ_BYTES_MAX).min(usize::try_from(left).unwrap_or(usize::MAX));
+        let path = self.path(number);
+        let mut bytes = BytesMut::zeroed(len);
+        let file = state.file(number, || OpenOptions::new().read(true).append(true).open(path));
+        let read = file.and_then(|mut file| {
+            file.seek(SeekFrom::Start(offset))?;
+            file.read_exact(&mut bytes)
+        });
+        read.map_err(|error| StoreError::io(&self.store, &error))?;
+        Ok(bytes.freeze())
+    }
+
+    /// Forgets a spool; its file remains until [`Spools::unlink`]. Returns whether it was there.
+    pub(crate) fn forget(&self, number: u64) -> bool {
+        let state = &mut *self.lock();
+        let Some(spool) = state.spools.remove(&number) else { return false };
+        state.bytes -= spool.len;
+        state.open_files -= usize::from(spool.file.is_some());
+        true
+    }
+
+    /// Removes the file of a spool that was forgotten.
+    pub(crate) fn unlink(&self, number: u64) -> Result<(), StoreError> {
+        match fs::remove_file(self.path(number)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io(&self.store, &error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Removes all spools but these. Returns how many.
+    pub(crate) fn keep(&self, referenced: &BTreeSet<u64>) -> Result<usize, StoreError> {
+        let orphans: Vec<u64> =
+            self.list().into_keys().filter(|number| !referenced.contains(number)).collect();
+        for number in &orphans {
+            self.forget(*number);
+            self.unlink(*number)?;
+        }
+        Ok(orphans.len())
+    }
+
+    /// Syncs what was appended, and the names of new files.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        self.sync_files().map_err(|error| StoreError::io(&self.store, &error))
+    }
+
+    fn sync_files(&self) -> io::Result<()> {
+        let (dirty, is_folder_dirty) = {
+            let state = &mut *self.lock();
+            let mut dirty = Vec::new();
+            for (number, spool) in &mut state.spools {
+                if std::mem::take(&mut spool.is_dirty) {
+                    let copy = spool.file.as_ref().map(File::try_clone).transpose()?;
+                    dirty.push((*number, copy));
+                }
+            }
+            (dirty, std::mem::take(&mut state.is_folder_dirty))
+        };
+        // Without the lock: appending and reading go on meanwhile.
+        for (number, file) in dirty {
+            match file {
+                Some(file) => file.sync_data()?,
+                None => OpenOptions::new().append(true).open(self.path(number))?.sync_data()?,
+            }
+        }
+        if is_folder_dirty { sync_folder(&self.folder) } else { Ok(()) }
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("{number:016x}"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The open file of a spool; the spool is entered if it is new.
+    fn file(&mut self, number: u64, open: impl FnOnce() -> io::Result<File>) -> io::Result<&File> {
+        if self.open_files >= OPEN_FILES_MAX {
+            for (other, spool) in &mut self.spools {
+                if *other != number {
+                    spool.file = None;
+                }
+            }
+            self.open_files = self.spools.values().filter(|spool| spool.file.is_some()).count();
+        }
+        let is_open = self.spools.get(&number).is_some_and(|spool| spool.file.is_some());
+        let opened = if is_open { None } else { Some(open()?) };
+        self.open_files += usize::from(!is_open);
+        let spool = self.spools.entry(number).or_default();
+        if opened.is_some() {
+            spool.file = opened;
+        }
+        spool.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// The number in the name of a file, if it is a spool's.
+fn number(name: &str) -> Option<u64> {
+    let number = u64::from_str_radix(name, 16).ok()?;
+    (format!("{number:016x}") == name).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_spools_than_open_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let spools = open(folder.path(), u64::MAX);
+        let count = OPEN_FILES_MAX as u64 + 40;
+        for round in 0..3_u8 {
+            for number in 0..count {
+                spools.append(number, &[round, number as u8]).unwrap();
+            }
+            spools.sync().unwrap();
+        }
+        for spools in [spools, open(folder.path(), u64::MAX)] {
+            for number in 0..count {
+                let n = number as u8;
+                assert_eq!(spools.read(number, 0, 9).unwrap(), [0, n, 1, n, 2, n][..]);
+                assert_eq!(spools.read(number, 3, 2).unwrap(), [n, 2][..]);
+            }
+        }
+    }
+
+    #[test]
+    fn spools_stay_within_their_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let spools = open(folder.path(), 10);
+        spools.append(1, &[1; 6]).unwrap();
+        spools.append(2, &[2; 4]).unwrap();
+        assert_eq!(spools.append(3, &[3]), Err(StoreError::SpoolLimit(10)));
+        assert!(spools.forget(2));
+        assert!(!spools.forget(2));
+        assert_eq!(spools.read(2, 0, 1), Err(StoreError::NoSpool(2)));
+        spools.unlink(2).unwrap();
+        spools.append(3, &[3; 4]).unwrap();
+        let past = StoreError::SpoolRange { spool: 3, len: 4, wanted: 4 };
+        assert_eq!(spools.read(3, 4, 1), Err(past));
+        assert_eq!(spools.keep(&BTreeSet::from([3, 9])), Ok(1));
+        assert_eq!(open(folder.path(), 10).list(), BTreeMap::from([(3, 4)]));
+    }
+
+    fn open(folder: &Path, bytes_max: u64) -> Spools {
+        Spools::open(folder, folder.to_owned(), bytes_max).unwrap()
+    }
+}
