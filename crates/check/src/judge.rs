@@ -122,6 +122,19 @@ impl Stage<'_> {
                 actor.closed().await
             }
             Deed::One(message) => self.one(&step.actors, message).await,
+            Deed::Expect(lines) => self.expect(name, lines).await,
+            Deed::Perhaps(lines) => match self.expect(name, lines).await {
+                Err(Surprise::Closed(_)) => {
+                    self.is_over = true;
+                    Ok(())
+                }
+                other => other,
+            },
+            Deed::Ends(_) | Deed::Rejects(_) | Deed::Overrun(_) => {
+                let remark = self.end(name, &step.deed).await?;
+                self.remarks.extend(remark);
+                Ok(())
+            }
             Deed::Hex(_)
             | Deed::Send(_)
             | Deed::Publish(_)
@@ -129,17 +142,12 @@ impl Stage<'_> {
             | Deed::Copies { .. }
             | Deed::Subscribe { .. }
             | Deed::Unsubscribe(_)
-            | Deed::Expect(_)
-            | Deed::Perhaps(_)
             | Deed::Bytes(_)
             | Deed::Comes(_)
-            | Deed::Ends(_)
-            | Deed::Rejects(_)
             | Deed::Closed
             | Deed::Quiet
             | Deed::Still(_)
-            | Deed::Aliases(_)
-            | Deed::Overrun(_) => self.act(name, &step.deed).await,
+            | Deed::Aliases(_) => self.act(name, &step.deed).await,
         }
     }
 
@@ -153,67 +161,62 @@ impl Stage<'_> {
             word: &self.word,
             ids: &self.ids,
         };
-        let remark = match deed {
-            Deed::Hex(raw) => {
-                let bytes = raw.bytes(&fill).map_err(Surprise::Play)?;
-                actor.send(&bytes).await;
-                None
-            }
-            Deed::Send(raw) => {
-                let bytes = raw.packets(&fill).map_err(Surprise::Play)?;
-                actor.send(&bytes).await;
-                None
-            }
+        match deed {
+            Deed::Hex(raw) => actor.send(&raw.bytes(&fill).map_err(Surprise::Play)?).await,
+            Deed::Send(raw) => actor.send(&raw.packets(&fill).map_err(Surprise::Play)?).await,
             Deed::Bytes(rows) => {
                 let rows: Result<Vec<_>, _> = rows.iter().map(|row| row.bytes(&fill)).collect();
-                actor.bytes(&rows.map_err(Surprise::Play)?).await.map(|()| None)?
+                actor.bytes(&rows.map_err(Surprise::Play)?).await?;
             }
             Deed::Comes(raw) => {
-                let row = raw.packets(&fill).map_err(Surprise::Play)?;
-                actor.bytes(&[row]).await.map(|()| None)?
+                actor.bytes(&[raw.packets(&fill).map_err(Surprise::Play)?]).await?;
             }
-            Deed::Publish(message) => {
-                actor.publish(&named(&message.topic), message).await.map(|()| None)?
-            }
-            Deed::Receive(message) => {
-                actor.receive(&named(&message.topic), message).await.map(|()| None)?
-            }
+            Deed::Publish(message) => actor.publish(&named(&message.topic), message).await?,
+            Deed::Receive(message) => actor.receive(&named(&message.topic), message).await?,
             Deed::Copies { message, count, identifiers } => {
-                let topic = named(&message.topic);
-                copies(actor, &topic, message, *count, identifiers).await.map(|()| None)?
+                copies(actor, &named(&message.topic), message, *count, identifiers).await?;
             }
             Deed::Subscribe { filter, options, identifier } => {
-                actor.subscribe(&named(filter), *options, *identifier).await.map(|()| None)?
+                actor.subscribe(&named(filter), *options, *identifier).await?;
             }
-            Deed::Unsubscribe(filter) => actor.unsubscribe(&named(filter)).await.map(|()| None)?,
-            Deed::Expect(lines) => {
-                let lines: Vec<_> = lines.iter().map(|line| named(line)).collect();
-                actor.expect(&lines, &mut self.ids).await.map(|()| None)?
-            }
-            Deed::Perhaps(lines) => {
-                let lines: Vec<_> = lines.iter().map(|line| named(line)).collect();
-                match actor.expect(&lines, &mut self.ids).await {
-                    Err(Surprise::Closed(_)) => self.is_over = true,
-                    other => other?,
-                }
-                None
-            }
-            Deed::Ends(reasons) => actor.ends(reasons).await?,
-            Deed::Rejects(reasons) => actor.rejects(reasons).await?,
-            Deed::Closed => actor.closed().await.map(|()| None)?,
-            Deed::Quiet => actor.quiet().await.map(|()| None)?,
-            Deed::Still(time) => actor.still(*time).await.map(|()| None)?,
-            Deed::Aliases(topic) => actor.aliases(&named(topic)).await.map(|()| None)?,
-            Deed::Overrun(topic) => actor.overrun(&named(topic)).await?,
+            Deed::Unsubscribe(filter) => actor.unsubscribe(&named(filter)).await?,
+            Deed::Closed => actor.closed().await?,
+            Deed::Quiet => actor.quiet().await?,
+            Deed::Still(time) => actor.still(*time).await?,
+            Deed::Aliases(topic) => actor.aliases(&named(topic)).await?,
             Deed::Open
             | Deed::Connect(_)
             | Deed::Hello(_)
             | Deed::Drop
             | Deed::Leave
-            | Deed::One(_) => None,
-        };
-        self.remarks.extend(remark);
+            | Deed::One(_)
+            | Deed::Expect(_)
+            | Deed::Perhaps(_)
+            | Deed::Ends(_)
+            | Deed::Rejects(_)
+            | Deed::Overrun(_) => {}
+        }
         Ok(())
+    }
+
+    async fn expect(&mut self, name: char, lines: &[String]) -> Result<(), Surprise> {
+        let actor = self.actors.get_mut(&name).ok_or_else(|| missing(name))?;
+        let lines: Vec<_> = lines.iter().map(|line| line.replace('%', &self.word)).collect();
+        actor.expect(&lines, &mut self.ids).await
+    }
+
+    /// Returns a remark on how the connection ended.
+    async fn end(&mut self, name: char, deed: &Deed) -> Result<Option<String>, Surprise> {
+        let actor = self.actors.get_mut(&name).ok_or_else(|| missing(name))?;
+        if let Deed::Overrun(topic) = deed {
+            actor.overrun(&topic.replace('%', &self.word)).await
+        } else if let Deed::Rejects(reasons) = deed {
+            actor.rejects(reasons).await
+        } else if let Deed::Ends(reasons) = deed {
+            actor.ends(reasons).await
+        } else {
+            Ok(None)
+        }
     }
 
     async fn open(&mut self, name: char, version: Version) -> Result<(), Surprise> {
