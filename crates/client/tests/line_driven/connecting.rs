@@ -70,6 +70,11 @@ async fn refusals_end_it() {
     cases.push("S 20 { 01 87 [ ] }; end".to_owned());
     greeted("5", "publish-1").play(&cases).await;
     greeted("34", "").play(&["S 20 { 01 05 }; end"]).await;
+    // A server that does not know 5.0 refuses it in the form of 3.1.1; nothing else may have that form.
+    let cases: Vec<_> = (1..=5).map(|code| format!("S 20 {{ 00 {code:02x} }}; end")).collect();
+    greeted("5", "").play(&cases).await;
+    let cases = ["S 20 { 00 06 }; end 81", "S 20 { 01 01 }; end 82", "S 20 { 00 87 }; end 81"];
+    greeted("5", "").play(&cases).await;
 }
 
 /// Codes that no CONNACK has.
