@@ -39,6 +39,7 @@ impl Moment {
             'x' => self.expand("%m/%d/%y"),
             'X' => self.expand("%H:%M:%S"),
             'r' => self.expand("%I:%M:%S %p"),
+            '%' => "%".to_owned(),
             'E' | 'O' => format!("%{letter}"),
             _ if KNOWN.contains(letter) => self.expand(&format!("%{letter}")),
             _ => format!("%{letter}"),
@@ -79,6 +80,7 @@ mod tests {
             ('s', "1772696229"),
             ('i', "%i"),
             ('f', "%f"),
+            ('%', "%"),
         ] {
             assert_eq!(moment().part(letter), expected, "{letter}");
         }

@@ -279,7 +279,10 @@ impl SubscribeArgs {
             let cleared = clearing.qos(QoS::AtLeastOnce).receipt().await;
             cleared.with_context(|| format!("--remove-retained: '{topic}' was not cleared"))?;
         }
-        Ok(!(self.no_retained && message.is_retained()))
+        // The broker tells us too what was cleared.
+        let is_clearing =
+            self.remove_retained && !message.is_retained() && message.payload_len() == 0;
+        Ok(!is_clearing && !(self.no_retained && message.is_retained()))
     }
 
     /// Whether a message is among those that --random-filter lets through.

@@ -1,6 +1,7 @@
 //! The real program, as its users meet it: options, output, exit status.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod compat;
 mod demo;
 mod judges;
 mod options;
