@@ -282,7 +282,8 @@ impl SubscribeArgs {
         // The broker tells us too what was cleared.
         let is_clearing =
             self.remove_retained && !message.is_retained() && message.payload_len() == 0;
-        Ok(!is_clearing && !(self.no_retained && message.is_retained()))
+        let is_unwanted = self.no_retained && message.is_retained();
+        Ok(!(is_clearing || is_unwanted))
     }
 
     /// Whether a message is among those that --random-filter lets through.
