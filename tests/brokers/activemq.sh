@@ -32,7 +32,7 @@ class_path() {
 version() {
   class_path > /dev/null
   # shellcheck disable=SC2016 # a field of dpkg-query
-  dpkg-query -W -f '${Version}' activemq | sed 's/[+-].*//'
+  dpkg-query -W -f '${Version}' activemq | sed 's/[+-].*/\n/'
 }
 
 start() {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # An aedes of our own: on a free port of the loopback, in a throw-away directory, as the user who asks.
 #
-# usage: tests/brokers/aedes.sh start [--port N] [--user NAME --password TEXT]
+# usage: tests/brokers/aedes.sh start [--port N] [--data DIR] [--user NAME --password TEXT]
 #        tests/brokers/aedes.sh stop|kill DIR
 #        tests/brokers/aedes.sh version
 #
@@ -10,6 +10,7 @@
 #   cp tests/brokers/aedes/package*.json SOMEWHERE && cd SOMEWHERE && npm ci
 # stop ends the process of DIR by its id, waits until it is gone, and removes DIR; kill does so like a crash.
 #   --port      this port, not a free one (to start a broker again where it was)
+#   --data      taken, as by the other brokers, and not used
 #   --user      refuse everybody who does not give this name and password
 set -euo pipefail
 . "$(dirname "$0")/process.sh"
@@ -37,6 +38,7 @@ start() {
   while [ $# -gt 0 ]; do
     case $1 in
       --port) port=$2 ;;
+      --data) ;;
       --user) user=$2 ;;
       --password) password=$2 ;;
       *) echo "unknown argument $1" >&2; exit 2 ;;

@@ -2,7 +2,8 @@
 #
 #   foreign_arguments "$@"       --port N, --broker NAME, --only TEXT
 #   foreign_python               sets PYTHON, which has the packages of tests/lanes/python/requirements.txt
-#   foreign_node                 sets NODE_PATH to the packages of tests/lanes/javascript/package-lock.json
+#   foreign_node [PREFIX FOLDER] sets NODE_PATH to the packages of FOLDER/package-lock.json; without arguments, of
+#                                tests/lanes/javascript
 #   foreign_brokers COMMAND...   plays COMMAND --port N at our broker with one hub and with two, or at the one asked for
 #
 # Packages are kept below the cargo target directory, by the hash of the file that pins them.
@@ -48,13 +49,14 @@ foreign_python() {
   export PYTHONDONTWRITEBYTECODE=1
 }
 
-foreign_node() {
+foreign_node() { # [PREFIX FOLDER]
+  local prefix=${1:-node} folder=${2:-tests/lanes/javascript}
   command -v npm > /dev/null || lane_not_run "node and npm are not installed"
   make() {
-    cp tests/lanes/javascript/package.json tests/lanes/javascript/package-lock.json "$1" &&
+    cp "$folder/package.json" "$folder/package-lock.json" "$1" &&
       (cd "$1" && npm ci --ignore-scripts --no-audit --no-fund)
   }
-  foreign_keep node tests/lanes/javascript/package-lock.json make
+  foreign_keep "$prefix" "$folder/package-lock.json" make
   export NODE_PATH=$kept/node_modules
 }
 

@@ -12,13 +12,14 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
     thread,
 };
 
+use postrider::Protocol;
 use tempfile::TempDir;
 
-use self::support::Server;
+use self::support::{Server, habits::Habits};
 
 /// A Mosquitto process; it ends with this value.
 struct Mosquitto {
@@ -32,8 +33,22 @@ struct Mosquitto {
 static STARTING: Mutex<()> = Mutex::new(());
 
 impl Server for Mosquitto {
-    // 2.0.11 just closes.
-    const SAYS_TAKEN_OVER: bool = false;
+    fn title(&self) -> String {
+        static VERSION: OnceLock<String> = OnceLock::new();
+        let version = VERSION.get_or_init(|| {
+            let help = Command::new(&self.program).arg("-h").output().expect("the program runs");
+            let help = String::from_utf8_lossy(&help.stdout).into_owned();
+            let mut words = help.split_whitespace();
+            words.find(|word| *word == "version");
+            words.next().unwrap_or("of unknown version").to_owned()
+        });
+        format!("Mosquitto {version}")
+    }
+
+    fn habits(&self, _: Protocol) -> Habits {
+        // 2.0.11 just closes.
+        Habits { says_taken_over: false, ..Habits::default() }
+    }
 
     fn start(user: Option<(&str, &str)>) -> Option<Self> {
         let Some(program) = find("mosquitto") else {

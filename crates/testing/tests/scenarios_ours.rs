@@ -8,7 +8,9 @@ use postrider_testing::{Broker, TestBroker};
 use self::support::Server;
 
 impl Server for TestBroker {
-    const SAYS_TAKEN_OVER: bool = true;
+    fn title(&self) -> String {
+        format!("Postrider {}", env!("CARGO_PKG_VERSION"))
+    }
 
     fn start(user: Option<(&str, &str)>) -> Option<Self> {
         let started = match user {

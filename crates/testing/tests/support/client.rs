@@ -1,16 +1,26 @@
 //! One client for scenarios, over either face.
 
 use std::{
+    io,
     net::{Shutdown, TcpStream},
-    sync::{Arc, Mutex, mpsc},
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use postrider::{
-    Bytes, ConnectError, DisconnectError, Event, Message, Published, QoS, Receipt, Session,
-    SessionEnd, Stream, UnsubscribeError, blocking,
+    Bytes, ConnectError, DisconnectError, Event, Message, PublishError, Published, QoS, Receipt,
+    Session, SessionEnd, Stream, UnsubscribeError, blocking,
 };
-use tokio::runtime::Runtime;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    runtime::Runtime,
+};
 
 use super::{Face, inbox::Inbox, setting::Options};
 
@@ -22,6 +32,10 @@ pub(crate) struct Client {
     inner: Inner,
     /// The sockets it has opened, to cut them.
     sockets: Sockets,
+    /// Before each of its topics.
+    scope: String,
+    /// Whether the next bytes from the broker get lost, and the connection with them.
+    is_deaf: Arc<AtomicBool>,
 }
 
 enum Inner {
@@ -35,7 +49,7 @@ type Sockets = Arc<Mutex<Vec<TcpStream>>>;
 /// A publication on its way.
 pub(crate) enum Pending<'a> {
     Async(&'a Runtime, Receipt),
-    Blocking(mpsc::Receiver<Result<Published, postrider::PublishError>>, u64),
+    Blocking(mpsc::Receiver<Result<Published, PublishError>>, u64),
 }
 
 impl Client {
@@ -43,10 +57,13 @@ impl Client {
         face: Face,
         url: &str,
         id: &str,
+        scope: &str,
         options: Options,
     ) -> Result<Self, ConnectError> {
         let sockets = Sockets::default();
-        let open = connector(url, &sockets);
+        let is_deaf = Arc::new(AtomicBool::new(false));
+        let open = connector(url, &sockets, &is_deaf);
+        let id = format!("{}{id}", scope.replace('/', "-"));
         let inner = match face {
             Face::Async => {
                 let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -54,16 +71,16 @@ impl Client {
                     .enable_all()
                     .build()
                     .expect("a runtime");
-                let builder = options.apply(Session::builder(url, id)).connector(open);
+                let builder = options.apply(Session::builder(url, &id)).connector(open);
                 let session = runtime.block_on(builder.connect())?;
                 Inner::Async(runtime, session)
             }
             Face::Blocking => {
-                let builder = options.apply(blocking::Session::builder(url, id)).connector(open);
+                let builder = options.apply(blocking::Session::builder(url, &id)).connector(open);
                 Inner::Blocking(builder.connect()?)
             }
         };
-        Ok(Self { inner, sockets })
+        Ok(Self { inner, sockets, scope: scope.to_owned(), is_deaf })
     }
 
     /// Publishes and waits for the whole exchange.
@@ -78,30 +95,41 @@ impl Client {
         qos: QoS,
         retain: bool,
     ) -> Published {
-        let payload = payload.into();
-        let published = match &self.inner {
-            Inner::Async(runtime, session) => runtime
-                .block_on(async { session.publish(topic, payload).qos(qos).retain(retain).await }),
+        self.try_publish(topic, payload, qos, retain).expect("the broker takes the message")
+    }
+
+    pub(crate) fn try_publish(
+        &self,
+        topic: &str,
+        payload: impl Into<Bytes>,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<Published, PublishError> {
+        let (topic, payload) = (self.topic(topic), payload.into());
+        match &self.inner {
+            Inner::Async(runtime, session) => runtime.block_on(async {
+                session.publish(topic.as_str(), payload).qos(qos).retain(retain).await
+            }),
             Inner::Blocking(session) => {
-                session.publish(topic, payload).qos(qos).retain(retain).wait()
+                session.publish(topic.as_str(), payload).qos(qos).retain(retain).wait()
             }
-        };
-        published.expect("the broker takes the message")
+        }
     }
 
     /// Publishes and does not wait for the end.
     pub(crate) fn start_publish(&self, topic: &str, payload: &str, qos: QoS) -> Pending<'_> {
+        let topic = self.topic(topic);
         match &self.inner {
             Inner::Async(runtime, session) => {
                 let receipt = runtime
-                    .block_on(session.publish(topic, payload).qos(qos).receipt())
+                    .block_on(session.publish(topic.as_str(), payload).qos(qos).receipt())
                     .expect("the session takes the message");
                 Pending::Async(runtime, receipt)
             }
             Inner::Blocking(session) => {
                 let (done, is_done) = mpsc::channel();
                 let number = session
-                    .publish(topic, payload)
+                    .publish(topic.as_str(), payload)
                     .qos(qos)
                     .on_complete(move |_, _, result| done.send(result).expect("the test waits"))
                     .expect("the session takes the message");
@@ -111,10 +139,11 @@ impl Client {
     }
 
     pub(crate) fn subscribe(&self, filter: &str, qos: QoS) -> Inbox<'_> {
+        let filter = self.topic(filter);
         match &self.inner {
             Inner::Async(runtime, session) => {
                 let stream = runtime
-                    .block_on(async { session.subscribe(filter, qos).await })
+                    .block_on(async { session.subscribe(filter.as_str(), qos).await })
                     .expect("the broker grants the subscription");
                 Inbox::of_stream(runtime, stream)
             }
@@ -122,7 +151,7 @@ impl Client {
                 let (sender, messages) = mpsc::channel();
                 let granted = session
                     // The test may have dropped its end.
-                    .subscribe(filter, qos, move |_, message| drop(sender.send(message)))
+                    .subscribe(filter.as_str(), qos, move |_, message| drop(sender.send(message)))
                     .expect("the broker grants the subscription");
                 Inbox::of_callback(messages, granted)
             }
@@ -130,35 +159,37 @@ impl Client {
     }
 
     /// Answers each message of a filter from inside whatever receives it.
-    pub(crate) fn answer(&self, filter: &str, topic: &'static str) {
+    pub(crate) fn answer(&self, filter: &str, topic: &str, qos: QoS) {
+        let (filter, topic, inner) =
+            (self.topic(filter), self.topic(topic), self.topic("answer/inner"));
         let answer = move |message: &Message| format!("re: {}", message.text_lossy());
         match &self.inner {
             Inner::Async(runtime, session) => {
                 let mut stream = runtime
-                    .block_on(async { session.subscribe(filter, QoS::ExactlyOnce).await })
+                    .block_on(async { session.subscribe(filter.as_str(), QoS::ExactlyOnce).await })
                     .expect("the broker grants the subscription");
                 let session = session.clone();
                 runtime.spawn(async move {
                     while let Some(message) = stream.next().await {
-                        let _inner = session.subscribe("answer/inner", QoS::AtMostOnce).await;
-                        session.publish(topic, answer(&message)).qos(QoS::ExactlyOnce).await?;
+                        let _inner = session.subscribe(inner.as_str(), QoS::AtMostOnce).await;
+                        session.publish(topic.as_str(), answer(&message)).qos(qos).await?;
                     }
-                    Ok::<(), postrider::PublishError>(())
+                    Ok::<(), PublishError>(())
                 });
             }
             Inner::Blocking(session) => {
                 session
-                    .subscribe(filter, QoS::ExactlyOnce, move |session, message| {
+                    .subscribe(filter.as_str(), QoS::ExactlyOnce, move |session, message| {
                         session
-                            .subscribe("answer/inner", QoS::AtMostOnce, |_, _| {})
+                            .subscribe(inner.as_str(), QoS::AtMostOnce, |_, _| {})
                             .expect("a subscribe inside a callback");
                         session
-                            .publish(topic, answer(&message))
-                            .qos(QoS::ExactlyOnce)
+                            .publish(topic.as_str(), answer(&message))
+                            .qos(qos)
                             .wait()
                             .expect("a publish inside a callback");
                         session
-                            .unsubscribe("answer/inner")
+                            .unsubscribe(inner.as_str())
                             .expect("an unsubscribe inside a callback");
                     })
                     .expect("the broker grants the subscription");
@@ -167,9 +198,12 @@ impl Client {
     }
 
     pub(crate) fn unsubscribe(&self, filter: &str) -> Result<(), UnsubscribeError> {
+        let filter = self.topic(filter);
         match &self.inner {
-            Inner::Async(runtime, session) => runtime.block_on(session.unsubscribe(filter)),
-            Inner::Blocking(session) => session.unsubscribe(filter),
+            Inner::Async(runtime, session) => {
+                runtime.block_on(session.unsubscribe(filter.as_str()))
+            }
+            Inner::Blocking(session) => session.unsubscribe(filter.as_str()),
         }
     }
 
@@ -246,6 +280,15 @@ impl Client {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
+
+    /// Lets the broker's next answer get lost, and the connection with it.
+    pub(crate) fn lose_next_answer(&self) {
+        self.is_deaf.store(true, Ordering::Relaxed);
+    }
+
+    fn topic(&self, topic: &str) -> String {
+        format!("{}{topic}", self.scope)
+    }
 }
 
 impl Pending<'_> {
@@ -272,19 +315,62 @@ impl Pending<'_> {
 fn connector(
     url: &str,
     sockets: &Sockets,
+    is_deaf: &Arc<AtomicBool>,
 ) -> impl Fn(postrider::Attempt) -> Opening + Send + Sync + 'static {
     let address = url.trim_start_matches("mqtt://").to_owned();
-    let sockets = Arc::clone(sockets);
+    let (sockets, is_deaf) = (Arc::clone(sockets), Arc::clone(is_deaf));
     move |_| {
-        let (address, sockets) = (address.clone(), Arc::clone(&sockets));
+        let (address, sockets, is_deaf) =
+            (address.clone(), Arc::clone(&sockets), Arc::clone(&is_deaf));
         Box::pin(async move {
             let socket = TcpStream::connect(address.as_str())?;
             socket.set_nodelay(true)?;
             socket.set_nonblocking(true)?;
             sockets.lock().expect("no panic").push(socket.try_clone()?);
-            Ok(Stream::new(tokio::net::TcpStream::from_std(socket)?))
+            let socket = tokio::net::TcpStream::from_std(socket)?;
+            Ok(Stream::new(Lossy { socket, is_deaf }))
         })
     }
 }
 
-type Opening = std::pin::Pin<Box<dyn Future<Output = std::io::Result<Stream>> + Send>>;
+type Opening = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+
+/// A connection that loses what it is told to lose.
+struct Lossy {
+    socket: tokio::net::TcpStream,
+    is_deaf: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Lossy {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, buffer));
+        if buffer.filled().len() > before && self.is_deaf.swap(false, Ordering::Relaxed) {
+            buffer.set_filled(before);
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        Poll::Ready(read)
+    }
+}
+
+impl AsyncWrite for Lossy {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}

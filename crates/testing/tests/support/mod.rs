@@ -1,11 +1,14 @@
 //! One list of scenarios, run against any broker, with both faces of the client and both versions of MQTT.
 
 pub(crate) mod client;
+#[allow(dead_code, reason = "each test program has some brokers, and so some of the habits")]
+pub(crate) mod habits;
 pub(crate) mod inbox;
+pub(crate) mod report;
 pub(crate) mod scenarios;
 pub(crate) mod setting;
 
-pub(crate) use self::setting::{Face, Server, Setting};
+pub(crate) use self::setting::{Face, Server};
 
 /// Makes one test of each scenario, face and version against a kind of server.
 #[macro_export]
@@ -14,12 +17,15 @@ macro_rules! scenarios {
         mod $scenario {
             use postrider::Protocol;
 
-            use super::support::{Face, Setting, scenarios};
+            use $crate::support::{Face, scenarios, setting};
 
             fn run(face: Face, protocol: Protocol) {
-                if let Some(setting) = Setting::<$server>::new(face, protocol) {
-                    scenarios::$scenario(setting);
-                }
+                setting::play::<$server>(
+                    stringify!($scenario),
+                    face,
+                    protocol,
+                    scenarios::$scenario,
+                );
             }
 
             #[test]
@@ -61,6 +67,7 @@ macro_rules! all_scenarios {
             will_is_not_published_on_disconnect,
             overlapping_filters_each_get_one_copy,
             two_streams_on_one_filter_share_it,
+            message_whose_answer_is_lost_is_sent_again,
             large_payloads_arrive_whole,
             killed_broker_is_found_again,
             wrong_credentials_are_refused,
@@ -73,14 +80,17 @@ macro_rules! all_scenarios {
         mod version_3_1 {
             use postrider::Protocol;
 
-            use super::support::{Face, Setting, scenarios};
+            use $crate::support::{Face, scenarios, setting};
 
             /// 3.1 differs from 3.1.1 in its CONNECT only.
             #[test]
             fn message_of_each_qos_arrives() {
-                if let Some(setting) = Setting::<$server>::new(Face::Async, Protocol::V31) {
-                    scenarios::message_of_each_qos_arrives(setting);
-                }
+                setting::play::<$server>(
+                    "message_of_each_qos_arrives",
+                    Face::Async,
+                    Protocol::V31,
+                    scenarios::message_of_each_qos_arrives,
+                );
             }
         }
     };

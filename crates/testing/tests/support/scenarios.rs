@@ -2,9 +2,16 @@
 //!
 //! That something does not arrive is shown by a later message that does.
 
-use postrider::{Bytes, ConnectError, Event, LinkReason, QoS, ReasonCode, SessionEnd, Will};
+use postrider::{
+    Bytes, ConnectError, Event, LinkReason, PublishError, QoS, ReasonCode, SessionEnd, Will,
+};
 
-use super::setting::{Options, Server, Setting};
+use super::{
+    client::Client,
+    habits::{Overlap, Qos0Offline, Qos2},
+    inbox::Inbox,
+    setting::{Options, Server, Setting},
+};
 
 const ALL: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
@@ -13,22 +20,49 @@ const ALL: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 pub(crate) fn message_of_each_qos_arrives<S: Server>(setting: Setting<S>) {
     let client = setting.client("each-qos");
     let mut inbox = client.subscribe("each/qos", QoS::ExactlyOnce);
-    assert_eq!(inbox.granted(), QoS::ExactlyOnce);
+    let granted = setting.granted(QoS::ExactlyOnce);
+    assert_eq!(inbox.granted(), granted);
     for qos in ALL {
+        if qos == QoS::ExactlyOnce && setting.publishable(qos) != qos {
+            publication_at_qos_2_is_refused(&setting);
+            break;
+        }
         for turn in 0..10 {
             let published = client.publish("each/qos", format!("{qos} {turn}"), qos);
             assert_eq!(published.reason, ReasonCode::Success);
-            assert!(!published.is_downgraded);
+            assert_eq!(published.is_downgraded, setting.is_downgraded(qos));
         }
         for turn in 0..10 {
             let message = inbox.next();
             assert_eq!(message.text(), Ok(format!("{qos} {turn}").as_str()));
-            assert_eq!(message.qos(), qos);
-            assert_eq!(message.topic(), "each/qos");
+            assert_eq!(message.qos(), qos.min(granted));
+            assert_eq!(message.topic(), setting.topic("each/qos"));
             assert!(!message.is_retained());
         }
     }
     client.disconnect().expect("nothing is open");
+}
+
+/// The session learns of it, once, and is not stuck.
+fn publication_at_qos_2_is_refused<S: Server>(setting: &Setting<S>) {
+    let options = Options { is_not_reconnecting: true, ..Options::default() };
+    let client = setting.client_with("refused-qos", options);
+    let result = client.try_publish("each/refused", "x", QoS::ExactlyOnce, false);
+    match setting.habits.qos2 {
+        Qos2::Closes => {
+            let is_lost = |error: &PublishError| {
+                matches!(error, PublishError::Over(SessionEnd::Link(LinkReason::Lost)))
+            };
+            assert!(result.as_ref().is_err_and(is_lost), "{result:?}");
+        }
+        Qos2::Announced => {
+            let is_not_offered =
+                |error: &PublishError| matches!(error, PublishError::NotOffered(_));
+            assert!(result.as_ref().is_err_and(is_not_offered), "{result:?}");
+            client.disconnect().expect("nothing is open");
+        }
+        Qos2::Full | Qos2::PubAck => unreachable!("not refused"),
+    }
 }
 
 pub(crate) fn message_numbers_rise_and_are_zero_at_qos_0<S: Server>(setting: Setting<S>) {
@@ -36,7 +70,7 @@ pub(crate) fn message_numbers_rise_and_are_zero_at_qos_0<S: Server>(setting: Set
     let mut last = 0;
     for turn in 0..5 {
         assert_eq!(client.publish("numbers", "", QoS::AtMostOnce).number, 0);
-        let pending = client.start_publish("numbers", "", ALL[1 + turn % 2]);
+        let pending = client.start_publish("numbers", "", setting.publishable(ALL[1 + turn % 2]));
         let number = pending.number();
         assert!(number > last, "{number} after {last}");
         assert_eq!(pending.complete().number, number);
@@ -48,11 +82,13 @@ pub(crate) fn message_numbers_rise_and_are_zero_at_qos_0<S: Server>(setting: Set
 /// v5 [MQTT-3.8.4-8], v3.1.1 [MQTT-3.8.4-6].
 pub(crate) fn lower_of_published_and_granted_qos_is_delivered<S: Server>(setting: Setting<S>) {
     let client = setting.client("lower-qos");
-    for granted in ALL {
-        let filter = format!("lower/{granted}");
-        let mut inbox = client.subscribe(&filter, granted);
+    for asked in ALL {
+        let filter = format!("lower/{asked}");
+        let mut inbox = client.subscribe(&filter, asked);
+        let granted = setting.granted(asked);
         assert_eq!(inbox.granted(), granted);
         for published in ALL {
+            let published = setting.publishable(published);
             client.publish(&filter, "x", published);
             assert_eq!(inbox.next().qos(), published.min(granted));
         }
@@ -68,7 +104,13 @@ pub(crate) fn retained_message_reaches_a_late_subscriber_and_is_cleared<S: Serve
     client.publish_retained("retained/a", "first", QoS::AtLeastOnce, true);
     client.publish_retained("retained/a", "second", QoS::AtLeastOnce, true);
     let late = setting.client("retained-late");
-    let mut inbox = late.subscribe("retained/#", QoS::AtLeastOnce);
+    let filter = if setting.habits.finds_retained_by_wildcard {
+        "retained/#"
+    } else {
+        no_wildcard_finds_it(&setting, &client);
+        "retained/a"
+    };
+    let mut inbox = late.subscribe(filter, QoS::AtLeastOnce);
     let message = inbox.next();
     assert_eq!((message.text(), message.is_retained()), (Ok("second"), true));
     client.publish_retained("retained/a", "third", QoS::AtLeastOnce, true);
@@ -78,9 +120,17 @@ pub(crate) fn retained_message_reaches_a_late_subscriber_and_is_cleared<S: Serve
     assert!(inbox.next().payload().is_empty());
 
     let later = setting.client("retained-later");
-    let mut inbox = later.subscribe("retained/#", QoS::AtLeastOnce);
+    let mut inbox = later.subscribe(filter, QoS::AtLeastOnce);
+    client.publish("retained/a", "fence", QoS::AtLeastOnce);
+    assert_eq!(inbox.texts(1), ["fence"]);
+}
+
+fn no_wildcard_finds_it<S: Server>(setting: &Setting<S>, client: &Client) {
+    let other = setting.client("retained-wildcard");
+    let mut inbox = other.subscribe("retained/#", QoS::AtLeastOnce);
     client.publish("retained/fence", "fence", QoS::AtLeastOnce);
     assert_eq!(inbox.texts(1), ["fence"]);
+    setting.limits.met("a filter with wildcards finds no retained message");
 }
 
 /// v5 [MQTT-3.1.2-5] [MQTT-4.5.0-1], v3.1.1 [MQTT-3.1.2-4] [MQTT-3.1.2-5].
@@ -93,16 +143,46 @@ pub(crate) fn offline_messages_reach_a_persistent_session<S: Server>(setting: Se
     drop(inbox);
 
     let other = setting.client("offline-other");
-    let wanted: Vec<String> = (0..20).map(|turn| turn.to_string()).collect();
+    let mut wanted: Vec<String> = (0..20).map(|turn| turn.to_string()).collect();
+    other.publish("offline/a", "loose first", QoS::AtMostOnce);
     for (turn, text) in wanted.iter().enumerate() {
-        other.publish("offline/a", text.clone(), ALL[1 + turn % 2]);
+        let qos = setting.publishable(ALL[1 + turn % 2]);
+        other.publish("offline/a", text.clone(), qos);
     }
+    other.publish("offline/a", "loose last", QoS::AtMostOnce);
+    // The end of what was published before.
+    other.publish("offline/other", "end", setting.publishable(QoS::ExactlyOnce));
+    wanted.push("end".to_owned());
+    let loose_wanted: &[&str] = match setting.habits.qos0_offline {
+        Qos0Offline::Dropped => &[],
+        Qos0Offline::Kept => {
+            setting.limits.met("messages at QoS 0 wait for a session that is away");
+            &["loose first", "loose last"]
+        }
+        Qos0Offline::KeptBehindOthers => {
+            setting.limits.met("messages at QoS 0 wait for a session that is away behind others");
+            &["loose last"]
+        }
+    };
     let client = setting.client_with("offline", options);
-    assert!(client.session_present());
+    assert_eq!(client.session_present(), setting.habits.says_session_present);
     // What arrives before the program subscribes again is kept for it.
     let mut inbox = client.subscribe("offline/+", QoS::ExactlyOnce);
-    assert_eq!(inbox.texts(wanted.len()), wanted);
-    other.publish("offline/a", "fence", QoS::ExactlyOnce);
+    let texts = inbox.texts(wanted.len() + loose_wanted.len());
+    // Order is promised for one QoS only.
+    let (loose, mut texts): (Vec<_>, Vec<_>) =
+        texts.into_iter().partition(|text| text.starts_with("loose"));
+    assert_eq!(loose, loose_wanted);
+    if !setting.habits.keeps_order_offline {
+        setting.limits.met("messages that waited come in another order");
+        texts.sort();
+        wanted.sort();
+    }
+    assert_eq!(texts, wanted);
+    if !setting.habits.says_session_present {
+        setting.limits.met("Session Present is 0 although the session is kept");
+    }
+    other.publish("offline/a", "fence", setting.publishable(QoS::ExactlyOnce));
     assert_eq!(inbox.texts(1), ["fence"]);
     client.unsubscribe_all().expect("subscribed");
     client.disconnect().expect("nothing is open");
@@ -118,21 +198,27 @@ pub(crate) fn second_connection_takes_the_session_over<S: Server>(setting: Setti
     let SessionEnd::Link(reason) = end else { panic!("ended by a link, not by {end:?}") };
     let taken_over = ReasonCode::SessionTakenOver;
     let is_told = matches!(reason, LinkReason::Disconnected { reason, .. } if reason == taken_over);
-    let must_tell = setting.is_v5() && S::SAYS_TAKEN_OVER;
+    let must_tell = setting.is_v5() && setting.habits.says_taken_over;
     assert!(is_told || (reason == LinkReason::Lost && !must_tell), "{reason:?}");
-    second.publish("twin", "x", QoS::ExactlyOnce);
+    if setting.is_v5() && !must_tell {
+        setting.limits.met("a session that is taken over is closed without a DISCONNECT");
+    }
+    second.publish("twin", "x", setting.publishable(QoS::ExactlyOnce));
 }
 
 /// v5 [MQTT-3.1.2-8], v3.1.1 [MQTT-3.1.2-8].
 pub(crate) fn will_is_published_on_abort<S: Server>(setting: Setting<S>) {
     let watcher = setting.client("will-watcher");
     let mut inbox = watcher.subscribe("will/#", QoS::ExactlyOnce);
-    let will = Will::new("will/state", "lost").qos(QoS::AtLeastOnce).retain(true);
+    let will = Will::new(setting.topic("will/state"), "lost").qos(QoS::AtLeastOnce).retain(true);
     let options = Options { will: Some(will), is_not_reconnecting: true, ..Options::default() };
     let client = setting.client_with("will", options);
     client.cut();
     let message = inbox.next();
-    assert_eq!((message.topic(), message.text()), ("will/state", Ok("lost")));
+    assert_eq!(
+        (message.topic(), message.text()),
+        (setting.topic("will/state").as_str(), Ok("lost"))
+    );
     assert_eq!(message.qos(), QoS::AtLeastOnce);
     let mut late = watcher.subscribe("will/state", QoS::AtMostOnce);
     assert!(late.next().is_retained());
@@ -143,7 +229,10 @@ pub(crate) fn will_is_published_on_abort<S: Server>(setting: Setting<S>) {
 pub(crate) fn will_is_not_published_on_disconnect<S: Server>(setting: Setting<S>) {
     let watcher = setting.client("no-will-watcher");
     let mut inbox = watcher.subscribe("no-will/#", QoS::ExactlyOnce);
-    let options = Options { will: Some(Will::new("no-will/state", "lost")), ..Options::default() };
+    let options = Options {
+        will: Some(Will::new(setting.topic("no-will/state"), "lost")),
+        ..Options::default()
+    };
     let client = setting.client_with("no-will", options);
     client.publish("no-will/last", "bye", QoS::AtLeastOnce);
     client.disconnect().expect("nothing is open");
@@ -151,7 +240,8 @@ pub(crate) fn will_is_not_published_on_disconnect<S: Server>(setting: Setting<S>
     assert_eq!(inbox.texts(2), ["bye", "fence"]);
 }
 
-/// v5 [MQTT-3.3.4-2] [MQTT-3.3.4-3], v3.1.1 [MQTT-3.3.5-1]: however many copies the broker sends.
+/// v5 [MQTT-3.3.4-2] [MQTT-3.3.4-3], v3.1.1 [MQTT-3.3.5-1]: however many copies the broker sends, if it says for which
+/// filters they are.
 pub(crate) fn overlapping_filters_each_get_one_copy<S: Server>(setting: Setting<S>) {
     let client = setting.client("overlap");
     let mut inboxes = [
@@ -159,15 +249,57 @@ pub(crate) fn overlapping_filters_each_get_one_copy<S: Server>(setting: Setting<
         client.subscribe("overlap/+", QoS::AtLeastOnce),
         client.subscribe("overlap/a", QoS::AtMostOnce),
     ];
+    // Of a message that matches all three, and of one that matches the first two.
+    let copies = match setting.habits.overlap {
+        Overlap::OneEach => [1, 1],
+        Overlap::OneAtQos0 => {
+            setting
+                .limits
+                .met("one copy for overlapping filters, at QoS 0 if one of them asks for it");
+            [1, 1]
+        }
+        Overlap::PerFilter => {
+            setting.limits.met("a copy for each overlapping filter, not saying for which");
+            [3, 2]
+        }
+        Overlap::PerQueue => {
+            setting.limits.met("two copies for overlapping filters of QoS 0 and 1");
+            [2, 1]
+        }
+    };
     let other = setting.client("overlap-other");
+    let qos = setting.publishable(QoS::ExactlyOnce);
     for text in ["one", "two", "three"] {
-        other.publish("overlap/a", text, QoS::ExactlyOnce);
+        other.publish("overlap/a", text, qos);
     }
-    other.publish("overlap/b", "beside", QoS::ExactlyOnce);
+    other.publish("overlap/b", "beside", qos);
+    // Copies of QoS 0 and of QoS 1 may pass each other.
+    let wanted = |texts: &[&str]| -> Vec<String> {
+        let count = |text: &&str| copies[usize::from(*text == "beside")];
+        let mut texts: Vec<_> =
+            texts.iter().flat_map(|text| vec![(*text).to_owned(); count(text)]).collect();
+        if copies != [1, 1] {
+            texts.sort();
+        }
+        texts
+    };
+    let next = |inbox: &mut Inbox<'_>, wanted: Vec<String>| {
+        let messages: Vec<_> = wanted.iter().map(|_| inbox.next()).collect();
+        if setting.habits.overlap == Overlap::OneAtQos0 {
+            for message in messages.iter().filter(|message| message.text() != Ok("beside")) {
+                assert_eq!(message.qos(), QoS::AtMostOnce);
+            }
+        }
+        let mut texts: Vec<_> = messages.iter().map(|message| message.text_lossy()).collect();
+        if copies != [1, 1] {
+            texts.sort();
+        }
+        assert_eq!(texts, wanted);
+    };
     let [all, level, exact] = &mut inboxes;
-    assert_eq!(all.texts(4), ["one", "two", "three", "beside"]);
-    assert_eq!(level.texts(4), ["one", "two", "three", "beside"]);
-    assert_eq!(exact.texts(3), ["one", "two", "three"]);
+    next(all, wanted(&["one", "two", "three", "beside"]));
+    next(level, wanted(&["one", "two", "three", "beside"]));
+    next(exact, wanted(&["one", "two", "three"]));
     client.unsubscribe_all().expect("subscribed");
     for inbox in &mut inboxes {
         assert!(inbox.rest().is_empty());
@@ -187,6 +319,37 @@ pub(crate) fn two_streams_on_one_filter_share_it<S: Server>(setting: Setting<S>)
     assert!(second.rest().is_empty());
 }
 
+/// v5 [MQTT-4.3.2-4] [MQTT-4.3.3-10] [MQTT-4.4.0-1], v3.1.1 [MQTT-4.3.2-2] [MQTT-4.3.3-2] [MQTT-4.4.0-1].
+pub(crate) fn message_whose_answer_is_lost_is_sent_again<S: Server>(setting: Setting<S>) {
+    let watcher = setting.client("again-watcher");
+    let mut inbox = watcher.subscribe("again/#", QoS::ExactlyOnce);
+    let options = Options { is_persistent: true, ..Options::default() };
+    let client = setting.client_with("again", options);
+
+    client.lose_next_answer();
+    client.publish("again/a", "at least once", QoS::AtLeastOnce);
+    client.publish("again/a", "fence", QoS::AtLeastOnce);
+    let texts = inbox.texts(2);
+    if texts != ["at least once", "fence"] {
+        assert_eq!(texts, ["at least once", "at least once"]);
+        assert_eq!(inbox.texts(1), ["fence"]);
+    }
+
+    let qos = setting.publishable(QoS::ExactlyOnce);
+    if qos == QoS::ExactlyOnce {
+        client.lose_next_answer();
+        client.publish("again/a", "exactly once", qos);
+        client.publish("again/a", "fence", qos);
+        assert_eq!(inbox.texts(1), ["exactly once"]);
+        if !setting.habits.knows_repeated_qos2 {
+            assert_eq!(inbox.texts(1), ["exactly once"]);
+            setting.limits.met("a repeated PUBLISH at QoS 2 is delivered twice");
+        }
+        assert_eq!(inbox.texts(1), ["fence"]);
+    }
+    client.disconnect().expect("nothing is open");
+}
+
 pub(crate) fn large_payloads_arrive_whole<S: Server>(setting: Setting<S>) {
     let client = setting.client("large");
     let mut inbox = client.subscribe("large/#", QoS::ExactlyOnce);
@@ -195,7 +358,7 @@ pub(crate) fn large_payloads_arrive_whole<S: Server>(setting: Setting<S>) {
     {
         // No period that a lost or doubled piece could hide behind.
         let payload: Bytes = (0..len).map(|at: u32| (at ^ (at >> 7) ^ (at >> 15)) as u8).collect();
-        client.publish("large/payload", payload.clone(), qos);
+        client.publish("large/payload", payload.clone(), setting.publishable(qos));
         let message = inbox.next();
         assert_eq!(message.payload_len(), payload.len());
         assert!(message.payload() == payload, "the payload of {len} bytes differs");
@@ -204,21 +367,30 @@ pub(crate) fn large_payloads_arrive_whole<S: Server>(setting: Setting<S>) {
     client.disconnect().expect("nothing is open");
 }
 
-pub(crate) fn killed_broker_is_found_again<S: Server>(mut setting: Setting<S>) {
+pub(crate) fn killed_broker_is_found_again<S: Server>(setting: Setting<S>) {
+    let mut setting = setting.alone();
     let client = setting.client("survivor");
     let mut inbox = client.subscribe("survivor/#", QoS::AtLeastOnce);
     client.publish("survivor/a", "before", QoS::AtLeastOnce);
     assert_eq!(inbox.texts(1), ["before"]);
     setting.server.kill();
     client.wait_for("disconnected", |event| matches!(event, Event::Disconnected { .. }));
-    let pending: Vec<_> =
-        ALL[1..].iter().map(|qos| client.start_publish("survivor/a", "meanwhile", *qos)).collect();
+    let pending: Vec<_> = ALL[1..]
+        .iter()
+        .map(|qos| client.start_publish("survivor/a", "meanwhile", setting.publishable(*qos)))
+        .collect();
     setting.server.restart();
     for pending in pending {
         pending.complete();
     }
     client.publish("survivor/a", "after", QoS::AtLeastOnce);
-    assert_eq!(inbox.texts(3), ["meanwhile", "meanwhile", "after"]);
+    let mut texts = inbox.texts(3);
+    if texts.first().is_some_and(|text| text == "before") && !setting.habits.keeps_acks_in_a_crash {
+        setting.limits.met("a message acknowledged just before a crash comes again");
+        texts.remove(0);
+        texts.extend(inbox.texts(1));
+    }
+    assert_eq!(texts, ["meanwhile", "meanwhile", "after"]);
     client.disconnect().expect("nothing is open");
 }
 
@@ -252,22 +424,25 @@ pub(crate) fn one_filter_is_unsubscribed<S: Server>(setting: Setting<S>) {
 /// v5 [MQTT-3.10.4-6], v3.1.1 [MQTT-3.10.4-6].
 pub(crate) fn all_filters_are_unsubscribed<S: Server>(setting: Setting<S>) {
     let client = setting.client("unsubscribe-all");
+    let qos = setting.publishable(QoS::ExactlyOnce);
     let mut inboxes: Vec<_> = ["all/a", "all/+", "all/#", "other/b"]
         .into_iter()
         .map(|filter| client.subscribe(filter, QoS::ExactlyOnce))
         .collect();
-    client.publish("all/a", "before", QoS::ExactlyOnce);
+    client.publish("all/a", "before", qos);
+    // All three ask for the same QoS.
+    let copies = if setting.habits.overlap == Overlap::PerFilter { 3 } else { 1 };
     for inbox in inboxes.iter_mut().take(3) {
-        assert_eq!(inbox.texts(1), ["before"]);
+        assert_eq!(inbox.texts(copies), vec!["before"; copies]);
     }
     client.unsubscribe_all().expect("subscribed");
-    client.publish("all/a", "after", QoS::ExactlyOnce);
-    client.publish("other/b", "after", QoS::ExactlyOnce);
+    client.publish("all/a", "after", qos);
+    client.publish("other/b", "after", qos);
     for inbox in &mut inboxes {
         assert!(inbox.rest().is_empty());
     }
     let mut fence = client.subscribe("fence", QoS::ExactlyOnce);
-    client.publish("fence", "fence", QoS::ExactlyOnce);
+    client.publish("fence", "fence", qos);
     assert_eq!(fence.texts(1), ["fence"]);
     client.unsubscribe_all().expect("subscribed");
     client.unsubscribe_all().expect("nothing is subscribed");
@@ -282,7 +457,9 @@ pub(crate) fn disconnect_flushes_and_is_final<S: Server>(setting: Setting<S>) {
     let pending: Vec<_> = wanted
         .iter()
         .enumerate()
-        .map(|(turn, text)| client.start_publish("flush", text, ALL[1 + turn % 2]))
+        .map(|(turn, text)| {
+            client.start_publish("flush", text, setting.publishable(ALL[1 + turn % 2]))
+        })
         .collect();
     client.disconnect().expect("all is confirmed");
     for pending in pending {
@@ -300,9 +477,10 @@ pub(crate) fn disconnect_flushes_and_is_final<S: Server>(setting: Setting<S>) {
 pub(crate) fn verbs_work_inside_a_callback<S: Server>(setting: Setting<S>) {
     let client = setting.client("inside");
     let mut answers = client.subscribe("inside/answer", QoS::ExactlyOnce);
-    client.answer("inside/question", "inside/answer");
+    let qos = setting.publishable(QoS::ExactlyOnce);
+    client.answer("inside/question", "inside/answer", qos);
     for text in ["one", "two", "three"] {
-        client.publish("inside/question", text, QoS::ExactlyOnce);
+        client.publish("inside/question", text, qos);
     }
     assert_eq!(answers.texts(3), ["re: one", "re: two", "re: three"]);
     client.disconnect().expect("nothing is open");

@@ -1,0 +1,93 @@
+//! What a broker does differently, so that scenarios expect exactly that.
+
+use postrider::QoS;
+
+/// What a broker cannot do, or does its own way, in a version of MQTT. The default is a broker that does everything the
+/// standard describes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Habits {
+    /// Whether it speaks the version.
+    pub(crate) speaks: Speaks,
+    /// The highest QoS that it grants, and so delivers.
+    pub(crate) qos_granted_max: QoS,
+    /// What becomes of a publication at QoS 2.
+    pub(crate) qos2: Qos2,
+    /// Whether a new subscription with wildcards gets retained messages.
+    pub(crate) finds_retained_by_wildcard: bool,
+    /// Whether it says that a session is present when it is.
+    pub(crate) says_session_present: bool,
+    /// What becomes of messages at QoS 0 for a session that is away.
+    pub(crate) qos0_offline: Qos0Offline,
+    /// Whether messages at QoS 1 and 2 that waited for a session come in the order of their publication.
+    pub(crate) keeps_order_offline: bool,
+    /// Whether it tells a client of 5.0 that another one took its session over.
+    pub(crate) says_taken_over: bool,
+    /// How often a message comes that matches several filters of one session.
+    pub(crate) overlap: Overlap,
+    /// Whether a PUBLISH at QoS 2 that comes again is known by its packet identifier.
+    pub(crate) knows_repeated_qos2: bool,
+    /// Whether an acknowledgement that it has received outlives a crash.
+    pub(crate) keeps_acks_in_a_crash: bool,
+}
+
+impl Default for Habits {
+    fn default() -> Self {
+        Self {
+            speaks: Speaks::Yes,
+            qos_granted_max: QoS::ExactlyOnce,
+            qos2: Qos2::Full,
+            finds_retained_by_wildcard: true,
+            says_session_present: true,
+            qos0_offline: Qos0Offline::Dropped,
+            keeps_order_offline: true,
+            says_taken_over: true,
+            overlap: Overlap::OneEach,
+            knows_repeated_qos2: true,
+            keeps_acks_in_a_crash: true,
+        }
+    }
+}
+
+/// How a broker answers the CONNECT of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaks {
+    Yes,
+    /// CONNACK with return code 1.
+    Refuses,
+    /// It closes without a CONNACK.
+    Closes,
+}
+
+/// What becomes of a publication at QoS 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Qos2 {
+    Full,
+    /// It is acknowledged with PUBACK and goes on as QoS 1.
+    PubAck,
+    /// The connection is closed.
+    Closes,
+    /// A CONNACK of 5.0 says that the maximum is QoS 1.
+    Announced,
+}
+
+/// What becomes of messages at QoS 0 for a session that is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Qos0Offline {
+    Dropped,
+    Kept,
+    /// Kept if others wait before them.
+    KeptBehindOthers,
+}
+
+/// How often a message comes that matches several filters of one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overlap {
+    /// Such that each subscription of the client gets one.
+    OneEach,
+    /// Once, and at QoS 0 if one of the filters asks for it.
+    OneAtQos0,
+    /// Once for each filter, without saying for which: each subscription gets all of them.
+    PerFilter,
+    /// Once from the queue for QoS 0 and once from the queue for QoS 1, likewise.
+    PerQueue,
+}
