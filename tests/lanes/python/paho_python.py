@@ -102,32 +102,6 @@ def will(case, version):
     late.publish(case.topic("will/1"), "", 1, retain=True)
 
 
-def keep_alive(case, version):
-    """Who falls silent for one and a half keep-alive periods is ended, and the will sent; who pings stays."""
-    watch = Peer(case, version).connect()
-    watch.subscribe(case.topic("+"), 1)
-    silent, pinging = [Peer(case, version, will={"topic": case.topic(rest), "payload": rest, "qos": 1})
-                       for rest in ("silent", "pinging")]
-    pongs = []
-
-    def count():
-        with pinging.changed:
-            pongs.append(1)
-            pinging.changed.notify_all()
-        return paho.Client._handle_pingresp(pinging.client)
-
-    pinging.client._handle_pingresp = count
-    pinging.connect(keep_alive=1)
-    silent.client._check_keepalive = lambda: None
-    silent.connect(keep_alive=1)
-    began = time.monotonic()
-    watch.receive(1)
-    took = time.monotonic() - began
-    holds(1 <= took < 6, f"ended after {took} s")
-    pinging.until(lambda: len(pongs) >= 2, "two PINGRESP")
-    same([m.text for m in watch.fenced()], ["silent"])
-
-
 def resumed(case, version):
     """What comes while the client is away: all of QoS 1 and 2, in order, once; a clean connect ends it."""
     name, topic = case.name("keeps"), case.topic("offline")
@@ -156,20 +130,32 @@ def resumed(case, version):
     Peer(case, version, name).connect()
 
 
+def parting(case):
+    """The will by which `abort_seen_by` knows that the broker has seen an abort."""
+    return {"topic": case.topic("parting"), "payload": "", "qos": 1}
+
+
+def abort_seen_by(watch, peer):
+    """Breaks a peer's connection and waits until the broker has seen it."""
+    watch.subscribe(peer.case.topic("parting"), 1)
+    peer.abort()
+    watch.until(lambda: any(m.topic.endswith("/parting") for m in watch.messages), "the will")
+
+
 def unacknowledged(case, version):
     """A QoS 1 message that was not acknowledged comes again, as a duplicate, before later ones."""
     name, topic = case.name("acks"), case.topic("acks")
     keep = {"clean": False, "expiry": 3600}
-    peer = Peer(case, version, name, manual_ack=True).connect(**keep)
+    peer = Peer(case, version, name, manual_ack=True, will=parting(case)).connect(**keep)
     peer.subscribe(topic, 1)
     publisher = Peer(case, version).connect()
     for n in range(3):
         publisher.publish(topic, str(n), 1)
     peer.receive(3)
     peer.client.ack(peer.raw[0].mid, 1)
-    # The ping's answer says that the broker has read the PUBACK: what stands before it was handled.
+    # When the fence has come, the broker has read the PUBACK.
     peer.fenced(publisher)
-    peer.abort()
+    abort_seen_by(publisher, peer)
     publisher.publish(topic, "3", 1)
     again = Peer(case, version, name, manual_ack=True).connect(**keep)
     again.until(lambda: sum(m.topic == topic for m in again.messages) >= 3, "three messages")
@@ -386,12 +372,12 @@ def shared_retained(case, version):
 def shared_offline(case, version):
     """A member that is away keeps what it was sent; ours gives the rest to who is there, and waits if nobody is."""
     filter, keep = "$share/group/" + case.topic("s"), {"clean": False, "expiry": 3600}
-    away = Peer(case, version, manual_ack=True).connect(**keep)
+    away = Peer(case, version, manual_ack=True, will=parting(case)).connect(**keep)
     away.subscribe(filter, 1)
     publisher = Peer(case, version).connect()
     publisher.publish(case.topic("s"), "sent", 1)
     away.receive(1)
-    away.abort()
+    abort_seen_by(publisher, away)
     here = Peer(case, version).connect()
     here.subscribe(filter, 1)
     for n in range(4):
@@ -440,6 +426,33 @@ def crowd(case):
     same(sorted(int(m.text) for m in hub.fenced()), list(range(CLIENTS)))
     for peer in peers:
         same(len(peer.messages), 6, "messages at the end")
+
+
+def keep_alive(case):
+    """Who falls silent for one and a half keep-alive periods is ended, and the will sent; who pings stays."""
+    watch = Peer(case, V5).connect()
+    watch.subscribe(case.topic("+"), 1)
+    silent, pinging, pongs = {}, {}, dict.fromkeys(VERSIONS, 0)
+
+    def count(peer):
+        with peer.changed:
+            pongs[peer.version] += 1
+            peer.changed.notify_all()
+        return paho.Client._handle_pingresp(peer.client)
+
+    for version in VERSIONS:
+        for kind, peers in (("silent", silent), ("pinging", pinging)):
+            will = {"topic": case.topic(kind), "payload": str(version), "qos": 1}
+            peers[version] = Peer(case, version, will=will).connect(keep_alive=2)
+        silent[version].client._check_keepalive = lambda: None
+        pinging[version].client._handle_pingresp = lambda peer=pinging[version]: count(peer)
+    began = time.monotonic()
+    watch.receive(len(VERSIONS))
+    took = time.monotonic() - began
+    holds(2 <= took < 8, f"ended after {took} s")
+    for peer in pinging.values():
+        peer.until(lambda: pongs[peer.version] >= 2, "two PINGRESP")
+    same(sorted((m.topic, m.text) for m in watch.fenced()), sorted((case.topic("silent"), str(v)) for v in VERSIONS))
 
 
 def credentials(case, version):
@@ -764,7 +777,7 @@ def announced(case):
 def every_version(lane, version):
     """The cases that each version has."""
     number = VERSIONS[version]
-    for function in (each_qos, crossing, to_itself, retained, retained_many, will, keep_alive, resumed,
+    for function in (each_qos, crossing, to_itself, retained, retained_many, will, resumed,
                      unacknowledged, take_over, unsubscribed, overlapping, granted_again, wildcards, dollar,
                      many_topics, long_topic, shared, shared_retained, shared_offline):
         lane.case(f"{number}: {function.__name__.replace('_', ' ')}", function, version)
@@ -791,6 +804,7 @@ def main():
                      receive_maximum, packet_size, no_local, retain_options, request_response, announced):
         lane.case(f"5.0: {function.__name__.replace('_', ' ')}", function)
     lane.case(f"all versions: {CLIENTS} clients at once", crowd)
+    lane.case("all versions: keep alive", keep_alive)
 
 
 if __name__ == "__main__":
