@@ -18,7 +18,7 @@ use crate::{
     tail::Tail,
 };
 
-/// Bytes in the tail before they go into the rows: bounds the memory, and what recovery reads.
+/// Bytes of memory of what is in the tail before it goes into the rows; bounds what recovery reads, too.
 const TAIL_BYTES_MAX: usize = 8 << 20;
 
 /// How long anything is in the tail only. A power cut takes no more than what was written in this time.
@@ -60,7 +60,7 @@ fn wait(shared: &Shared, oldest: Option<Instant>) -> Work {
         let is_synced = state.needs_sync || is_tail_full || has_late_drops;
         if is_synced || state.has_written() || (state.is_closing && !state.tailed.is_empty()) {
             let is_synced = is_synced || state.is_closing;
-            state.take();
+            state.take(is_synced);
             // There is room for what comes next.
             shared.progress.notify_all();
             return Work::Store { is_synced };
@@ -84,9 +84,9 @@ fn hand_over(shared: &Shared, tail: &mut Tail) -> Result<(), StoreError> {
     if !taken.is_empty() {
         tail.append(&taken)?;
     }
+    drop(taken);
     let state = &mut *shared.lock();
-    Arc::make_mut(&mut state.tailed).merge(&taken);
-    state.taken = Arc::default();
+    state.pass_on();
     state.counts.handed += 1;
     for owner in state.owners.values_mut() {
         owner.has_news |= owner.handed < owner.taken;
@@ -99,13 +99,8 @@ fn hand_over(shared: &Shared, tail: &mut Tail) -> Result<(), StoreError> {
 fn sync(shared: &Shared, rows: &Rows, tail: &mut Tail) -> Result<(), StoreError> {
     let (layer, drops) = {
         let state = &mut *shared.lock();
-        let taken = mem::take(&mut state.taken);
-        if state.tailed.is_empty() {
-            state.tailed = taken;
-        } else {
-            Arc::make_mut(&mut state.tailed).merge(&taken);
-        }
-        (state.tailed.clone(), mem::take(&mut state.drops))
+        state.pass_on();
+        (state.tailed.clone(), mem::take(&mut state.drops_taken))
     };
     // A record may name a spool: its bytes and its name come first.
     shared.spools.sync()?;
@@ -159,10 +154,24 @@ impl State {
         !self.pending.is_empty() || self.owners.values().any(|owner| owner.written > owner.taken)
     }
 
-    fn take(&mut self) {
+    /// Puts what was taken over what is in the tail.
+    fn pass_on(&mut self) {
+        let taken = mem::take(&mut self.taken);
+        if self.tailed.is_empty() {
+            self.tailed = taken;
+        } else {
+            Arc::make_mut(&mut self.tailed).merge(Arc::unwrap_or_clone(taken));
+        }
+    }
+
+    fn take(&mut self, is_synced: bool) {
         debug_assert!(self.taken.is_empty(), "one batch at a time");
         self.taken = Arc::new(mem::take(&mut self.pending));
-        self.needs_sync = false;
+        if is_synced {
+            self.needs_sync = false;
+            // Not those that come later: what was written before them may not be in this batch.
+            self.drops_taken = mem::take(&mut self.drops);
+        }
         self.batch += 1;
         for owner in self.owners.values_mut() {
             owner.taken = owner.written;

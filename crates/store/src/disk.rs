@@ -91,6 +91,8 @@ pub(crate) struct State {
     pub(crate) rows: Option<Arc<Rows>>,
     /// Spools whose files go once the rows are synced.
     pub(crate) drops: Vec<u64>,
+    /// Those of them whose turn comes with the batch that was taken.
+    pub(crate) drops_taken: Vec<u64>,
     /// Someone needs a sync of all that was written.
     pub(crate) needs_sync: bool,
     pub(crate) is_closing: bool,

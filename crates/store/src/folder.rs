@@ -23,7 +23,7 @@ const TAIL_FILE: &str = "tail";
 pub(crate) struct Folder {
     path: PathBuf,
     is_new: bool,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -39,7 +39,7 @@ impl Folder {
             return Err(StoreError::NotAStore(path.to_owned()));
         }
         let lock = lock(path)?;
-        let folder = Self { path: path.to_owned(), is_new, _lock: lock };
+        let folder = Self { path: path.to_owned(), is_new, lock };
         if !is_new {
             folder.check_format()?;
             if !folder.rows().try_exists().map_err(io)? {
@@ -99,14 +99,21 @@ impl Folder {
     }
 }
 
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // In so many words: a process that is being started at this moment has a copy of the file for a while.
+        drop(self.lock.unlock());
+    }
+}
+
 /// Renames the folder of a store, so that a new one can be opened in its place. Returns where it is.
 pub(crate) fn quarantine(path: &Path) -> Result<PathBuf, StoreError> {
     let io = |error: io::Error| StoreError::io(path, &error);
-    if !path.join(FORMAT_FILE).try_exists().map_err(io)? {
+    if !path.is_dir() || !path.join(FORMAT_FILE).try_exists().map_err(io)? {
         return Err(StoreError::NotAStore(path.to_owned()));
     }
     // Released before the renaming, which some systems refuse for what is open.
-    drop(lock(path)?);
+    lock(path)?.unlock().map_err(io)?;
     let mut at = 1_u32;
     loop {
         let mut name = path.file_name().unwrap_or_default().to_owned();

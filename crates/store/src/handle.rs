@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Bytes that wait for the commit thread before writers wait for it: the disk sets the pace, not the memory.
-const PENDING_BYTES_MAX: usize = 8 << 20;
+const PENDING_BYTES_MAX: usize = 4 << 20;
 
 /// A handle of one owner, made by [`crate::Disk::handle`]. Its sequence numbers are its own.
 #[derive(Debug)]

@@ -17,9 +17,12 @@ pub(crate) struct Layer {
     puts: BTreeMap<Vec<u8>, Bytes>,
     /// No cut begins with another, so the greatest one up to a key is the only one that can cover it.
     cuts: BTreeSet<Vec<u8>>,
-    /// Bytes of all keys and values.
+    /// Bytes of all keys and values, and of what keeps them.
     bytes: usize,
 }
+
+/// Bytes of memory that an entry takes beyond its key and value, about.
+const ENTRY_BYTES: usize = 64;
 
 /// What a layer says about a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +40,7 @@ impl Layer {
         self.puts.is_empty() && self.cuts.is_empty()
     }
 
-    /// Bytes of all keys and values in it.
+    /// Bytes of memory it takes, about.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -58,17 +61,17 @@ impl Layer {
     }
 
     pub(crate) fn put(&mut self, key: Vec<u8>, value: Bytes) {
-        self.bytes += key.len() + value.len();
+        self.bytes += ENTRY_BYTES + key.len() + value.len();
         let key_len = key.len();
         if let Some(old) = self.puts.insert(key, value) {
-            self.bytes -= key_len + old.len();
+            self.bytes -= ENTRY_BYTES + key_len + old.len();
         }
     }
 
     pub(crate) fn cut(&mut self, prefix: Vec<u8>) {
         while let Some(key) = first_under(&self.puts, &prefix) {
             if let Some(value) = self.puts.remove(&key) {
-                self.bytes -= key.len() + value.len();
+                self.bytes -= ENTRY_BYTES + key.len() + value.len();
             }
         }
         if self.covers(&prefix) {
@@ -78,20 +81,20 @@ impl Layer {
             && narrower.starts_with(&prefix)
         {
             let narrower = narrower.clone();
-            self.bytes -= narrower.len();
+            self.bytes -= ENTRY_BYTES + narrower.len();
             self.cuts.remove(&narrower);
         }
-        self.bytes += prefix.len();
+        self.bytes += ENTRY_BYTES + prefix.len();
         self.cuts.insert(prefix);
     }
 
     /// Puts a younger layer over this one.
-    pub(crate) fn merge(&mut self, younger: &Self) {
-        for prefix in &younger.cuts {
-            self.cut(prefix.clone());
+    pub(crate) fn merge(&mut self, younger: Self) {
+        for prefix in younger.cuts {
+            self.cut(prefix);
         }
-        for (key, value) in &younger.puts {
-            self.put(key.clone(), value.clone());
+        for (key, value) in younger.puts {
+            self.put(key, value);
         }
     }
 
@@ -170,10 +173,10 @@ mod tests {
         layer.apply(Change::Delete(b"m1".to_vec()));
         assert_eq!(layer.find(b"m1F"), Found::Cut);
         assert_eq!(layer.find(b"m2"), Found::Unknown);
-        assert_eq!(layer.bytes(), 2);
+        assert_eq!(layer.bytes(), ENTRY_BYTES + 2);
         layer.apply(Change::Delete(b"m".to_vec()));
         assert_eq!(layer.find(b"m2"), Found::Cut);
-        assert_eq!(layer.bytes(), 1);
+        assert_eq!(layer.bytes(), ENTRY_BYTES + 1);
     }
 
     proptest! {
@@ -196,7 +199,7 @@ mod tests {
                 second.apply(change);
             }
             let mut merged = first.clone();
-            merged.merge(&second);
+            merged.merge(second.clone());
             for a in 0..3_u8 {
                 for key in [vec![a], vec![a, 0], vec![a, 1], vec![a, 1, 2]] {
                     let stacked = match second.find(&key) {
@@ -213,7 +216,8 @@ mod tests {
             }
             let puts: usize = merged.puts().iter().map(|(key, value)| key.len() + value.len()).sum();
             let cuts: usize = merged.cuts().iter().map(Vec::len).sum();
-            prop_assert_eq!(merged.bytes(), puts + cuts);
+            let entries = merged.puts().len() + merged.cuts().len();
+            prop_assert_eq!(merged.bytes(), puts + cuts + ENTRY_BYTES * entries);
         }
     }
 
