@@ -76,6 +76,8 @@ fn activemq_habits(_: [u32; 2], protocol: Protocol) -> Habits {
         keeps_order_offline: false,
         overlap: Overlap::PerFilter,
         knows_repeated_qos2: false,
+        // Its journal may not have the last acknowledgement when it is killed.
+        keeps_acks_in_a_crash: false,
         ..Habits::default()
     }
 }
