@@ -139,7 +139,7 @@ properties() { # PORT TOPIC PORT SEEN
 # While the far broker is away: what is published for it waits at the bridge.
 far_is_away() {
   local n
-  wait_for grep -qE 'Client local.bridge (closed its connection|disconnected)|Socket error on client local' "$near_dir/log"
+  wait_for grep -qE 'Client local.bridge (closed its connection|disconnected)|error on client local' "$near_dir/log"
   for n in 1 2 3 4 5; do publish "$near" -t out/away -m "$n" -q 1 -r; done
 }
 

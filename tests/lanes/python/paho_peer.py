@@ -48,7 +48,8 @@ class Peer:
         self.client.on_message = self._on_message
         self.client.on_publish = lambda c, u, mid, reason, props: self._answer("publish", mid, (reason, props))
         self.client.on_subscribe = lambda c, u, mid, reasons, props: self._answer("subscribe", mid, (reasons, props))
-        self.client.on_unsubscribe = lambda c, u, mid, reasons, props: self._answer("unsubscribe", mid, (reasons, props))
+        self.client.on_unsubscribe = lambda c, u, mid, reasons, props: self._answer("unsubscribe", mid,
+                                                                                    (reasons, props))
         case.closing.append(self.close)
 
     # --- verbs ---------------------------------------------------------------------------------------------------
