@@ -12,7 +12,7 @@ pub enum StoreError {
     /// The store was closed while this handle was in use.
     #[error("the store {} was closed", .0.display())]
     Closed(PathBuf),
-    /// What is on the disk is not what was written. Nothing was changed; [`crate::Disk::quarantine`] sets it aside.
+    /// What is on the disk is not what was written. Nothing was thrown away; [`crate::Disk::quarantine`] sets it aside.
     #[error("the store {} is corrupt: {what}", .path.display())]
     Corrupt {
         /// The store.
