@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use postrider_net::{Address, DialError, Stream, dial};
 use postrider_wire::{
     ClientId, ConnAck, Connect, DecodeError, Decoder, DecoderConfig, EncodeError, Event,
-    PACKET_SIZE_MAX, Packet, Properties, Text, TextError, Version, encode,
+    PACKET_SIZE_MAX, Packet, Properties, Property, Text, TextError, Version, encode,
 };
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
@@ -74,6 +74,15 @@ pub enum BenchError {
     },
 }
 
+/// What the broker keeps when the connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// Nothing.
+    Nothing,
+    /// The session, for a while.
+    Session,
+}
+
 /// One connection after its handshake.
 pub(crate) struct Peer {
     pub(crate) who: String,
@@ -87,11 +96,12 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Connects with a clean session and returns the CONNACK too.
+    /// Connects and returns the CONNACK too.
     pub(crate) async fn open(
         address: &Address,
         version: Version,
         who: String,
+        keeping: Keeping,
     ) -> Result<(Self, ConnAck), BenchError> {
         let stream = dial(&address.endpoint, Duration::from_secs(10)).await?;
         let config = DecoderConfig {
@@ -114,13 +124,18 @@ impl Peer {
         let credentials = &address.credentials;
         let connect = Connect {
             version,
-            clean_start: true,
+            clean_start: version == Version::V5 || keeping == Keeping::Nothing,
             keep_alive: 0,
             client_id: ClientId::from_text(text(&peer.who)?),
             user_name: credentials.user.as_deref().map(text).transpose()?,
             password: credentials.password.clone().map(Bytes::from),
             will: None,
-            properties: Properties::new(),
+            properties: match (version, keeping) {
+                (Version::V5, Keeping::Session) => {
+                    [Property::SessionExpiryInterval(SESSION_EXPIRY_S)].into_iter().collect()
+                }
+                (Version::V5 | Version::V311 | Version::V31, _) => Properties::new(),
+            },
         };
         let answer = peer.ask(&Packet::Connect(Box::new(connect))).await?;
         if let Packet::ConnAck(connack) = &answer
@@ -197,5 +212,7 @@ impl Peer {
     }
 }
 
+/// Seconds for which a session that is kept outlives its connection (5.0); a run may be cut short.
+const SESSION_EXPIRY_S: u32 = 3600;
 /// Most bytes read at once.
 const READ_BYTES: usize = 128 * 1024;

@@ -35,6 +35,9 @@ pub struct Plan {
     pub ahead: u32,
     /// How long to wait without any progress before what is missing counts as lost.
     pub patience: Duration,
+    /// Whether all sessions outlive their connections, so that a broker with a store must keep them; they are removed
+    /// at the end.
+    pub is_persistent: bool,
     /// Process whose CPU time and memory are measured: the broker's.
     pub pid: Option<u32>,
 }

@@ -11,7 +11,11 @@ use postrider_wire::{Filter, Topic};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::{
-    BenchError, Plan, Report, credit::Credit, peer::Peer, process::Usage, publisher::Publisher,
+    BenchError, Plan, Report,
+    credit::Credit,
+    peer::{Keeping, Peer},
+    process::Usage,
+    publisher::Publisher,
     subscriber::Subscriber,
 };
 
@@ -45,6 +49,7 @@ async fn run_here(plan: &Plan) -> Result<Report, BenchError> {
     let (publishers, subscribers) = plan.counts();
     let mut senders = Vec::new();
     let mut receivers = Vec::new();
+    let mut names = Vec::new();
     for number in 0..publishers {
         let credit = Rc::new(Credit::new(subscribers));
         let name = format!("bench/{run}/{number}");
@@ -52,6 +57,7 @@ async fn run_here(plan: &Plan) -> Result<Report, BenchError> {
             .map_err(|_| BenchError::Plan(format!("'{name}' is no topic name")))?;
         for index in 0..subscribers {
             let who = format!("bench-{run}-s{number}-{index}");
+            names.push(who.clone());
             let peer = open(&plan.address, plan, who).await?.0;
             let filter = Filter::new(&name)
                 .map_err(|_| BenchError::Plan(format!("'{name}' is no topic filter")))?;
@@ -60,15 +66,23 @@ async fn run_here(plan: &Plan) -> Result<Report, BenchError> {
             receivers.push(made);
         }
         let who = format!("bench-{run}-p{number}");
+        names.push(who.clone());
         let (peer, receive_maximum) = open(&plan.address, plan, who).await?;
         senders.push(Publisher::new(peer, credit, number, topic, plan, receive_maximum));
     }
-    measure(plan, senders, receivers).await
+    let report = measure(plan, senders, receivers).await?;
+    if plan.is_persistent {
+        for name in names {
+            Peer::open(&plan.address, plan.version, name, Keeping::Nothing).await?;
+        }
+    }
+    Ok(report)
 }
 
 /// Connects; also says the broker's Receive Maximum.
 async fn open(address: &Address, plan: &Plan, who: String) -> Result<(Peer, u16), BenchError> {
-    let (peer, connack) = Peer::open(address, plan.version, who).await?;
+    let keeping = if plan.is_persistent { Keeping::Session } else { Keeping::Nothing };
+    let (peer, connack) = Peer::open(address, plan.version, who, keeping).await?;
     Ok((peer, connack.properties.receive_maximum().copied().unwrap_or(u16::MAX)))
 }
 

@@ -66,6 +66,9 @@ struct LoadArgs {
     /// Seconds without progress after which what is missing counts as lost.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     patience: u64,
+    /// Sessions outlive their connections, so that a broker with a store must keep them.
+    #[arg(long)]
+    persistent: bool,
     /// Protocol version: 3.1.1 or 5.0.
     #[arg(short = 'V', long, default_value = "3.1.1", value_parser = ["3.1.1", "5.0"])]
     mqtt_version: String,
@@ -90,6 +93,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         window: load.window,
         ahead: load.ahead,
         patience: Duration::from_secs(load.patience),
+        is_persistent: load.persistent,
         pid: load.pid,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -23,3 +23,12 @@ fn nothing_is_lost_under_load() {
         run(&[&["bench", "fan-out", "--subscribers", "5"], &load[..]].concat()).check(0, &[]);
     }
 }
+
+#[test]
+fn nothing_is_lost_under_load_in_sessions_that_outlive_their_connections() {
+    let broker = Broker::start(&[]);
+    for version in ["3.1.1", "5.0"] {
+        let load = ["--url", &broker.url, "-q", "2", "-m", "2000", "-V", version, "--persistent"];
+        run(&[&["bench", "p2p", "--pairs", "3"], &load[..]].concat()).check(0, &[]);
+    }
+}
