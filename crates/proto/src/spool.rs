@@ -55,7 +55,7 @@ struct Live {
 }
 
 impl SpoolId {
-    /// The id of a spool that no [`Spools`] of this run began, as read back from a store. Nothing is dropped with it.
+    /// The id of a spool as read back from a store, before [`Spools::adopt`]. Nothing is dropped with it.
     #[must_use]
     pub fn stored(number: u64) -> Self {
         Self(Arc::new(Handle { number, released: Arc::default() }))
@@ -115,6 +115,32 @@ impl Spools {
         let live = Live { handle: Arc::downgrade(&id.0), len, is_created: false };
         self.live.insert(number, live);
         Some(id)
+    }
+
+    /// Takes in a spool of `len` bytes that a store held: from now on it counts, its number is not given out, and it is
+    /// dropped with its last id. May be called again for the same spool.
+    pub fn adopt(&mut self, stored: &SpoolId, len: u32) -> SpoolId {
+        let number = stored.number();
+        self.reserve(number);
+        let known = self.live.get(&number).and_then(|live| live.handle.upgrade());
+        if let Some(handle) = known {
+            return SpoolId(handle);
+        }
+        let id = SpoolId(Arc::new(Handle { number, released: Arc::clone(&self.released) }));
+        let live = Live { handle: Arc::downgrade(&id.0), len, is_created: true };
+        self.bytes += u64::from(len);
+        if let Some(old) = self.live.insert(number, live) {
+            self.bytes -= u64::from(old.len);
+        }
+        id
+    }
+
+    /// Keeps `number`, and all below it, from being given out.
+    pub fn reserve(&mut self, number: u64) {
+        if number >= self.number_next {
+            let steps = (number - self.number_next) / self.number_step + 1;
+            self.number_next += steps * self.number_step;
+        }
     }
 
     /// Appends to a spool that these spools began; to another one, nothing happens.
@@ -210,6 +236,24 @@ mod tests {
         let first = spools.begin(1).map(|id| id.number());
         let second = spools.begin(1).map(|id| id.number());
         assert_ne!(first, second);
+    }
+
+    #[test]
+    fn a_stored_spool_counts_keeps_its_number_and_goes_with_its_last_id() {
+        let mut spools = Spools::numbered(100, 2, 2);
+        let first = spools.adopt(&SpoolId::stored(5), 60);
+        let again = spools.adopt(&SpoolId::stored(5), 60);
+        assert_eq!(spools.bytes(), 60);
+        assert!(spools.begin(41).is_none());
+        assert_eq!(spools.begin(40).map(|id| id.number()), Some(6));
+        drop(first);
+        assert_eq!(spools.poll_output(), None);
+        drop(again);
+        let once_more = spools.adopt(&SpoolId::stored(5), 60);
+        assert_eq!((spools.poll_output(), spools.bytes()), (None, 60));
+        drop(once_more);
+        assert_eq!(spools.poll_output(), Some(SpoolOutput::Drop(5)));
+        assert_eq!((spools.poll_output(), spools.bytes()), (None, 0));
     }
 
     #[test]

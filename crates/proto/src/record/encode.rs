@@ -12,6 +12,26 @@ use crate::{
 };
 
 impl Record {
+    /// The owner in a key of a store; `None` if the bytes are no key.
+    #[must_use]
+    pub fn owner_of(key: &[u8]) -> Option<u64> {
+        key.first_chunk().map(|owner| u64::from_be_bytes(*owner))
+    }
+
+    /// The key of the [`Fact::Session`] of this owner.
+    #[must_use]
+    pub fn session_key(owner: u64) -> Vec<u8> {
+        let mut key = owner.to_be_bytes().to_vec();
+        key.push(kind::SESSION);
+        key
+    }
+
+    /// What stands in the order of keys behind all keys of this owner, and before those of the next.
+    #[must_use]
+    pub fn behind(owner: u64) -> Vec<u8> {
+        owner.saturating_add(1).to_be_bytes().to_vec()
+    }
+
     /// The key under which the fact is stored: owner, kind, and what tells it apart. A delete has the key of its put,
     /// and removes every key that begins with it.
     #[must_use]
