@@ -2,6 +2,8 @@
 
 use postrider_proto::{LinkConfig, SessionConfig};
 
+use crate::hash::KeyedHash;
+
 /// Who decides about CONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authentication {
@@ -48,6 +50,14 @@ pub struct HubConfig {
     pub stall_ms: u64,
     /// Deliveries in one turn before other links get theirs.
     pub turn_deliveries: u32,
+}
+
+impl HubConfig {
+    /// Whether the session of this client id lives in this hub.
+    #[must_use]
+    pub fn is_home(&self, client_id: &[u8]) -> bool {
+        self.hubs <= 1 || KeyedHash::new(self.seed).home(client_id, self.hubs) == self.index
+    }
 }
 
 impl Default for HubConfig {

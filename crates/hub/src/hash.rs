@@ -34,6 +34,11 @@ impl KeyedHash {
         hasher.finish()
     }
 
+    /// The hub, of so many, where something with this name lives.
+    pub(crate) fn home(&self, name: &[u8], hubs: u16) -> u16 {
+        (self.bytes(name) % u64::from(hubs.max(1))) as u16
+    }
+
     /// The hash of a number, or of a hash and a number.
     #[inline]
     pub(crate) fn pair(&self, number: u64, other: u64) -> u64 {

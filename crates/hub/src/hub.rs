@@ -164,13 +164,21 @@ impl Hub {
         }
     }
 
-    /// Rebuilds state from what the store held, before the first link. Records come in any order.
+    /// Rebuilds state from what the store held, before the first link. Those of one owner come together, as they do in
+    /// the order of keys; they are looked at one by one, so they may come from a disk.
     ///
-    /// With several hubs each gets all records and keeps those of the sessions whose home it is. What changes by
+    /// With several hubs each gets the session records of all owners, and keeps the sessions whose home it is. It needs
+    /// the other records of these owners only ([`HubConfig::is_home`]), and all that belong to no owner. What changes by
     /// recovering (a link that was lost with the process) is recorded.
     pub fn recover(&mut self, records: impl IntoIterator<Item = Record>, now: Time) {
         self.advance(now);
         self.take_records(records);
+    }
+
+    /// Keeps the number of a spool, and all below it, from being given out: files of a store that another hub recovers,
+    /// or nobody. Before the first link.
+    pub fn reserve_spools(&mut self, number: u64) {
+        self.spools.reserve(number);
     }
 
     /// A stream was accepted.
@@ -302,7 +310,7 @@ impl Hub {
     fn home(&self, name: &[u8]) -> u16 {
         match self.config.hubs {
             0 | 1 => self.config.index,
-            hubs => (self.homes.bytes(name) % u64::from(hubs)) as u16,
+            hubs => self.homes.home(name, hubs),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! From records back to state.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use postrider_proto::{
-    Fact, Record, Time,
+    Fact, Message, Payload, Record, Spools, Time,
     wire::{ClientId, Filter, Publish, SubscribeOptions},
 };
 
@@ -22,16 +22,25 @@ struct Recorded {
 
 impl Hub {
     pub(super) fn take_records(&mut self, records: impl IntoIterator<Item = Record>) {
-        let mut owners: BTreeMap<u64, Recorded> = BTreeMap::new();
+        let mut session = None;
         for Record { owner, fact } in records {
-            if let Fact::Retained { message, stamp } = fact {
+            if let Fact::Retained { mut message, stamp } = fact {
+                adopt_spool(&mut self.spools, &mut message);
                 self.keeper.take(&message, stamp, self.now);
-            } else {
-                owners.entry(owner).or_default().take(fact);
+                continue;
+            }
+            let (of, recorded) = session.get_or_insert_with(|| (owner, Recorded::default()));
+            if *of == owner {
+                recorded.take(fact);
+                continue;
+            }
+            let mut next = Recorded::default();
+            next.take(fact);
+            if let Some((owner, recorded)) = session.replace((owner, next)) {
+                self.restore(owner, recorded);
             }
         }
-        for (owner, recorded) in owners {
-            self.registry.reserve(owner);
+        if let Some((owner, recorded)) = session {
             self.restore(owner, recorded);
         }
         self.expire();
@@ -39,6 +48,7 @@ impl Hub {
 
     /// Rebuilds one session, if its home is here. A link that it had is gone with the process that held it.
     fn restore(&mut self, owner: u64, mut recorded: Recorded) {
+        self.registry.reserve(owner);
         let Some((client_id, expiry_s, detached)) = recorded.session.take() else { return };
         if self.home(client_id.text().as_bytes()) != self.config.index
             || self.registry.find(&client_id).is_some()
@@ -51,8 +61,11 @@ impl Hub {
         entry.expiry_s = expiry_s;
         entry.is_recorded = true;
         entry.session.apply(&session_fact(entry, detached));
-        for fact in &recorded.facts {
-            entry.session.apply(fact);
+        for mut fact in recorded.facts {
+            if let Fact::Queued { message, .. } = &mut fact {
+                adopt_spool(&mut self.spools, message);
+            }
+            entry.session.apply(&fact);
         }
         entry.will =
             recorded.will.map(|(publish, delay_s, due)| Will::recorded(publish, delay_s, due));
@@ -89,6 +102,14 @@ impl Hub {
             self.journal.write(Record { owner, fact });
         }
         self.wheel.set(due, Timer::Will { session, owner });
+    }
+}
+
+/// A large payload is this hub's from now on, so that it goes with the last message that has it.
+fn adopt_spool(spools: &mut Spools, message: &mut Arc<Message>) {
+    if let Payload::Spooled { id, len } = &message.payload {
+        let payload = Payload::Spooled { id: spools.adopt(id, *len), len: *len };
+        Arc::make_mut(message).payload = payload;
     }
 }
 
