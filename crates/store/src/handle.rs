@@ -3,6 +3,7 @@
 use std::{
     iter::Peekable,
     ops::ControlFlow,
+    path::Path,
     sync::{Arc, PoisonError},
 };
 
@@ -44,6 +45,12 @@ impl DiskStore {
             }
             state = shared.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The folder of the store.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.core.shared.path
     }
 
     /// What is known of the keys under `prefix` after `after` without reading the disk, young to old; and the rows.

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Read in this order: [`Store`], what every store does; [`MemoryStore`], the simplest; [`Disk`], a folder with a
-//! database behind one commit thread, and [`DiskStore`], the handle of one owner to it. How bytes lie on the disk is
+//! database behind one commit thread, and [`DiskStore`], the handle of one owner to it; [`Scratch`], spools alone. How bytes lie on the disk is
 //! written in `docs/format.md`, why this database in `docs/decisions/002-storage-engine.md`.
 //!
 //! ```
@@ -40,6 +40,7 @@ mod memory;
 #[cfg(test)]
 mod platter;
 mod rows;
+mod scratch;
 mod spools;
 mod tail;
 
@@ -52,6 +53,7 @@ pub use crate::{
     error::StoreError,
     handle::DiskStore,
     memory::MemoryStore,
+    scratch::Scratch,
 };
 
 /// A change of one key, or of all keys that begin with one.
