@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
-use postrider_hub::{Hub, HubConfig, HubStats};
+use postrider_hub::{Hub, HubStats};
 use postrider_net::{Clock, Endpoint, Listener, Stream};
 use postrider_proto::Time;
-use tracing::{debug, error, info};
+use postrider_store::{Disk, StoreError};
+use tracing::{debug, error, info, warn};
 
 use crate::{
     Builder, StartError,
@@ -18,6 +19,7 @@ use crate::{
     builder::Plan,
     driver::{Driver, Surroundings},
     inbox::{Address, Inbox, Input, inbox},
+    recovery::{self, Recovered},
     users::Users,
     vault::Vault,
 };
@@ -31,6 +33,7 @@ pub struct Broker {
     connector: Connector,
     drivers: Arc<[Address]>,
     threads: Vec<JoinHandle<()>>,
+    disk: Option<Disk>,
 }
 
 /// Opens connections to a broker of the same process, without a socket. Outlives the broker harmlessly.
@@ -41,7 +44,9 @@ pub struct Connector {
 
 /// What the thread of one hub begins with.
 struct Beginning {
-    config: HubConfig,
+    hub: Hub,
+    vault: Vault,
+    index: u16,
     around: Surroundings,
     /// The first hub's thread also accepts.
     listen: Vec<Endpoint>,
@@ -54,13 +59,14 @@ impl Broker {
         Builder::default()
     }
 
-    pub(crate) fn start(plan: Plan) -> Result<Self, StartError> {
+    pub(crate) fn start(mut plan: Plan) -> Result<Self, StartError> {
         let (addresses, inboxes): (Vec<Address>, Vec<Inbox>) =
             plan.hubs.iter().map(|_| inbox()).unzip();
         let drivers: Arc<[Address]> = addresses.into();
-        let (clock, vault) = (Clock::start(), Vault::memory());
+        let clock = Clock::start();
+        let Recovered { hubs, disk } = open(&mut plan, &inboxes, Time(clock.now_ms()))?;
         let users: Arc<Users> = Arc::new(plan.users);
-        let (started, reports) = mpsc::sync_channel(plan.hubs.len());
+        let (started, reports) = mpsc::sync_channel(hubs.len());
         let dealer = Dealer::new(Arc::clone(&drivers));
         // Dropped on a failure below, it stops the threads that run already.
         let mut broker = Self {
@@ -68,25 +74,27 @@ impl Broker {
             connector: Connector { dealer: dealer.clone() },
             drivers: Arc::clone(&drivers),
             threads: Vec::new(),
+            disk,
         };
         let mut listen = Some(plan.listen);
-        for (config, inbox) in plan.hubs.into_iter().zip(inboxes) {
+        for (index, ((hub, vault), inbox)) in (0..).zip(hubs.into_iter().zip(inboxes)) {
             let beginning = Beginning {
+                hub,
+                vault,
+                index,
                 around: Surroundings {
                     inbox,
                     drivers: Arc::clone(&drivers),
                     clock,
                     users: Arc::clone(&users),
-                    vault: vault.clone(),
                     flush_max: plan.flush_max,
                 },
                 listen: listen.take().unwrap_or_default(),
                 started: started.clone(),
-                config,
             };
             let dealer = dealer.clone();
             let thread = thread::Builder::new()
-                .name(format!("postrider-hub-{}", beginning.config.index))
+                .name(format!("postrider-hub-{index}"))
                 .spawn(move || beginning.run(dealer));
             broker.threads.push(thread.map_err(StartError::Thread)?);
         }
@@ -176,6 +184,11 @@ impl Drop for Broker {
                 error!("a thread of the broker panicked");
             }
         }
+        if let Some(disk) = self.disk.take()
+            && let Err(error) = disk.close()
+        {
+            error!(%error, "the store was not closed well");
+        }
         info!("broker stopped");
     }
 }
@@ -199,7 +212,7 @@ impl std::fmt::Debug for Connector {
 impl Beginning {
     /// The life of a hub's thread.
     fn run(self, dealer: Dealer) {
-        let index = self.config.index;
+        let index = self.index;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .event_interval(EVENT_INTERVAL)
@@ -215,10 +228,9 @@ impl Beginning {
                 Err(error) => return self.report(Err(error)),
             };
             let endpoints = listeners.iter().map(|listener| listener.endpoint().clone()).collect();
-            let Self { config, around, started, .. } = self;
+            let Self { hub, vault, around, started, .. } = self;
             let drivers = Arc::clone(&around.drivers);
-            let hub = Hub::new(config, Time(around.clock.now_ms()));
-            let driver = Driver::new(hub, index, around);
+            let driver = Driver::new(hub, vault, index, around);
             for listener in listeners {
                 tokio::spawn(accept(listener, dealer.clone()));
             }
@@ -240,6 +252,21 @@ impl Beginning {
     fn report(&self, result: Result<Vec<Endpoint>, StartError>) {
         // As above.
         let _ = self.started.send(result);
+    }
+}
+
+/// Makes the hubs, from the store if there is one.
+fn open(plan: &mut Plan, inboxes: &[Inbox], now: Time) -> Result<Recovered, StartError> {
+    let configs = std::mem::take(&mut plan.hubs);
+    let Some(path) = &plan.store else { return Ok(recovery::begin_empty(configs, now)) };
+    let ready: Vec<_> = inboxes.iter().map(|inbox| Arc::clone(&inbox.ready)).collect();
+    match recovery::recover(path, configs.clone(), &ready, now) {
+        Err(error @ StoreError::Corrupt { .. }) if plan.quarantines => {
+            let aside = Disk::quarantine(path).map_err(StartError::Store)?;
+            warn!(%error, aside = %aside.display(), "the store was set aside; an empty one begins");
+            recovery::recover(path, configs, &ready, now).map_err(StartError::Store)
+        }
+        other => other.map_err(StartError::Store),
     }
 }
 

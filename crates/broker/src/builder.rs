@@ -4,12 +4,14 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     io,
+    path::PathBuf,
     time::Duration,
 };
 
 use postrider_hub::{Authentication, HubConfig};
 use postrider_net::{Address, Endpoint, UrlError};
 use postrider_proto::wire::PACKET_SIZE_MAX;
+use postrider_store::StoreError;
 
 use crate::{Broker, users::Users};
 
@@ -25,6 +27,8 @@ pub struct Builder {
     users: Passwords,
     anonymous: Option<bool>,
     flush_max: Duration,
+    store: Option<PathBuf>,
+    quarantines: bool,
 }
 
 #[derive(Clone, Default)]
@@ -72,6 +76,9 @@ pub enum StartError {
         /// What it may be.
         range: &'static str,
     },
+    /// The store cannot be opened.
+    #[error("{0}{way_out}", way_out = way_out(.0))]
+    Store(#[source] StoreError),
     /// The system refused a thread or an event loop.
     #[error("cannot start a thread of the broker: {0}")]
     Thread(io::Error),
@@ -83,6 +90,8 @@ pub(crate) struct Plan {
     pub(crate) hubs: Vec<HubConfig>,
     pub(crate) users: Users,
     pub(crate) flush_max: Duration,
+    pub(crate) store: Option<PathBuf>,
+    pub(crate) quarantines: bool,
 }
 
 impl Default for Builder {
@@ -94,6 +103,8 @@ impl Default for Builder {
             users: Passwords::default(),
             anonymous: None,
             flush_max: Duration::from_secs(2),
+            store: None,
+            quarantines: false,
         }
     }
 }
@@ -206,6 +217,20 @@ impl Builder {
         self
     }
 
+    /// Keeps sessions, their messages and retained messages in this folder, which is made if it is not there. Nothing is
+    /// acknowledged before it is stored. Another number of hubs may open it. Default: none, all is gone with the broker.
+    pub fn store(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.store = Some(folder.into());
+        self
+    }
+
+    /// Whether a corrupt store is set aside, its folder renamed to `NAME.corrupt-1` or so, and an empty one begun.
+    /// Default: no, the broker does not start then.
+    pub fn quarantine(mut self, is_allowed: bool) -> Self {
+        self.quarantines = is_allowed;
+        self
+    }
+
     /// Starts the broker: its threads run and its listeners listen when this returns. Needs no async runtime.
     ///
     /// # Errors
@@ -232,10 +257,27 @@ impl Builder {
                 true => Authentication::Anonymous,
                 false => Authentication::Ask,
             },
+            is_durable: self.store.is_some(),
             ..self.hub
         };
         let hubs = (0..self.hubs).map(|index| HubConfig { index, ..hub.clone() }).collect();
-        Ok(Plan { listen: listen?, hubs, users, flush_max: self.flush_max })
+        let Self { flush_max, store, quarantines, .. } = self;
+        Ok(Plan { listen: listen?, hubs, users, flush_max, store, quarantines })
+    }
+}
+
+/// What a user can do about a store that does not open.
+fn way_out(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Corrupt { .. } => {
+            "; it can be set aside, and an empty one begun, by starting with --quarantine (in a program: \
+             Builder::quarantine)"
+        }
+        StoreError::Full { .. } => "; nothing is lost: make room and start again",
+        StoreError::Locked(_) => "; stop that one, or choose another folder",
+        StoreError::Newer { .. } => "; use a newer Postrider, or another folder",
+        StoreError::NotAStore(_) => "; choose an empty folder, or one that a broker has used",
+        _ => "",
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     conn::{Conn, Reading, Writing},
     inbox::{Address, Carried, Inbox, Input, Source, wake_waiting},
     users::Users,
-    vault::{Vault, Waiting},
+    vault::Vault,
 };
 
 /// What a driver needs besides its hub.
@@ -34,7 +34,6 @@ pub(crate) struct Surroundings {
     pub(crate) drivers: Arc<[Address]>,
     pub(crate) clock: Clock,
     pub(crate) users: Arc<Users>,
-    pub(crate) vault: Vault,
     /// How long a stop may take until what is not flushed is dropped.
     pub(crate) flush_max: Duration,
 }
@@ -42,6 +41,7 @@ pub(crate) struct Surroundings {
 /// Drives one hub on one thread.
 pub(crate) struct Driver {
     hub: Hub,
+    vault: Vault,
     index: u16,
     around: Surroundings,
     conns: Vec<Option<Conn>>,
@@ -63,7 +63,8 @@ pub(crate) struct Driver {
     timer: Pin<Box<Sleep>>,
     /// What the timer is set to.
     armed: Option<Time>,
-    waiting: Waiting,
+    /// The store failed: nothing may leave any more.
+    has_failed: bool,
     /// One permit for each stream that is being closed in peace.
     lingering: Arc<Semaphore>,
     /// Set by a stop: when to give up flushing.
@@ -72,9 +73,10 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// Must be called inside the runtime that will run it.
-    pub(crate) fn new(hub: Hub, index: u16, around: Surroundings) -> Self {
+    pub(crate) fn new(hub: Hub, vault: Vault, index: u16, around: Surroundings) -> Self {
         Self {
             hub,
+            vault,
             index,
             conns: Vec::new(),
             open: 0,
@@ -88,7 +90,7 @@ impl Driver {
             deadline: None,
             timer: Box::pin(sleep_until(Instant::now())),
             armed: None,
-            waiting: Waiting::default(),
+            has_failed: false,
             lingering: Arc::new(Semaphore::new(LINGERING_MAX)),
             stop_by: None,
         }
@@ -250,18 +252,25 @@ impl Driver {
     /// Drains and writes in turns until nothing is left, or the share of one turn is used; true in that case.
     fn settle(&mut self) -> bool {
         for _ in 0..ROUNDS_PER_TURN {
-            if let Err(error) = self.drain() {
-                self.fail(&error);
+            if !self.drain_or_fail() {
+                return false;
             }
             if self.dirty.is_empty() {
                 return self.deadline.is_some_and(|at| at <= self.now);
             }
             self.write_dirty();
         }
-        if let Err(error) = self.drain() {
+        self.drain_or_fail()
+    }
+
+    /// Drains; false if the store has failed.
+    fn drain_or_fail(&mut self) -> bool {
+        if !self.has_failed
+            && let Err(error) = self.drain()
+        {
             self.fail(&error);
         }
-        true
+        !self.has_failed
     }
 
     /// Does what the hub asks for until it waits.
@@ -285,19 +294,18 @@ impl Driver {
                 Output::Ask(ask) => self.judge(&ask),
                 Output::Move { link, to, moved } => self.hand_over(link, to, moved),
                 Output::Peer(to, message) => self.outgoing.push((to, message)),
-                Output::Store(seq, record) => {
-                    self.around.vault.write(seq, &record, &mut self.waiting)?;
-                }
+                Output::Store(seq, record) => self.vault.take(seq, &record),
                 Output::Load { ticket, key, offset, len } => {
-                    let found = self.around.vault.read(&key, offset, len)?;
+                    let found = self.vault.read(&key, offset, len)?;
                     self.hub.handle_loaded(ticket, found, self.now);
                 }
-                Output::Spool(output) => self.around.vault.spool(output)?,
+                Output::Spool(output) => self.vault.spool(output)?,
                 Output::Event(event) => self.report(&event),
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
+                    self.vault.write()?;
                     self.tell_peers();
-                    match self.around.vault.stored(&mut self.waiting)? {
+                    match self.vault.stored()? {
                         Some(seq) => self.hub.handle_stored(seq, self.now),
                         None => return Ok(()),
                     }
@@ -324,7 +332,7 @@ impl Driver {
             let slot = self.conns.get_mut(link.slot as usize).and_then(Option::as_mut);
             let Some(conn) = slot.filter(|conn| conn.link == link) else { continue };
             conn.is_dirty = false;
-            let outcome = conn.write(&mut self.hub, &self.around.vault, self.now);
+            let outcome = conn.write(&mut self.hub, &self.vault, self.now);
             let is_ended = conn.is_ended;
             match outcome {
                 // Nobody reads the rest of what is for a peer that ended and takes no more.
@@ -444,6 +452,7 @@ impl Driver {
     /// The store failed: nothing may be acknowledged any more.
     fn fail(&mut self, error: &StoreError) {
         error!(%error, "the store failed; the broker hangs up");
+        self.has_failed = true;
         self.stop_by = Some(self.now);
         for driver in self.around.drivers.iter() {
             // One that has ended needs no telling.

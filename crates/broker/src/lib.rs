@@ -8,7 +8,8 @@
 //!                        |  drains Hub::poll_output, once for all that was read
 //!                        `  writes Hub::chunks   -> Hub::consume
 //! driver <--batches in order--> driver            (two hubs or more)
-//! driver --> vault: one store for all hubs        (records, large payloads)
+//! driver --> vault: the hub's door to the store   (records: one write a drain; large payloads: files)
+//! recovery: store -> hubs, at the start
 //! ```
 //!
 //! ```
@@ -28,6 +29,7 @@ mod conn;
 mod driver;
 mod inbox;
 mod ready;
+mod recovery;
 mod users;
 mod vault;
 

@@ -1,95 +1,151 @@
-//! One store behind all hubs of a broker.
+//! What a hub keeps outside of memory: its records in the store, its large payloads in files.
 
 use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::BTreeMap,
+    mem,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use postrider_proto::{Record, SpoolOutput};
-use postrider_store::{Change, MemoryStore, Store, StoreError};
+use postrider_store::{Change, Disk, DiskStore, Mode, Scratch, Store, StoreError};
 
-/// The store, shared. It is touched for records and for payloads that are too large for memory, never for others.
-#[derive(Clone)]
+use crate::ready::Ready;
+
+/// One hub's door to the store of all hubs. Nothing is taken for records but the records themselves, and no lock but
+/// once a drain.
 pub(crate) struct Vault {
-    state: Arc<Mutex<State>>,
+    place: Place,
+    /// Records of this drain.
+    changes: Vec<Change>,
+    /// Spools that go with this drain.
+    drops: Vec<u64>,
+    /// The hub's number of the last record, and the last that is stored.
+    last: u64,
+    stored: u64,
 }
 
-struct State {
-    store: Box<dyn Store>,
-    /// The store's last sequence number; each hub counts for itself.
-    seq: u64,
+enum Place {
+    Disk(OnDisk),
+    /// No records; spools that go with the process.
+    Scratch(Arc<Scratch>),
 }
 
-/// A hub's view: which of its own sequence numbers wait for which of the store's.
-#[derive(Debug, Default)]
-pub(crate) struct Waiting {
-    pairs: VecDeque<(u64, u64)>,
+struct OnDisk {
+    store: DiskStore,
+    /// The store has something to say since it was last asked.
+    has_news: Arc<AtomicBool>,
+    sharers: Sharers,
 }
+
+/// Spools of an earlier run, with the number of hubs that have messages with them. The last one drops the file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sharers(Arc<Mutex<BTreeMap<u64, u16>>>);
 
 impl Vault {
-    /// A vault that forgets everything with the process.
-    pub(crate) fn memory() -> Self {
-        Self::new(Box::new(MemoryStore::new()))
+    /// For a hub without a store.
+    pub(crate) fn scratch(scratch: Arc<Scratch>) -> Self {
+        Self::new(Place::Scratch(scratch))
     }
 
-    pub(crate) fn new(store: Box<dyn Store>) -> Self {
-        Self { state: Arc::new(Mutex::new(State { store, seq: 0 })) }
+    /// For a hub whose driver is woken by `ready` when something was stored.
+    pub(crate) fn disk(disk: &Disk, mode: Mode, sharers: Sharers, ready: &Arc<Ready>) -> Self {
+        let has_news = Arc::new(AtomicBool::new(false));
+        let (news, ready) = (Arc::clone(&has_news), Arc::clone(ready));
+        let store = disk.handle(mode, move || {
+            news.store(true, Ordering::Release);
+            ready.nudge();
+        });
+        Self::new(Place::Disk(OnDisk { store, has_news, sharers }))
     }
 
-    /// Writes a record which the hub numbered `hub_seq`.
-    pub(crate) fn write(
-        &self,
-        hub_seq: u64,
-        record: &Record,
-        waiting: &mut Waiting,
-    ) -> Result<(), StoreError> {
-        let change = match record.value() {
-            Some(value) => Change::Put(record.key(), value),
-            None => Change::Delete(record.key()),
-        };
-        let mut state = self.lock();
-        state.seq += 1;
-        let seq = state.seq;
-        state.store.write(seq, change)?;
-        waiting.pairs.push_back((seq, hub_seq));
+    fn new(place: Place) -> Self {
+        Self { place, changes: Vec::new(), drops: Vec::new(), last: 0, stored: 0 }
+    }
+
+    /// The store, if there is one.
+    pub(crate) fn store(&self) -> Option<&DiskStore> {
+        match &self.place {
+            Place::Disk(disk) => Some(&disk.store),
+            Place::Scratch(_) => None,
+        }
+    }
+
+    /// Takes a record which the hub numbered `seq`; it is written with the others of this drain.
+    pub(crate) fn take(&mut self, seq: u64, record: &Record) {
+        self.last = seq;
+        if matches!(self.place, Place::Disk(_)) {
+            self.changes.push(match record.value() {
+                Some(value) => Change::Put(record.key(), value),
+                None => Change::Delete(record.key()),
+            });
+        }
+    }
+
+    /// Writes what was taken since the last call, as one.
+    pub(crate) fn write(&mut self) -> Result<(), StoreError> {
+        if let Place::Disk(disk) = &mut self.place
+            && !self.changes.is_empty()
+        {
+            disk.store.write_batch(self.last, &mut self.changes.drain(..))?;
+        }
+        // What deletes the last record that names a spool is written by now.
+        for spool in mem::take(&mut self.drops) {
+            match &mut self.place {
+                Place::Disk(disk) if disk.sharers.leave(spool) => disk.store.spool_drop(spool)?,
+                Place::Disk(_) => {}
+                Place::Scratch(scratch) => scratch.drop_spool(spool)?,
+            }
+        }
         Ok(())
     }
 
-    /// The hub's highest number that has become durable since the last call, if any.
-    pub(crate) fn stored(&self, waiting: &mut Waiting) -> Result<Option<u64>, StoreError> {
-        if waiting.pairs.is_empty() {
-            return Ok(None);
+    /// The hub's highest number that has become durable since the last call, if any. Asks the store only if it has news.
+    pub(crate) fn stored(&mut self) -> Result<Option<u64>, StoreError> {
+        let before = self.stored;
+        match &mut self.place {
+            Place::Disk(disk) if disk.has_news.swap(false, Ordering::AcqRel) => {
+                self.stored = disk.store.stored()?;
+            }
+            Place::Disk(_) => {}
+            Place::Scratch(_) => self.stored = self.last,
         }
-        let stored = self.lock().store.stored()?;
-        let mut last = None;
-        while let Some((_, hub_seq)) = waiting.pairs.pop_front_if(|(seq, _)| *seq <= stored) {
-            last = Some(hub_seq);
-        }
-        Ok(last)
+        Ok((self.stored > before).then_some(self.stored))
     }
 
     /// Reads a range of what stands under `key`; `None` if the key is not there. A range past the end is cut.
     pub(crate) fn read(
-        &self,
+        &mut self,
         key: &[u8],
         offset: u64,
         len: u32,
     ) -> Result<Option<Bytes>, StoreError> {
-        let found = self.lock().store.read(key)?;
-        Ok(found.map(|bytes| {
+        self.write()?;
+        let Some(store) = self.store() else { return Ok(None) };
+        Ok(store.read(key)?.map(|bytes| {
             let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
             let len = usize::try_from(len).unwrap_or(usize::MAX);
             bytes.slice(from..from.saturating_add(len).min(bytes.len()))
         }))
     }
 
-    /// Appends to a spool, or drops it.
-    pub(crate) fn spool(&self, output: SpoolOutput) -> Result<(), StoreError> {
-        let mut state = self.lock();
-        match output {
-            SpoolOutput::Append(spool, bytes) => state.store.spool_append(spool, bytes),
-            SpoolOutput::Drop(spool) => state.store.spool_drop(spool),
+    /// Appends to a spool at once, so that its bytes come before the records of this drain that name it; or drops it
+    /// with this drain.
+    pub(crate) fn spool(&mut self, output: SpoolOutput) -> Result<(), StoreError> {
+        match (output, &mut self.place) {
+            (SpoolOutput::Append(spool, bytes), Place::Disk(disk)) => {
+                disk.store.spool_append(spool, bytes)
+            }
+            (SpoolOutput::Append(spool, bytes), Place::Scratch(scratch)) => {
+                scratch.append(spool, &bytes)
+            }
+            (SpoolOutput::Drop(spool), _) => {
+                self.drops.push(spool);
+                Ok(())
+            }
         }
     }
 
@@ -100,41 +156,93 @@ impl Vault {
         offset: u64,
         len: usize,
     ) -> Result<Bytes, StoreError> {
-        self.lock().store.spool_read(spool, offset, len)
+        match &self.place {
+            Place::Disk(disk) => disk.store.spool_read(spool, offset, len),
+            Place::Scratch(scratch) => scratch.read(spool, offset, len),
+        }
+    }
+}
+
+impl Sharers {
+    /// One more hub has messages with this spool.
+    pub(crate) fn join(&self, spool: u64) {
+        *self.lock().entry(spool).or_default() += 1;
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A hub has no more messages with this spool. Returns whether nobody has.
+    fn leave(&self, spool: u64) -> bool {
+        let sharers = &mut *self.lock();
+        match sharers.get_mut(&spool) {
+            Some(count) if *count > 1 => {
+                *count -= 1;
+                false
+            }
+            Some(_) | None => {
+                sharers.remove(&spool);
+                true
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, u16>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use postrider_proto::Fact;
+    use postrider_store::DiskOptions;
 
     use super::*;
 
     #[test]
-    fn each_hub_counts_for_itself_in_one_store() {
-        let vault = Vault::memory();
-        let (mut one, mut two) = (Waiting::default(), Waiting::default());
-        assert_eq!(vault.stored(&mut one).unwrap(), None);
-        vault.write(1, &gone(7), &mut one).unwrap();
-        vault.write(1, &gone(8), &mut two).unwrap();
-        vault.write(2, &gone(9), &mut one).unwrap();
-        assert_eq!(vault.stored(&mut one).unwrap(), Some(2));
-        assert_eq!(vault.stored(&mut one).unwrap(), None);
-        assert_eq!(vault.stored(&mut two).unwrap(), Some(1));
+    fn a_drain_is_one_write_and_each_hub_counts_for_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path(), DiskOptions::default()).unwrap();
+        let ready = Arc::new(Ready::default());
+        let vault = || Vault::disk(&disk, Mode::Durable, Sharers::default(), &ready);
+        let (mut one, mut two) = (vault(), vault());
+        assert_eq!(one.stored().unwrap(), None);
+        one.take(1, &gone(7));
+        one.take(2, &gone(9));
+        two.take(1, &gone(8));
+        one.write().unwrap();
+        two.write().unwrap();
+        assert_eq!(disk.counts().writes, 2);
+        disk.flush().unwrap();
+        // The hooks are called a moment after that.
+        for (vault, last) in [(&mut one, 2), (&mut two, 1)] {
+            let stored = loop {
+                if let Some(stored) = vault.stored().unwrap() {
+                    break stored;
+                }
+                std::thread::yield_now();
+            };
+            assert_eq!(stored, last);
+            assert_eq!(vault.stored().unwrap(), None);
+        }
     }
 
     #[test]
-    fn spools_are_appended_read_and_dropped() {
-        let vault = Vault::memory();
+    fn without_a_store_spools_are_appended_read_and_dropped() {
+        let mut vault = Vault::scratch(Arc::new(Scratch::new(100)));
         vault.spool(SpoolOutput::Append(3, Bytes::from_static(b"hello"))).unwrap();
         assert_eq!(vault.spool_read(3, 1, 3).unwrap(), "ell");
         vault.spool(SpoolOutput::Drop(3)).unwrap();
+        vault.write().unwrap();
         assert_eq!(vault.spool_read(3, 1, 3), Err(StoreError::NoSpool(3)));
         assert_eq!(vault.read(b"k", 0, 9).unwrap(), None);
+    }
+
+    #[test]
+    fn the_last_hub_drops_a_spool_of_an_earlier_run() {
+        let sharers = Sharers::default();
+        sharers.join(5);
+        sharers.join(5);
+        assert!(!sharers.leave(5));
+        assert!(sharers.leave(5));
+        assert!(sharers.leave(6), "a spool of this run has one owner");
     }
 
     fn gone(owner: u64) -> Record {

@@ -1,6 +1,9 @@
 //! `postrider broker`: a broker until somebody stops it.
 
-use std::net::{IpAddr, ToSocketAddrs};
+use std::{
+    net::{IpAddr, ToSocketAddrs},
+    path::PathBuf,
+};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -9,7 +12,7 @@ use tracing::info;
 
 use crate::{log, out::say, stop::asked_to_stop};
 
-/// Runs a broker for MQTT 3.1, 3.1.1 and 5.0. Nothing survives its end.
+/// Runs a broker for MQTT 3.1, 3.1.1 and 5.0. With --store its sessions and messages survive it.
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct BrokerArgs {
@@ -36,6 +39,13 @@ pub(crate) struct BrokerArgs {
     /// Hubs, each with a thread of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     hubs: u16,
+    /// Keeps sessions, queued and retained messages in this folder, which is made if it is not there. Nothing is
+    /// acknowledged before it is synced to the disk.
+    #[arg(short, long, value_name = "DIR", env = "POSTRIDER_STORE")]
+    store: Option<PathBuf>,
+    /// If the store is corrupt, sets its folder aside as DIR.corrupt-1 and begins an empty one.
+    #[arg(long, requires = "store")]
+    quarantine: bool,
     /// Longest keep alive in seconds; clients that ask for more, or for none, get this. Default: any, also none.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..))]
     max_keepalive: Option<u16>,
@@ -107,6 +117,9 @@ fn builder(args: &BrokerArgs) -> anyhow::Result<Builder> {
     if args.anonymous {
         builder = builder.anonymous(true);
     }
+    if let Some(folder) = &args.store {
+        builder = builder.store(folder).quarantine(args.quarantine);
+    }
     if let Some(seconds) = args.max_keepalive {
         builder = builder.keep_alive_s_max(seconds);
     }
@@ -132,6 +145,7 @@ const AFTER_HELP: &str = "\
 Examples:
   postrider broker
   postrider broker --listen tcp://127.0.0.1:0 --listen unix:/tmp/mqtt.sock
+  postrider broker --store /var/lib/postrider
   POSTRIDER_USERS=ann:secret postrider broker --listen tcp://0.0.0.0:1883
 
 Prints one line 'listening on URL' for each listener when it is ready. Ends on SIGTERM and SIGINT.

@@ -4,6 +4,7 @@
 mod life;
 mod load;
 mod peer;
+mod store;
 mod traffic;
 
 use postrider_broker::{Broker, Builder, wire::Version};
