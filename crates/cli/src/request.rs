@@ -8,50 +8,15 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{ArgAction, Args};
 use postrider::{Filter, Message, Property, PublishRequest, QoS, Session, Topic};
 use tokio::time::timeout;
 
 use crate::{
-    connection::{ConnectionArgs, ProtocolArg},
+    args::{Place, ProtocolArg, RequestArgs},
     names::Manner,
-    out,
-    output::OutputArgs,
-    payload::{self, MessageArgs},
-    property::Place,
-    publish,
+    out, publish,
     status::{self, Codes, Usage},
 };
-
-/// Publishes a request, waits for the response, and prints it.
-#[derive(Debug, Args)]
-#[command(disable_help_flag = true, after_help = AFTER_HELP)]
-pub(crate) struct RequestArgs {
-    /// Topic to publish the request to.
-    #[arg(short, long, value_parser = payload::topic)]
-    topic: Option<Topic>,
-    /// Topic on which the response comes.
-    #[arg(short = 'e', long, value_name = "TOPIC", value_parser = payload::topic)]
-    response_topic: Topic,
-    #[command(flatten)]
-    message: MessageArgs,
-    /// Quality of service of request and response.
-    #[arg(short, long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
-    qos: u8,
-    /// Waits at most this many seconds, and ends with exit status 27.
-    #[arg(short = 'W', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: Option<u64>,
-    /// Takes no retained message for the response.
-    #[arg(short = 'R', long)]
-    no_retained: bool,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    connection: ConnectionArgs,
-    /// Prints help.
-    #[arg(long, action = ArgAction::Help)]
-    help: Option<bool>,
-}
 
 /// Prints the response to a request; the exit status says whether there was one.
 pub(crate) fn request(args: &mut RequestArgs, manner: Manner) -> anyhow::Result<ExitCode> {
@@ -153,14 +118,3 @@ fn answers(response: &Message, correlation: Option<&[u8]>) -> bool {
         (Some(_) | None, None) | (None, Some(_)) => true,
     }
 }
-
-const AFTER_HELP: &str = "\
-Examples:
-  postrider rr -t plant/7/ask -e plant/7/answer/me -m status -W 10
-  postrider rr -t plant/7/ask -e plant/7/answer/me -f request.json -q 1 -F '%t %J'
-
-With MQTT 5.0 the request carries the response topic and correlation data; a response with other \
-correlation data is not taken. Each option has a variable of the environment: POSTRIDER_HOST, ...
-
-The exit status is 0 after the response; 27 if --timeout passed before; the reason code if the broker \
-refused something; 1 after another error; 2 for a wrong option.";

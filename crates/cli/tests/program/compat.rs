@@ -1,6 +1,6 @@
 //! The options of Mosquitto's clients, and what ours have beyond them.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use crate::process::{Broker, Program, command, run, run_with_input};
 
@@ -140,7 +140,7 @@ fn a_url_may_have_a_topic_and_a_password_a_file() {
 }
 
 #[test]
-fn every_option_may_come_from_the_environment() {
+fn options_and_secrets_come_from_the_environment() {
     let broker = Broker::start(&["--user", "ann:secret"]);
     let mut publish = command(&["pub"]);
     publish.env("POSTRIDER_HOST", "127.0.0.1").env("POSTRIDER_PORT", &broker.port);
@@ -152,6 +152,13 @@ fn every_option_may_come_from_the_environment() {
     subscribe.env("POSTRIDER_URL", "mqtt://nowhere.invalid").env("POSTRIDER_FORMAT", "%C %p");
     subscribe.env("POSTRIDER_USERNAME", "ann").env("POSTRIDER_PASSWORD", "secret");
     Program::spawn(&mut subscribe).end().check_out(&["t x"]);
+    let mut wrong = command(&["pub", "-t", "a", "-m", "x"]);
+    let ended = Program::spawn(wrong.env("POSTRIDER_QOS", "3").env("POSTRIDER_PORT", "7")).end();
+    ended.check(
+        2,
+        &["'3' for '--qos <QOS>'", "note: --qos comes from the environment variable POSTRIDER_QOS"],
+    );
+    assert!(!ended.err.contains("POSTRIDER_PORT"), "{}", ended.err);
 }
 
 #[test]
@@ -189,15 +196,41 @@ fn a_link_of_the_name_of_a_program_of_mosquitto_is_that_program() {
     assert_eq!(output(&["--no-such-option"]).status.code(), Some(1));
 }
 
+/// What the build made is there, and the program hands out the same.
 #[test]
-fn completions_and_man_pages_are_written() {
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+fn completions_and_man_pages_are_those_of_the_build() {
+    let built = Path::new(env!("OUT_DIR"));
+    for (shell, file) in [
+        ("bash", "postrider.bash"),
+        ("elvish", "postrider.elv"),
+        ("fish", "postrider.fish"),
+        ("powershell", "_postrider.ps1"),
+        ("zsh", "_postrider"),
+    ] {
         let ended = run(&["completions", shell]);
         ended.check(0, &[]);
-        assert!(ended.out.iter().any(|line| line.contains("retained-only")), "{shell}");
+        let text = fs::read_to_string(built.join("completions").join(file)).unwrap();
+        assert_eq!(ended.out.join("\n"), text.trim_end(), "{shell}");
+        assert!(text.contains("retained-only"), "{shell}");
     }
     let folder = tempfile::tempdir().unwrap();
     run(&["man", folder.path().to_str().unwrap()]).check_out(&[]);
-    let page = fs::read_to_string(folder.path().join("postrider-sub.1")).unwrap();
-    assert!(page.contains("retained\\-only"), "{page}");
+    let pages = files(folder.path());
+    assert_eq!(pages, files(&built.join("man")));
+    let names: Vec<_> = pages.iter().map(|(name, _)| name.as_str()).collect();
+    for verb in ["", "-pub", "-sub", "-rr", "-broker", "-bench", "-check", "-demo", "-man"] {
+        assert!(names.contains(&format!("postrider{verb}.1").as_str()), "{names:?}");
+    }
+}
+
+/// Names and contents, in the order of names.
+fn files(folder: &Path) -> Vec<(String, String)> {
+    let read = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().unwrap();
+        (name, fs::read_to_string(entry.path()).unwrap())
+    };
+    let mut files: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| read(entry.unwrap())).collect();
+    files.sort();
+    files
 }
