@@ -74,16 +74,10 @@ impl ConnectionArgs {
             builder = builder.will(will);
         }
         for property in self.of(Place::Connect) {
-            builder = if let Property::ReceiveMaximum(count) = property {
-                builder.receive_maximum(count)
-            } else if let Property::MaximumPacketSize(bytes) = property {
-                builder.packet_size_max(bytes)
-            } else if let Property::SessionExpiryInterval(_) = property {
-                // It is in the builder already.
-                builder
-            } else {
-                builder.property(property)
-            };
+            // --session-expiry-interval goes before the property.
+            if !matches!(property, Property::SessionExpiryInterval(_)) {
+                builder = builder.property(property);
+            }
         }
         match &self.bind {
             Some(bind) => bound(builder, &url, bind),
@@ -111,6 +105,11 @@ impl ConnectionArgs {
     pub(crate) fn of(&self, place: Place) -> impl Iterator<Item = Property> {
         let fits = move |given: &&Given| given.place == place;
         self.properties.iter().filter(fits).map(|given| given.property.clone())
+    }
+
+    /// The properties of a message. Topic aliases are the client's: it has one wherever the broker takes any.
+    pub(crate) fn of_message(&self) -> impl Iterator<Item = Property> {
+        self.of(Place::Publish).filter(|property| !matches!(property, Property::TopicAlias(_)))
     }
 
     /// The codes that the server refuses with.

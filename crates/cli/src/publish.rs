@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    args::{self, ConnectionArgs, Place, PublishArgs},
+    args::{self, ConnectionArgs, PublishArgs},
     bar::{Bar, Plain},
     names::Manner,
     out,
@@ -32,7 +32,7 @@ pub(crate) fn publish(args: &PublishArgs, manner: Manner) -> anyhow::Result<()> 
         topic,
         qos,
         retain: args.retain,
-        properties: args.connection.of(Place::Publish).collect(),
+        properties: args.connection.of_message().collect(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(args.send(&message, payload, manner))

@@ -89,7 +89,7 @@ impl RequestArgs {
 
     /// The properties of the request, and what its response must carry.
     fn properties(&self, session: &Session, manner: Manner) -> (Vec<Property>, Option<Vec<u8>>) {
-        let mut properties: Vec<Property> = self.connection.of(Place::Publish).collect();
+        let mut properties: Vec<Property> = self.connection.of_message().collect();
         if !session.limits().is_some_and(|limits| limits.has_properties) {
             return (properties, None);
         }

@@ -5,5 +5,7 @@ mod compat;
 mod demo;
 mod judges;
 mod options;
+#[cfg(unix)]
+mod packets;
 mod process;
 mod pub_sub;

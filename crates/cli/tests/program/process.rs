@@ -56,6 +56,16 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
+/// The program, started under another name.
+#[cfg(unix)]
+pub(crate) fn command_named(name: &str, args: &[&str]) -> Command {
+    use std::os::unix::process::CommandExt;
+
+    let mut command = command(args);
+    command.arg0(name);
+    command
+}
+
 impl Program {
     pub(crate) fn start(args: &[&str]) -> Self {
         Self::spawn(&mut command(args))
@@ -95,6 +105,11 @@ impl Program {
         }
         let err = self.errors.take().unwrap().join().unwrap();
         Ended { status: self.child.wait().unwrap().code(), out, err }
+    }
+
+    /// Its number at the system.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     #[cfg(unix)]

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, pipe},
+    path::Path,
     process::Stdio,
 };
 
@@ -209,8 +210,21 @@ fn signals_end_a_subscriber_with_status_0() {
 fn a_unix_socket_works_as_well() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mqtt.sock");
-    let url = format!("unix:{}", path.to_str().unwrap());
+    let path = path.to_str().unwrap();
+    let url = format!("unix:{path}");
     let _broker = Broker::start(&["--listen", &url]);
-    run(&["pub", "--url", &url, "-t", "a", "-m", "x", "-r", "-q", "1"]).check_out(&[]);
-    run(&["sub", "--url", &url, "-t", "a", "-C", "1"]).check_out(&["x"]);
+    for (place, other) in [(["--url", &url], ["--unix", path]), (["--unix", path], ["--url", &url])]
+    {
+        run(&[&["pub", "-t", "a", "-m", place[0], "-r", "-q", "1"], &place[..]].concat())
+            .check_out(&[]);
+        run(&[&["sub", "-t", "a", "-C", "1"], &other[..]].concat()).check_out(&[place[0]]);
+    }
+    let relative = Path::new(path).file_name().unwrap();
+    let mut subscriber = command(&["sub", "-t", "a", "-C", "1", "--unix"]);
+    subscriber.arg(relative).current_dir(folder.path());
+    Program::spawn(&mut subscriber).end().check_out(&["--unix"]);
+    let ended = run(&["rr", "-t", "a", "-e", "b", "-m", "x", "--unix", path, "-W", "1"]);
+    ended.check(27, &[]);
+    let ended = run(&["sub", "-t", "a", "--unix", "/no/such.sock"]);
+    ended.check(1, &["error: ", "/no/such.sock"]);
 }
