@@ -1,18 +1,19 @@
 //! `postrider completions` and `postrider man`: what a package installs beside the program. The build script makes the
 //! texts.
 
-use std::{fs, io};
+use std::{
+    fs,
+    io::{self, Write},
+};
 
 use anyhow::Context;
 
-use crate::{
-    args::{CompletionsArgs, ManArgs, ShellArg},
-    out,
-};
+use crate::args::{CompletionsArgs, ManArgs, ShellArg};
 
 pub(crate) fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
-    out::say(completion(args.shell).trim_end());
-    Ok(())
+    let mut output = io::stdout().lock();
+    let written = output.write_all(completion(args.shell).as_bytes()).and_then(|()| output.flush());
+    written.context("cannot write to standard output")
 }
 
 pub(crate) fn man(args: &ManArgs) -> anyhow::Result<()> {

@@ -89,7 +89,7 @@ impl PublishArgs {
             let done = self.connection.disconnect(&session).await;
             done.with_context(|| format!("'{topic}' may be lost"))
         };
-        if size < BAR_ABOVE {
+        if size < BAR_ABOVE || out::is_quiet() {
             publishing.await
         } else {
             let size = u64::try_from(size)?.saturating_mul(self.repeat);

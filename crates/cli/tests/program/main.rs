@@ -8,4 +8,6 @@ mod options;
 #[cfg(unix)]
 mod packets;
 mod process;
+#[cfg(unix)]
+mod progress;
 mod pub_sub;

@@ -83,6 +83,16 @@ impl Program {
         Self { child, lines: read_lines(out), errors: Some(errors) }
     }
 
+    /// As [`Program::spawn`], with standard error somewhere else.
+    #[cfg(unix)]
+    pub(crate) fn spawn_with_errors(command: &mut Command, errors: Stdio) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(errors).spawn().unwrap();
+        // What it holds of the terminal is to be gone when the program is.
+        command.stderr(Stdio::null());
+        let out = child.stdout.take().unwrap();
+        Self { child, lines: read_lines(out), errors: None }
+    }
+
     /// The next line of its standard output.
     pub(crate) fn line(&mut self) -> String {
         match self.lines.recv_timeout(PATIENCE) {
@@ -103,7 +113,7 @@ impl Program {
                 }
             }
         }
-        let err = self.errors.take().unwrap().join().unwrap();
+        let err = self.errors.take().map_or_else(String::new, |errors| errors.join().unwrap());
         Ended { status: self.child.wait().unwrap().code(), out, err }
     }
 

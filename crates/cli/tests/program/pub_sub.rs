@@ -193,6 +193,25 @@ fn nobody_reading_the_output_is_no_error() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_an_error() {
+    let broker = Broker::start(&[]);
+    broker.publish(&["-t", "a", "-m", "x", "-r", "-q", "1"]);
+    for args in [
+        broker.args("sub", &["-t", "a", "-C", "1"]),
+        broker.args("rr", &["-t", "ask", "-e", "a", "-m", "x"]),
+        vec!["completions", "bash"],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command(&args).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let output = output.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.starts_with("error: cannot write to standard output: No space"), "{text}");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+    }
+}
+
+#[test]
 #[cfg(unix)]
 fn signals_end_a_subscriber_with_status_0() {
     use rustix::process::Signal;
