@@ -16,6 +16,7 @@ use crate::{
     names::Manner,
     out,
     status::{Codes, Usage},
+    trace::{Subscribed, Tap},
 };
 
 impl ConnectionArgs {
@@ -23,14 +24,14 @@ impl ConnectionArgs {
     ///
     /// # Errors
     /// [`Usage`] names the option that cannot be used.
-    pub(crate) fn begin(&self) -> anyhow::Result<()> {
+    pub(crate) fn begin(&self, manner: Manner) -> anyhow::Result<()> {
         if self.quiet {
             out::be_quiet();
         }
-        if self.debug {
-            log::start(2)
-        } else {
-            log::start_if_asked()
+        match (self.debug, manner) {
+            (true, Manner::Postrider) => log::start(2),
+            // It tells packets on standard output.
+            (true, Manner::Mosquitto) | (false, _) => log::start_if_asked(),
         }
         self.later.refuse()?;
         let has_password = self.password.is_some() || self.pw_file.is_some();
@@ -53,11 +54,15 @@ impl ConnectionArgs {
         Ok(())
     }
 
-    /// A session with these options, not connected yet.
+    /// A session with these options, not connected yet; `subscribed` is for `-d`.
     ///
     /// # Errors
     /// Names the option that cannot be used.
-    pub(crate) fn builder(&self, manner: Manner) -> anyhow::Result<Builder> {
+    pub(crate) fn builder(
+        &self,
+        manner: Manner,
+        subscribed: Subscribed,
+    ) -> anyhow::Result<Builder> {
         let (url, _) = self.address()?;
         let mut builder = Session::builder(&url, self.client_id())
             .keep_alive(Duration::from_secs(self.keepalive.into()))
@@ -79,10 +84,25 @@ impl ConnectionArgs {
                 builder = builder.property(property);
             }
         }
-        match &self.bind {
-            Some(bind) => bound(builder, &url, bind),
-            None => Ok(builder),
+        let bind = self.bind.as_ref().map(|bind| Bind::new(&url, bind)).transpose()?;
+        let told = (self.debug && manner == Manner::Mosquitto).then(|| self.codes(manner));
+        if bind.is_none() && told.is_none() {
+            return Ok(builder);
         }
+        let subscribed = if self.quiet { Subscribed::Untold } else { subscribed };
+        Ok(builder.connector(move |attempt| {
+            let bind = bind.clone();
+            async move {
+                let stream = match bind {
+                    Some(bind) => bind.open().await?,
+                    None => attempt.open().await?,
+                };
+                Ok(match told {
+                    Some(codes) => Tap::stream(stream, codes, subscribed),
+                    None => stream,
+                })
+            }
+        }))
     }
 
     /// Ends the session: properties of the DISCONNECT, and how long the broker keeps it.
@@ -204,33 +224,40 @@ fn parted(url: &str) -> (&str, Option<&str>) {
     (url, topic.get(1..).filter(|topic| !topic.is_empty()))
 }
 
-/// A session that connects from an address of ours.
-fn bound(builder: Builder, url: &str, bind: &str) -> anyhow::Result<Builder> {
-    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    let authority = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    if authority.is_empty() {
-        bail!(Usage("--bind is for TCP, not for a Unix socket".to_owned()));
+/// From where to connect, and where to.
+#[derive(Clone, Debug)]
+struct Bind {
+    from: String,
+    to: String,
+}
+
+impl Bind {
+    fn new(url: &str, bind: &str) -> anyhow::Result<Self> {
+        let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        if authority.is_empty() {
+            bail!(Usage("--bind is for TCP, not for a Unix socket".to_owned()));
+        }
+        let port = authority.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+        let has_port = port.is_some_and(|port| port.is_ok());
+        let to = if has_port { authority.to_owned() } else { format!("{authority}:{PORT}") };
+        let from = format!("{}:0", bracketed(bind).with_context(|| format!("--bind '{bind}'"))?);
+        Ok(Self { from, to })
     }
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let place = if has_port { authority.to_owned() } else { format!("{authority}:{PORT}") };
-    let from = format!("{}:0", bracketed(bind).with_context(|| format!("--bind '{bind}'"))?);
-    Ok(builder.connector(move |_| {
-        let (place, from) = (place.clone(), from.clone());
-        async move {
-            let from = addresses(&from, "--bind").await?;
-            let mut last =
-                io::Error::other("--bind has no address of the kind that the broker has");
-            for to in addresses(&place, "host").await? {
-                for from in from.iter().filter(|from| from.is_ipv4() == to.is_ipv4()) {
-                    match connect(*from, to).await {
-                        Ok(stream) => return Ok(Stream::new(stream)),
-                        Err(error) => last = error,
-                    }
+
+    async fn open(&self) -> io::Result<Stream> {
+        let from = addresses(&self.from, "--bind").await?;
+        let mut last = io::Error::other("--bind has no address of the kind that the broker has");
+        for to in addresses(&self.to, "host").await? {
+            for from in from.iter().filter(|from| from.is_ipv4() == to.is_ipv4()) {
+                match connect(*from, to).await {
+                    Ok(stream) => return Ok(Stream::new(stream)),
+                    Err(error) => last = error,
                 }
             }
-            Err(last)
         }
-    }))
+        Err(last)
+    }
 }
 
 async fn addresses(place: &str, what: &str) -> io::Result<Vec<SocketAddr>> {

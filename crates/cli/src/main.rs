@@ -26,6 +26,7 @@ mod status;
 mod stop;
 mod streams;
 mod subscribe;
+mod trace;
 #[cfg(unix)]
 mod unix;
 mod will;

@@ -20,11 +20,12 @@ use crate::{
     names::Manner,
     out,
     status::{Codes, Usage},
+    trace::Subscribed,
 };
 
 /// Publishes the message; an error if the broker did not take it.
 pub(crate) fn publish(args: &PublishArgs, manner: Manner) -> anyhow::Result<()> {
-    args.connection.begin()?;
+    args.connection.begin(manner)?;
     let topic = topic(args.topic.as_ref(), &args.connection)?;
     let payload = if args.stdin_line { Vec::new() } else { args.message.payload()? };
     let qos = QoS::from_bits(args.qos).context("--qos must be 0, 1 or 2")?;
@@ -70,7 +71,7 @@ impl PublishArgs {
         payload: Vec<u8>,
         manner: Manner,
     ) -> anyhow::Result<()> {
-        let mut builder = self.connection.builder(manner)?;
+        let mut builder = self.connection.builder(manner, Subscribed::Untold)?;
         if let Some(messages) = self.max_inflight {
             builder = builder.in_flight_max(messages);
         }

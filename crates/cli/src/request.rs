@@ -16,6 +16,7 @@ use crate::{
     names::Manner,
     out, publish,
     status::{self, Codes, Usage},
+    trace::Subscribed,
 };
 
 /// Prints the response to a request; the exit status says whether there was one.
@@ -23,7 +24,7 @@ pub(crate) fn request(args: &mut RequestArgs, manner: Manner) -> anyhow::Result<
     if manner == Manner::Mosquitto {
         args.connection.prefer(ProtocolArg::V5);
     }
-    args.connection.begin()?;
+    args.connection.begin(manner)?;
     let topic = publish::topic(args.topic.as_ref(), &args.connection)?;
     let payload = args.message.payload()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -57,7 +58,7 @@ impl RequestArgs {
 
     async fn ask(&self, topic: Topic, payload: Vec<u8>, manner: Manner) -> anyhow::Result<Message> {
         let qos = QoS::from_bits(self.qos).context("--qos must be 0, 1 or 2")?;
-        let session = self.connection.builder(manner)?.connect().await?;
+        let session = self.connection.builder(manner, Subscribed::Untold)?.connect().await?;
         let (properties, correlation) = self.properties(&session, manner);
         let filter = Filter::new(self.response_topic.as_str());
         let filter = filter.map_err(|error| Usage(format!("--response-topic: {error}")))?;

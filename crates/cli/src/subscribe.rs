@@ -21,6 +21,7 @@ use crate::{
     status::{self, Codes, Usage},
     stop::asked_to_stop,
     streams::Streams,
+    trace::Subscribed,
 };
 
 /// Why it ended without an error.
@@ -38,7 +39,7 @@ enum Ending {
 
 /// Prints messages until it is enough; the exit status says why it ended.
 pub(crate) fn subscribe(args: &mut SubscribeArgs, manner: Manner) -> anyhow::Result<ExitCode> {
-    args.connection.begin()?;
+    args.connection.begin(manner)?;
     if let Some(topic) = args.connection.url_topic() {
         match Filter::new(topic) {
             Ok(filter) => args.topics.push(filter),
@@ -122,7 +123,7 @@ fn asked_to_end(args: &SubscribeArgs) -> anyhow::Result<impl Future<Output = End
 }
 
 async fn connect(args: &SubscribeArgs, manner: Manner) -> anyhow::Result<Session> {
-    let builder = args.connection.builder(manner)?;
+    let builder = args.connection.builder(manner, Subscribed::Told)?;
     let builder = builder
         .stream_messages(STREAM_MESSAGES)
         .stream_bytes(STREAM_BYTES)

@@ -186,6 +186,46 @@ fn options_of_a_subscription_arrive() {
     assert_eq!(line.options.retain_handling, RetainHandling::Send);
 }
 
+/// Under Mosquitto's names its lines on standard output, otherwise our log on standard error.
+#[test]
+fn debug_tells_packets() {
+    let ack = Ack { packet_id: id(1), reason: ReasonCode::Success, properties: none() };
+    let script = Script::new().accept().expect(PacketType::Publish);
+    let script = script.send(Packet::PubAck(ack)).closed();
+    let (ended, _) = play(script, "mosquitto_pub -d -i me -t a/b -m hello -q 1 -r");
+    ended.check_out(&[
+        "Client me sending CONNECT",
+        "Client me received CONNACK (0)",
+        "Client me sending PUBLISH (d0, q1, r1, m1, 'a/b', ... (5 bytes))",
+        "Client me received PUBACK (Mid: 1, RC:0)",
+        "Client me sending DISCONNECT",
+    ]);
+    let suback = SubAck { packet_id: id(1), properties: none(), reasons: success() };
+    let script = Script::new().accept().expect(PacketType::Subscribe).send(Packet::SubAck(suback));
+    let script = script.send_bytes(&b"\x30\x05\x00\x01ahi"[..]).closed();
+    let (mut ended, _) = play(script, "mosquitto_sub -d -i me -t a -C 1");
+    // The message may be printed later than its packet is told.
+    ended.out.sort();
+    ended.check_out(&[
+        "Client me received CONNACK (0)",
+        "Client me received PUBLISH (d0, q0, r0, m0, 'a', ... (2 bytes))",
+        "Client me received SUBACK",
+        "Client me sending CONNECT",
+        "Client me sending DISCONNECT",
+        "Client me sending SUBSCRIBE (Mid: 1, Topic: a, QoS: 0, Options: 0x00)",
+        "Subscribed (mid: 1): 0",
+        "hi",
+    ]);
+    let script = Script::new().refuse(ReasonCode::NotAuthorized);
+    let (ended, _) = play(script, "mosquitto_sub -d -i me -t a");
+    ended.check(5, &["not authorized"]);
+    assert_eq!(ended.out, ["Client me sending CONNECT", "Client me received CONNACK (5)"]);
+    let (ended, _) =
+        play(Script::new().accept().expect(PacketType::Publish).closed(), "pub -d -t a -m x");
+    ended.check(0, &["DEBUG postrider", "connecting"]);
+    assert!(ended.out.is_empty(), "{ended:?}");
+}
+
 #[test]
 fn a_rejected_publish_is_a_failure_with_its_reason() {
     let refusal = |reason, why: &str| Ack {
