@@ -25,6 +25,19 @@ impl LaterArgs {
             ("--insecure", self.insecure, tls),
             ("--psk", self.psk.is_some(), psk),
             ("--psk-identity", self.psk_identity.is_some(), psk),
+            ("--tls-keylog", self.tls_keylog.is_some(), tls),
+            ("--ws", self.ws, "WebSocket is not offered yet; it comes with a later version"),
+            ("--mptcp", self.mptcp, "multipath TCP is not offered"),
+            (
+                "-S",
+                self.srv,
+                "SRV records are not looked up; name the broker with --host and --port",
+            ),
+            (
+                "-o",
+                self.options_file.is_some(),
+                "files of options are not read; there are variables of the environment",
+            ),
             ("--proxy", self.proxy.is_some(), "proxies are not offered yet"),
         ];
         match given.into_iter().find(|(_, is_given, _)| *is_given) {

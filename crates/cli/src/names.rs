@@ -246,6 +246,7 @@ mod tests {
             "property" => "will user-property a b",
             "message" | "will-payload" => "-x y=z",
             "format" => "%t @H",
+            "retain-handling" => "never",
             "url" => "mqtt://ann:secret@other:7/a/b",
             _ => "some",
         }

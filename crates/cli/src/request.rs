@@ -68,6 +68,9 @@ impl RequestArgs {
                 subscribing = subscribing.user_property(name.as_str(), value.as_str());
             }
         }
+        if let Some(when) = self.retain_handling {
+            subscribing = subscribing.retain_handling(when.handling());
+        }
         let mut responses = subscribing.await?;
         let publishing = session.publish(topic.clone(), payload).qos(qos);
         let publishing = properties.into_iter().fold(publishing, PublishRequest::property);

@@ -9,11 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use postrider::{Event, Events, Filter, Message, Property, QoS, Session, Stats};
+use postrider::{Event, Events, Filter, Message, Property, QoS, RetainHandling, Session, Stats};
 use tokio::time::timeout;
 
 use crate::{
-    args::{Place, SubscribeArgs},
+    args::{HandlingArg, Place, SubscribeArgs},
     names::Manner,
     number, out,
     output::Output,
@@ -193,6 +193,9 @@ impl SubscribeArgs {
             if self.retain_as_published {
                 request = request.retain_as_published(true);
             }
+            if let Some(when) = self.retain_handling {
+                request = request.retain_handling(when.handling());
+            }
             for property in self.connection.of(Place::Subscribe) {
                 if let Property::SubscriptionIdentifier(id) = property {
                     request = request.identifier(id);
@@ -240,6 +243,17 @@ impl SubscribeArgs {
     fn is_drawn(&self, message: &Message) -> bool {
         let Some(chance) = self.random_filter else { return true };
         RandomState::new().hash_one(message.arrival()) % 10_000 < u64::from(chance)
+    }
+}
+
+impl HandlingArg {
+    /// The same for a subscription.
+    pub(crate) fn handling(self) -> RetainHandling {
+        match self {
+            Self::Always => RetainHandling::Send,
+            Self::New => RetainHandling::SendIfNew,
+            Self::Never => RetainHandling::DoNotSend,
+        }
     }
 }
 

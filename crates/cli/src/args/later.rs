@@ -35,4 +35,17 @@ pub(crate) struct LaterArgs {
     pub(crate) psk_identity: Option<String>,
     #[arg(long, hide = true)]
     pub(crate) proxy: Option<String>,
+    #[arg(long, hide = true)]
+    pub(crate) tls_keylog: Option<String>,
+    #[arg(long, hide = true)]
+    pub(crate) ws: bool,
+    #[arg(long, hide = true)]
+    pub(crate) mptcp: bool,
+    #[arg(short = 'S', long, hide = true)]
+    pub(crate) srv: bool,
+    #[arg(short = 'o', long, hide = true)]
+    pub(crate) options_file: Option<String>,
+    /// Not refused: without TLS it asks for what is so.
+    #[arg(long, hide = true)]
+    pub(crate) no_tls: bool,
 }

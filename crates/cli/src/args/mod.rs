@@ -35,7 +35,7 @@ pub(crate) use self::{
     property::{Given, Place, SEPARATOR},
     publish::PublishArgs,
     request::RequestArgs,
-    subscribe::SubscribeArgs,
+    subscribe::{HandlingArg, SubscribeArgs},
     will::WillArgs,
 };
 

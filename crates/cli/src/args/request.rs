@@ -3,7 +3,7 @@
 use clap::{ArgAction, Args};
 use postrider_wire::Topic;
 
-use crate::args::{ConnectionArgs, MessageArgs, OutputArgs, topic};
+use crate::args::{ConnectionArgs, HandlingArg, MessageArgs, OutputArgs, topic};
 
 /// Publishes a request, waits for the response, and prints it.
 #[derive(Debug, Args)]
@@ -26,6 +26,9 @@ pub(crate) struct RequestArgs {
     /// Takes no retained message for the response.
     #[arg(short = 'R', long)]
     pub(crate) no_retained: bool,
+    /// When the broker sends retained messages (5.0): at each subscription, at a new one, or never.
+    #[arg(long, value_name = "WHEN", value_enum)]
+    pub(crate) retain_handling: Option<HandlingArg>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     #[command(flatten)]

@@ -1,6 +1,6 @@
 //! Options of `postrider sub`.
 
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, ValueEnum};
 use postrider_wire::Filter;
 
 use crate::args::{ConnectionArgs, OutputArgs};
@@ -42,6 +42,9 @@ pub(crate) struct SubscribeArgs {
     /// Messages keep the retain flag with which they were published (5.0).
     #[arg(long)]
     pub(crate) retain_as_published: bool,
+    /// When the broker sends retained messages (5.0): at each subscription, at a new one, or never.
+    #[arg(long, value_name = "WHEN", value_enum)]
+    pub(crate) retain_handling: Option<HandlingArg>,
     /// Prints only so many of a hundred messages, drawn by lot; 0.1 to 100.
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     pub(crate) random_filter: Option<u32>,
@@ -52,6 +55,14 @@ pub(crate) struct SubscribeArgs {
     /// Prints help.
     #[arg(long, action = ArgAction::Help)]
     pub(crate) help: Option<bool>,
+}
+
+/// When retained messages come, by the names that Mosquitto gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HandlingArg {
+    Always,
+    New,
+    Never,
 }
 
 /// Hundredths of a percent.

@@ -172,13 +172,31 @@ fn it_connects_from_the_address_it_is_told() {
 
 #[test]
 fn what_comes_later_is_refused_by_name() {
-    for option in ["--cafile", "--capath", "--cert", "--key", "--psk", "--proxy", "--tls-version"] {
+    for option in [
+        "--cafile",
+        "--capath",
+        "--cert",
+        "--key",
+        "--psk",
+        "--proxy",
+        "--tls-version",
+        "--tls-keylog",
+        "--ciphers",
+        "--keyform",
+        "--tls-alpn",
+        "--tls-engine",
+        "--tls-engine-kpass-sha1",
+        "--psk-identity",
+    ] {
         let ended = run(&["sub", "-t", "a", option, "x"]);
         ended.check(2, &[&format!("{option}: "), "not offered"]);
     }
-    for option in ["--insecure", "--tls-use-os-certs"] {
-        run(&["pub", "-t", "a", "-m", "x", option]).check(2, &[option, "not offered"]);
+    run(&["sub", "-t", "a", "-o", "x"]).check(2, &["-o: ", "variables of the environment"]);
+    for option in ["--insecure", "--tls-use-os-certs", "--ws", "--mptcp", "-S"] {
+        run(&["pub", "-t", "a", "-m", "x", option]).check(2, &[&format!("{option}: ")]);
     }
+    let broker = Broker::start(&[]);
+    broker.publish(&["-t", "a", "-m", "x", "--no-tls"]);
 }
 
 #[test]

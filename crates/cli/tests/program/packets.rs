@@ -14,7 +14,7 @@ use crate::process::{Ended, Program, command_named, run};
 fn properties_of_every_packet_arrive() {
     let script = accept_with(Property::AuthenticationMethod(text("plain")))
         .expect(PacketType::Subscribe)
-        .send(Packet::SubAck(SubAck { packet_id: id(1), properties: none(), reasons: success() }))
+        .send(suback(1))
         .expect(PacketType::Unsubscribe)
         .send(unsuback(2))
         .closed();
@@ -106,11 +106,7 @@ fn a_request_carries_response_topic_and_correlation_data() {
         let script = Script::new()
             .accept()
             .expect(PacketType::Subscribe)
-            .send(Packet::SubAck(SubAck {
-                packet_id: id(1),
-                properties: none(),
-                reasons: success(),
-            }))
+            .send(suback(1))
             .expect(PacketType::Publish)
             .send_bytes(&b"\x30\x06\x00\x01e\x00hi"[..])
             .closed();
@@ -172,18 +168,22 @@ fn each_name_has_its_version() {
 
 #[test]
 fn options_of_a_subscription_arrive() {
-    let script = Script::new()
-        .accept()
-        .expect(PacketType::Subscribe)
-        .send(Packet::SubAck(SubAck { packet_id: id(1), properties: none(), reasons: success() }))
-        .closed();
-    let (ended, packets) = play(script, "sub -t a/# -q 2 --retain-as-published -E");
-    ended.check_out(&[]);
-    let Some(Packet::Subscribe(subscribe)) = packets.get(1) else { panic!("{packets:?}") };
-    let [line] = subscribe.filters.as_slice() else { panic!("{subscribe:?}") };
-    assert_eq!((line.filter.as_str(), line.options.qos), ("a/#", QoS::ExactlyOnce));
-    assert!(line.options.retain_as_published);
-    assert_eq!(line.options.retain_handling, RetainHandling::Send);
+    for (options, expected) in [
+        ("", RetainHandling::Send),
+        ("--retain-handling always", RetainHandling::Send),
+        ("--retain-handling new", RetainHandling::SendIfNew),
+        ("--retain-handling never", RetainHandling::DoNotSend),
+    ] {
+        let script = Script::new().accept().expect(PacketType::Subscribe).send(suback(1)).closed();
+        let line = format!("sub -t a/# -q 2 --retain-as-published -E {options}");
+        let (ended, packets) = play(script, &line);
+        ended.check_out(&[]);
+        let Some(Packet::Subscribe(subscribe)) = packets.get(1) else { panic!("{packets:?}") };
+        let [line] = subscribe.filters.as_slice() else { panic!("{subscribe:?}") };
+        assert_eq!((line.filter.as_str(), line.options.qos), ("a/#", QoS::ExactlyOnce));
+        assert!(line.options.retain_as_published);
+        assert_eq!(line.options.retain_handling, expected, "{options}");
+    }
 }
 
 /// Under Mosquitto's names its lines on standard output, otherwise our log on standard error.
@@ -200,8 +200,7 @@ fn debug_tells_packets() {
         "Client me received PUBACK (Mid: 1, RC:0)",
         "Client me sending DISCONNECT",
     ]);
-    let suback = SubAck { packet_id: id(1), properties: none(), reasons: success() };
-    let script = Script::new().accept().expect(PacketType::Subscribe).send(Packet::SubAck(suback));
+    let script = Script::new().accept().expect(PacketType::Subscribe).send(suback(1));
     let script = script.send_bytes(&b"\x30\x05\x00\x01ahi"[..]).closed();
     let (mut ended, _) = play(script, "mosquitto_sub -d -i me -t a -C 1");
     // The message may be printed later than its packet is told.
@@ -336,6 +335,10 @@ fn none() -> Properties {
 
 fn success() -> Vec<ReasonCode> {
     vec![ReasonCode::Success]
+}
+
+fn suback(packet: u16) -> Packet {
+    Packet::SubAck(SubAck { packet_id: id(packet), properties: none(), reasons: success() })
 }
 
 fn unsuback(packet: u16) -> Packet {
