@@ -124,6 +124,20 @@ fn a_kept_session_loses_nothing_in_silence() {
     }
 }
 
+/// They come before the program has subscribed again.
+#[test]
+fn a_kept_session_has_thousands_of_messages() {
+    let broker = Broker::start(&[]);
+    let session = ["-c", "-i", "many", "-q", "1", "-t", "many"];
+    broker.run("sub", &[&session[..], &["-E"]].concat()).check_out(&[]);
+    let numbers: Vec<_> = (0..5_000).map(|number| number.to_string()).collect();
+    let lines = broker.args("pub", &["-t", "many", "-q", "1", "-l"]);
+    run_with_input(&lines, numbers.join("\n").as_bytes()).check_out(&[]);
+    let ended = broker.run("sub", &[&session[..], &["-C", "5000"]].concat());
+    ended.check(0, &[]);
+    assert_eq!(ended.out, numbers);
+}
+
 #[test]
 fn a_wrong_password_is_said_with_the_user() {
     let broker = Broker::start(&["--user", "ann:secret"]);
