@@ -57,6 +57,25 @@ fn several_filters_are_printed_in_the_order_of_arrival() {
 }
 
 #[test]
+fn some_of_a_hundred_messages_are_drawn_by_lot() {
+    let broker = Broker::start(&[]);
+    let all = 2_000;
+    let subscriber = ["-t", "lot", "-q", "1", "-C", "2000", "--random-filter", "50"];
+    // Not every message is printed that would say it has subscribed: a kept session has what came before.
+    let kept = ["-i", "lot", "-c"];
+    broker.run("sub", &[&kept[..], &["-t", "lot", "-q", "1", "-E"]].concat()).check_out(&[]);
+    let lines: String = (0..all).map(|number| format!("{number}\n")).collect();
+    run_with_input(&broker.args("pub", &["-t", "lot", "-q", "1", "-l"]), lines.as_bytes())
+        .check_out(&[]);
+    let ended = broker.run("sub", &[&kept[..], &subscriber].concat());
+    ended.check(0, &[]);
+    // A thousand, give or take nine deviations.
+    assert!((800..1_200).contains(&ended.out.len()), "{} of {all}", ended.out.len());
+    let numbers: Vec<u32> = ended.out.iter().map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
+}
+
+#[test]
 fn a_session_is_begun_and_a_subscription_taken_out_of_it() {
     let broker = Broker::start(&[]);
     let session = ["-i", "kept", "-c", "-q", "1"];
