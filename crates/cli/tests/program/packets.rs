@@ -119,6 +119,31 @@ fn a_request_carries_response_topic_and_correlation_data() {
 }
 
 #[test]
+fn a_request_is_a_file_or_empty_and_its_response_not_retained() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("question");
+    std::fs::write(&path, "what?").unwrap();
+    for (message, expected) in [(format!("-f {}", path.display()), "what?"), ("-n".to_owned(), "")]
+    {
+        let script = Script::new()
+            .accept()
+            .expect(PacketType::Subscribe)
+            .send(suback(1))
+            .expect(PacketType::Publish)
+            // Retained, then not.
+            .send_bytes(&b"\x31\x07\x00\x01e\x00old\x30\x07\x00\x01e\x00new"[..])
+            .closed();
+        let (ended, packets) = play(script, &format!("rr -t ask -e e -R {message}"));
+        ended.check_out(&["new"]);
+        assert_eq!(published(&packets).payload, expected, "{message}");
+    }
+    let broker = ScriptedBroker::start([Script::new().accept()]).unwrap();
+    // All of standard input is read before anything is sent: here there is none.
+    let ended = run(&["rr", "-t", "ask", "-e", "e", "-s", "-W", "1", "-L", broker.url()]);
+    ended.check(27, &[]);
+}
+
+#[test]
 fn a_session_expiry_and_what_begins_a_connection_arrive() {
     for (line, expected) in [
         ("-x -1", Some(u32::MAX)),
