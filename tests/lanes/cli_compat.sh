@@ -98,8 +98,7 @@ plain_output() {
     # shellcheck disable=SC2086 # several words
     both mosquitto_sub -t 'plain/+' -W 1 $option
     same_status 27
-    LC_ALL=C sort -o "$RUN/theirs.out" "$RUN/theirs.out"
-    LC_ALL=C sort -o "$RUN/ours.out" "$RUN/ours.out"
+    without_order
     same_output || { echo "option: $option"; return 1; }
     cmp "$RUN/theirs.err" "$RUN/ours.err"
   done
@@ -200,6 +199,38 @@ will() {
   grep -qx '>0 1 k:v gone' "$RUN/ours.out"
 }
 
+# What -d says of each packet. A subscriber's message may stand later among the lines: they are compared sorted.
+debug() { # VERSION
+  local version=$1 qos side
+  printf 'one\ntwo\n' > "$RUN/lines"
+  for qos in 0 1 2; do
+    # Taken by nobody, 5.0 says so in a code of its own.
+    mosquitto_sub -p "$port" -V 5 -i keeps -c -q 2 -t 'debug/#' -E
+    both mosquitto_pub -V "$version" -d -i me -t debug/a -m hello -q "$qos" -r
+    same_status 0
+    same_output
+    both mosquitto_pub -V "$version" -d -i me -t debug/a -m hello -q "$qos" --repeat 3
+    same_output
+    INPUT=$RUN/lines both mosquitto_pub -V "$version" -d -i me -t debug/a -l -q "$qos" -M 1
+    without_order
+    same_output
+    both mosquitto_sub -V "$version" -d -i me -t debug/a -q "$qos" -C 1
+    same_status 0
+    without_order
+    # Ours has the message at its PUBLISH, and may end before PUBREL comes.
+    [ "$qos" = 2 ] || same_output
+    [ -z "$(LC_ALL=C comm -13 "$RUN/theirs.out" "$RUN/ours.out")" ] || { echo 'ours has other lines'; return 1; }
+  done
+  both mosquitto_sub -V "$version" -d -i me -t debug/a --quiet -k 5 -C 1
+  without_order
+  same_output
+}
+
+without_order() {
+  local side
+  for side in theirs ours; do LC_ALL=C sort -o "$RUN/$side.out" "$RUN/$side.out"; done
+}
+
 # One service of theirs answers both.
 request() { # VERSION
   local version=$1 side pid
@@ -240,12 +271,19 @@ statuses() {
 }
 
 refused() {
+  local version
   both mosquitto_pub -t a -m x -q 1 -V 311 -u ann -P wrong
   same_status 5
   both mosquitto_pub -t a -m x -q 1 -V 5 -u ann -P wrong
   same_status 135
   both mosquitto_sub -t a -V 311
   same_status 5
+  for version in 311 5; do
+    both mosquitto_sub -t a -V "$version" -d -i me
+    # Theirs says goodbye to a broker that refused it.
+    sed -i '/sending DISCONNECT$/d' "$RUN/theirs.out"
+    same_output
+  done
   both mosquitto_sub -t a -V 5 --quiet
   same_status 135
   cmp "$RUN/theirs.err" "$RUN/ours.err"
@@ -280,7 +318,10 @@ for version in mqttv31 mqttv311 mqttv5; do
   try "$version: every format" formats "$version" 1
   try "$version: every way to publish" published "$version"
 done
-for version in mqttv311 mqttv5; do try "$version: request and response" request "$version"; done
+for version in mqttv311 mqttv5; do
+  try "$version: request and response" request "$version"
+  try "$version: what -d says" debug "$version"
+done
 try "JSON values" json_values
 try "wrong formats" wrong_formats
 try "what is printed without a format" plain_output

@@ -1,23 +1,10 @@
 //! `postrider check`: plays the conformance cases at a broker.
 
 use anyhow::Context;
-use clap::Args;
 use postrider_broker::Address;
 use postrider_check::{Case, cases, judge_all};
 
-use crate::out::say;
-
-/// Plays raw packets at a broker and judges the answers.
-#[derive(Debug, Args)]
-#[command(after_help = "Example: postrider check --url mqtt://127.0.0.1:1883 --only retained")]
-pub(crate) struct CheckArgs {
-    /// Broker to judge.
-    #[arg(long, default_value = "mqtt://127.0.0.1:1883", env = "POSTRIDER_URL")]
-    url: String,
-    /// Plays only cases whose name or statements contain this.
-    #[arg(long)]
-    only: Option<String>,
-}
+use crate::{args::CheckArgs, out::say};
 
 /// Plays the cases and prints a line for each; an error if the broker failed one.
 pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {

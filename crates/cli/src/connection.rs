@@ -3,104 +3,35 @@
 use std::{
     fs, io,
     net::{Ipv6Addr, SocketAddr},
-    path::PathBuf,
     time::Duration,
 };
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
 use postrider::{Builder, DisconnectError, Properties, Property, Protocol, Session, Stream};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{
-    later::LaterArgs,
+    args::{ConnectionArgs, Given, Place, ProtocolArg},
     log,
     names::Manner,
     out,
-    property::{self, Given, Place},
     status::{Codes, Usage},
-    will::WillArgs,
+    trace::{Subscribed, Tap},
 };
-
-/// Where to connect, and as whom.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Connection")]
-pub(crate) struct ConnectionArgs {
-    /// Host name or address of the broker. Default: 127.0.0.1.
-    #[arg(short = 'h', long, value_name = "HOST")]
-    host: Option<String>,
-    /// Port of the broker. Default: 1883.
-    #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
-    port: Option<u16>,
-    /// Broker as a URL, in place of host and port: mqtt://user:password@host:port/topic or unix:/path.
-    #[arg(short = 'L', long, value_name = "URL", conflicts_with_all = ["host", "port", "unix"])]
-    url: Option<String>,
-    /// Unix socket of the broker, in place of host and port.
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port"])]
-    unix: Option<PathBuf>,
-    /// Connects from this address or host name of ours.
-    #[arg(short = 'A', long, value_name = "ADDRESS", conflicts_with = "unix")]
-    bind: Option<String>,
-    /// Sends small packets at once. Always so; taken for the sake of scripts.
-    #[arg(long)]
-    nodelay: bool,
-    /// Client id. Default: a random one.
-    #[arg(short, long, value_name = "CLIENT_ID")]
-    id: Option<String>,
-    /// Client id of this text and the number of the process.
-    #[arg(short = 'I', long, value_name = "TEXT", conflicts_with = "id")]
-    id_prefix: Option<String>,
-    /// User name.
-    #[arg(short, long, value_name = "NAME")]
-    username: Option<String>,
-    /// Password. Other users of this machine can see command lines: POSTRIDER_PASSWORD and --pw-file are hidden from
-    /// them.
-    #[arg(short = 'P', long = "pw", value_name = "PASSWORD", hide_env_values = true)]
-    password: Option<String>,
-    /// File with the password, in its first line.
-    #[arg(long, value_name = "PATH", conflicts_with = "password")]
-    pw_file: Option<PathBuf>,
-    /// Seconds of silence after which both sides check that the other is there; 0 turns it off.
-    #[arg(short, long, value_name = "SECONDS", default_value_t = 60)]
-    keepalive: u16,
-    /// Version of MQTT to speak; `auto` is 5.0, and 3.1.1 if the broker does not speak it.
-    #[arg(short = 'V', long, value_name = "VERSION", value_enum)]
-    protocol_version: Option<ProtocolArg>,
-    /// Goes on with the session that the broker keeps for this client id, and leaves it there at the end. Needs --id.
-    #[arg(short = 'c', long)]
-    disable_clean_session: bool,
-    /// Seconds that the broker keeps the session without a connection; -1 for ever. Default: for ever with
-    /// --disable-clean-session, 0 without.
-    #[arg(short = 'x', long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = expiry)]
-    session_expiry_interval: Option<Duration>,
-    /// Property of a packet (5.0): `publish content-type text/plain`, `will user-property name value`. May be repeated.
-    #[arg(short = 'D', long = "property", value_name = "COMMAND NAME VALUE", value_parser = property::parse)]
-    properties: Vec<Given>,
-    /// Logs what happens on standard error.
-    #[arg(short, long)]
-    debug: bool,
-    /// Prints no errors, but for wrong options.
-    #[arg(long)]
-    quiet: bool,
-    #[command(flatten)]
-    will: WillArgs,
-    #[command(flatten)]
-    later: LaterArgs,
-}
 
 impl ConnectionArgs {
     /// Settles what does not need a connection: errors, and the log.
     ///
     /// # Errors
     /// [`Usage`] names the option that cannot be used.
-    pub(crate) fn begin(&self) -> anyhow::Result<()> {
+    pub(crate) fn begin(&self, manner: Manner) -> anyhow::Result<()> {
         if self.quiet {
             out::be_quiet();
         }
-        if self.debug {
-            log::start(2)
-        } else {
-            log::start_if_asked()
+        match (self.debug, manner) {
+            (true, Manner::Postrider) => log::start(2),
+            // It tells packets on standard output.
+            (true, Manner::Mosquitto) | (false, _) => log::start_if_asked(),
         }
         self.later.refuse()?;
         let has_password = self.password.is_some() || self.pw_file.is_some();
@@ -123,11 +54,15 @@ impl ConnectionArgs {
         Ok(())
     }
 
-    /// A session with these options, not connected yet.
+    /// A session with these options, not connected yet; `subscribed` is for `-d`.
     ///
     /// # Errors
     /// Names the option that cannot be used.
-    pub(crate) fn builder(&self, manner: Manner) -> anyhow::Result<Builder> {
+    pub(crate) fn builder(
+        &self,
+        manner: Manner,
+        subscribed: Subscribed,
+    ) -> anyhow::Result<Builder> {
         let (url, _) = self.address()?;
         let mut builder = Session::builder(&url, self.client_id())
             .keep_alive(Duration::from_secs(self.keepalive.into()))
@@ -144,21 +79,30 @@ impl ConnectionArgs {
             builder = builder.will(will);
         }
         for property in self.of(Place::Connect) {
-            builder = if let Property::ReceiveMaximum(count) = property {
-                builder.receive_maximum(count)
-            } else if let Property::MaximumPacketSize(bytes) = property {
-                builder.packet_size_max(bytes)
-            } else if let Property::SessionExpiryInterval(_) = property {
-                // It is in the builder already.
-                builder
-            } else {
-                builder.property(property)
-            };
+            // --session-expiry-interval goes before the property.
+            if !matches!(property, Property::SessionExpiryInterval(_)) {
+                builder = builder.property(property);
+            }
         }
-        match &self.bind {
-            Some(bind) => bound(builder, &url, bind),
-            None => Ok(builder),
+        let bind = self.bind.as_ref().map(|bind| Bind::new(&url, bind)).transpose()?;
+        let told = (self.debug && manner == Manner::Mosquitto).then(|| self.codes(manner));
+        if bind.is_none() && told.is_none() {
+            return Ok(builder);
         }
+        let subscribed = if self.quiet { Subscribed::Untold } else { subscribed };
+        Ok(builder.connector(move |attempt| {
+            let bind = bind.clone();
+            async move {
+                let stream = match bind {
+                    Some(bind) => bind.open().await?,
+                    None => attempt.open().await?,
+                };
+                Ok(match told {
+                    Some(codes) => Tap::stream(stream, codes, subscribed),
+                    None => stream,
+                })
+            }
+        }))
     }
 
     /// Ends the session: properties of the DISCONNECT, and how long the broker keeps it.
@@ -181,6 +125,11 @@ impl ConnectionArgs {
     pub(crate) fn of(&self, place: Place) -> impl Iterator<Item = Property> {
         let fits = move |given: &&Given| given.place == place;
         self.properties.iter().filter(fits).map(|given| given.property.clone())
+    }
+
+    /// The properties of a message. Topic aliases are the client's: it has one wherever the broker takes any.
+    pub(crate) fn of_message(&self) -> impl Iterator<Item = Property> {
+        self.of(Place::Publish).filter(|property| !matches!(property, Property::TopicAlias(_)))
     }
 
     /// The codes that the server refuses with.
@@ -275,33 +224,40 @@ fn parted(url: &str) -> (&str, Option<&str>) {
     (url, topic.get(1..).filter(|topic| !topic.is_empty()))
 }
 
-/// A session that connects from an address of ours.
-fn bound(builder: Builder, url: &str, bind: &str) -> anyhow::Result<Builder> {
-    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    let authority = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    if authority.is_empty() {
-        bail!(Usage("--bind is for TCP, not for a Unix socket".to_owned()));
+/// From where to connect, and where to.
+#[derive(Clone, Debug)]
+struct Bind {
+    from: String,
+    to: String,
+}
+
+impl Bind {
+    fn new(url: &str, bind: &str) -> anyhow::Result<Self> {
+        let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        if authority.is_empty() {
+            bail!(Usage("--bind is for TCP, not for a Unix socket".to_owned()));
+        }
+        let port = authority.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+        let has_port = port.is_some_and(|port| port.is_ok());
+        let to = if has_port { authority.to_owned() } else { format!("{authority}:{PORT}") };
+        let from = format!("{}:0", bracketed(bind).with_context(|| format!("--bind '{bind}'"))?);
+        Ok(Self { from, to })
     }
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    let place = if has_port { authority.to_owned() } else { format!("{authority}:{PORT}") };
-    let from = format!("{}:0", bracketed(bind).with_context(|| format!("--bind '{bind}'"))?);
-    Ok(builder.connector(move |_| {
-        let (place, from) = (place.clone(), from.clone());
-        async move {
-            let from = addresses(&from, "--bind").await?;
-            let mut last =
-                io::Error::other("--bind has no address of the kind that the broker has");
-            for to in addresses(&place, "host").await? {
-                for from in from.iter().filter(|from| from.is_ipv4() == to.is_ipv4()) {
-                    match connect(*from, to).await {
-                        Ok(stream) => return Ok(Stream::new(stream)),
-                        Err(error) => last = error,
-                    }
+
+    async fn open(&self) -> io::Result<Stream> {
+        let from = addresses(&self.from, "--bind").await?;
+        let mut last = io::Error::other("--bind has no address of the kind that the broker has");
+        for to in addresses(&self.to, "host").await? {
+            for from in from.iter().filter(|from| from.is_ipv4() == to.is_ipv4()) {
+                match connect(*from, to).await {
+                    Ok(stream) => return Ok(Stream::new(stream)),
+                    Err(error) => last = error,
                 }
             }
-            Err(last)
         }
-    }))
+        Err(last)
+    }
 }
 
 async fn addresses(place: &str, what: &str) -> io::Result<Vec<SocketAddr>> {
@@ -318,31 +274,6 @@ async fn connect(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let stream = socket.connect(to).await.map_err(named)?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-/// Seconds, or -1 or an infinity sign for ever.
-fn expiry(text: &str) -> Result<Duration, String> {
-    match text {
-        "-1" | "\u{221e}" => Ok(Duration::MAX),
-        _ => match text.parse::<u32>() {
-            Ok(u32::MAX) => Ok(Duration::MAX),
-            Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
-            Err(error) => Err(error.to_string()),
-        },
-    }
-}
-
-/// A version as it is written on a command line, with the names that Mosquitto's clients use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ProtocolArg {
-    #[default]
-    Auto,
-    #[value(name = "mqttv31", aliases = ["31", "3.1"])]
-    V31,
-    #[value(name = "mqttv311", aliases = ["311", "3.1.1"])]
-    V311,
-    #[value(name = "mqttv5", aliases = ["5", "50", "5.0"])]
-    V5,
 }
 
 impl ProtocolArg {
@@ -439,20 +370,6 @@ mod tests {
             let line = Line::parse_from(["x", "-V", name]);
             assert_eq!(line.connection.protocol_version, Some(expected), "{name}");
         }
-    }
-
-    #[test]
-    fn a_session_expiry_is_in_seconds_or_for_ever() {
-        for (text, expected) in [
-            ("0", Ok(Duration::ZERO)),
-            ("60", Ok(Duration::from_secs(60))),
-            ("-1", Ok(Duration::MAX)),
-            ("4294967295", Ok(Duration::MAX)),
-            ("\u{221e}", Ok(Duration::MAX)),
-        ] {
-            assert_eq!(expiry(text), expected, "{text}");
-        }
-        assert!(expiry("-2").is_err());
     }
 
     fn check(args: &[&str], expected: &str) {

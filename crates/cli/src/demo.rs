@@ -13,36 +13,17 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use clap::Args;
 use postrider::{Builder, Protocol, Session, Stats};
 use postrider_broker::Broker;
 use tokio::time::timeout;
 
 use crate::{
+    args::DemoArgs,
     bar::WIDTH,
-    connection::ProtocolArg,
     log,
     number::{thousands, time},
     out,
 };
-
-/// Shows the main job with a broker of its own: connect, subscribe, publish, unsubscribe, disconnect.
-#[derive(Debug, Args)]
-#[command(after_help = AFTER_HELP)]
-pub(crate) struct DemoArgs {
-    /// Uses this broker and starts none.
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
-    /// Messages at each quality of service.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
-    messages: u32,
-    /// Bytes of the largest message. Default: the largest that a packet can hold and the broker takes.
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..=268_435_455))]
-    largest: Option<u32>,
-    /// Version of MQTT to speak.
-    #[arg(short = 'V', long, value_name = "VERSION", value_enum, default_value_t)]
-    protocol_version: ProtocolArg,
-}
 
 /// A demonstration under way.
 struct Demo {
@@ -166,11 +147,3 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const AHEAD: u32 = 500;
 /// Width of the second column.
 const TEXT_WIDTH: usize = 52;
-
-const AFTER_HELP: &str = "\
-Examples:
-  postrider demo
-  postrider demo -V mqttv311
-  postrider demo --url mqtt://broker.example:1883 --messages 1000 --largest 1000000
-
-The exit status is 0 if every message arrived once, in order and unchanged, and 1 if not.";

@@ -1,44 +1,8 @@
 //! Options of Mosquitto's clients that there are no means for yet: each is refused by its name, none is passed over.
 
 use anyhow::bail;
-use clap::Args;
 
-use crate::status::Usage;
-
-/// What comes later.
-#[derive(Debug, Args)]
-pub(crate) struct LaterArgs {
-    #[arg(long, hide = true)]
-    cafile: Option<String>,
-    #[arg(long, hide = true)]
-    capath: Option<String>,
-    #[arg(long, hide = true)]
-    cert: Option<String>,
-    #[arg(long, hide = true)]
-    key: Option<String>,
-    #[arg(long, hide = true)]
-    keyform: Option<String>,
-    #[arg(long, hide = true)]
-    ciphers: Option<String>,
-    #[arg(long, hide = true)]
-    tls_version: Option<String>,
-    #[arg(long, hide = true)]
-    tls_alpn: Option<String>,
-    #[arg(long, hide = true)]
-    tls_engine: Option<String>,
-    #[arg(long, hide = true)]
-    tls_engine_kpass_sha1: Option<String>,
-    #[arg(long, hide = true)]
-    tls_use_os_certs: bool,
-    #[arg(long, hide = true)]
-    insecure: bool,
-    #[arg(long, hide = true)]
-    psk: Option<String>,
-    #[arg(long, hide = true)]
-    psk_identity: Option<String>,
-    #[arg(long, hide = true)]
-    proxy: Option<String>,
-}
+use crate::{args::LaterArgs, status::Usage};
 
 impl LaterArgs {
     /// # Errors
@@ -61,6 +25,19 @@ impl LaterArgs {
             ("--insecure", self.insecure, tls),
             ("--psk", self.psk.is_some(), psk),
             ("--psk-identity", self.psk_identity.is_some(), psk),
+            ("--tls-keylog", self.tls_keylog.is_some(), tls),
+            ("--ws", self.ws, "WebSocket is not offered yet; it comes with a later version"),
+            ("--mptcp", self.mptcp, "multipath TCP is not offered"),
+            (
+                "-S",
+                self.srv,
+                "SRV records are not looked up; name the broker with --host and --port",
+            ),
+            (
+                "-o",
+                self.options_file.is_some(),
+                "files of options are not read; there are variables of the environment",
+            ),
             ("--proxy", self.proxy.is_some(), "proxies are not offered yet"),
         ];
         match given.into_iter().find(|(_, is_given, _)| *is_given) {

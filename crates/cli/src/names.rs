@@ -3,9 +3,9 @@
 
 use std::{collections::BTreeSet, ffi::OsString, path::Path};
 
-use clap::{Arg, ArgAction, Command, Id, builder::FalseyValueParser};
+use clap::{Arg, Command, Id};
 
-use crate::property::SEPARATOR;
+use crate::args::{self, SEPARATOR};
 
 /// Whose habits the program has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,27 +16,60 @@ pub(crate) enum Manner {
     Mosquitto,
 }
 
-/// The command line and the command that can read it.
-pub(crate) fn prepare(command: Command, args: Vec<OsString>) -> (Command, Vec<OsString>, Manner) {
+/// A command line that the parser can read.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) args: Vec<OsString>,
+    pub(crate) manner: Manner,
+    /// The options that come from the environment, with their variables.
+    pub(crate) from_environment: Vec<(String, String)>,
+}
+
+/// Makes the command line one that the parser can read; `environment` looks up a variable.
+pub(crate) fn prepare(
+    command: &Command,
+    args: Vec<OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Line {
     let (args, manner) = named(args);
-    let verb = args.get(1).and_then(|verb| verb.to_str()).unwrap_or_default().to_owned();
-    let Some(sub) = command.find_subcommand(&verb).filter(|_| VERBS.contains(&verb.as_str()))
-    else {
-        return (command, args, manner);
-    };
-    let (args, given) = joined(sub, args);
-    let free = free(sub, &given);
-    let command = command.mut_subcommand(verb, |sub| {
-        sub.mut_args(|arg| if free.contains(arg.get_id()) { with_environment(arg) } else { arg })
-    });
-    (command, args, manner)
+    let verb = args.get(1).and_then(|verb| verb.to_str()).unwrap_or_default();
+    let sub = command.find_subcommand(verb).filter(|_| args::is_mosquitto(verb));
+    let Some(sub) = sub else { return Line { args, manner, from_environment: Vec::new() } };
+    let (mut args, given) = joined(sub, args);
+    let (mut added, mut from_environment) = (Vec::new(), Vec::new());
+    for arg in free(sub, &given) {
+        let Some(variable) = args::variable(arg) else { continue };
+        // An empty variable says nothing, as everywhere.
+        let Some(value) = environment(&variable).filter(|value| !value.is_empty()) else {
+            continue;
+        };
+        let name = format!("--{}", arg.get_long().unwrap_or_default());
+        let mut option = OsString::from(&name);
+        if arg.get_action().takes_values() {
+            option.push("=");
+            option.push(value);
+        } else if is_no(&value) {
+            continue;
+        }
+        from_environment.push((name, variable));
+        added.push(option);
+    }
+    // Behind the subcommand, where no value of another option can swallow them.
+    args.splice(2..2, added);
+    Line { args, manner, from_environment }
+}
+
+/// Whether the variable of an option without a value turns it off.
+fn is_no(value: &OsString) -> bool {
+    let value = value.to_string_lossy().to_ascii_lowercase();
+    ["0", "n", "no", "f", "false", "off"].contains(&value.as_str())
 }
 
 /// Puts the subcommand in if the name of the program says which.
 fn named(mut args: Vec<OsString>) -> (Vec<OsString>, Manner) {
     let name = args.first().and_then(|path| Path::new(path).file_stem()).and_then(|s| s.to_str());
     let verb = name.and_then(|name| name.strip_prefix("mosquitto_"));
-    let Some(verb) = verb.filter(|verb| VERBS.contains(verb)).map(OsString::from) else {
+    let Some(verb) = verb.filter(|verb| args::is_mosquitto(verb)).map(OsString::from) else {
         return (args, Manner::Postrider);
     };
     args.insert(1, verb);
@@ -103,7 +136,7 @@ fn options(sub: &Command, text: &str) -> (Vec<Id>, bool) {
 }
 
 /// Options that are neither given nor in the way of one that is: what the command line says goes before the environment.
-fn free(sub: &Command, given: &BTreeSet<Id>) -> BTreeSet<Id> {
+fn free<'a>(sub: &'a Command, given: &BTreeSet<Id>) -> impl Iterator<Item = &'a Arg> {
     let mut taken: BTreeSet<Id> = given.clone();
     for arg in sub.get_arguments() {
         let conflicts = sub.get_arg_conflicts_with(arg);
@@ -119,40 +152,20 @@ fn free(sub: &Command, given: &BTreeSet<Id>) -> BTreeSet<Id> {
             taken.extend(members.into_iter().cloned());
         }
     }
-    let all = sub.get_arguments().map(|arg| arg.get_id().clone());
-    all.filter(|id| !taken.contains(id)).collect()
+    sub.get_arguments().filter(move |arg| !taken.contains(arg.get_id()))
 }
-
-/// The option, with a variable of the environment: `POSTRIDER_` and its long name.
-fn with_environment(arg: Arg) -> Arg {
-    let Some(long) = arg.get_long().filter(|long| *long != "help") else { return arg };
-    let name = match long {
-        "pw" => "POSTRIDER_PASSWORD".to_owned(),
-        _ => format!("POSTRIDER_{}", long.to_ascii_uppercase().replace('-', "_")),
-    };
-    // An empty variable says nothing, as everywhere.
-    if std::env::var_os(&name).is_none_or(|value| value.is_empty()) {
-        return arg;
-    }
-    let is_flag = matches!(arg.get_action(), ArgAction::SetTrue);
-    let arg = if is_flag { arg.value_parser(FalseyValueParser::new()) } else { arg };
-    arg.env(name).hide_env(true)
-}
-
-/// The subcommands that Mosquitto has as programs.
-const VERBS: [&str; 3] = ["pub", "sub", "rr"];
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
-    use crate::Cli;
+    use crate::args::Cli;
 
     fn check(line: &str, expected: &str) {
         let args = line.split(' ').map(OsString::from).collect();
-        let (_, args, _) = prepare(Cli::command(), args);
-        let text: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
+        let line = prepare(&Cli::command(), args, |_| None);
+        let text: Vec<_> = line.args.iter().map(|arg| arg.to_string_lossy()).collect();
         assert_eq!(text.join(" ").replace(SEPARATOR, "_"), expected);
     }
 
@@ -179,5 +192,93 @@ mod tests {
         check("x pub -m-D publish", "x pub -m-D publish");
         check("x pub --message=-D -rD a b c", "x pub --message=-D -r --property=a_b_c");
         check("x demo -D a b c", "x demo -D a b c");
+    }
+
+    /// As a variable, an option does what it does on the command line.
+    #[test]
+    fn every_option_may_come_from_its_variable() {
+        for verb in ["pub", "sub", "rr"] {
+            let command = Cli::command();
+            let sub = command.find_subcommand(verb).unwrap();
+            let mut count = 0;
+            for arg in sub.get_arguments().filter(|arg| arg.get_long() != Some("help")) {
+                let long = arg.get_long().unwrap();
+                let variable = args::variable(arg).unwrap();
+                let is_flag = !arg.get_action().takes_values();
+                let value = if is_flag { "1" } else { sample(long) };
+                let option =
+                    if is_flag { format!("--{long}") } else { format!("--{long}={value}") };
+                let rest = without(verb, long);
+                let typed = parsed(&[&rest[..], &[&option]].concat(), |_| None).unwrap();
+                let by_variable =
+                    parsed(&rest, |name| (name == variable).then(|| value.into())).unwrap();
+                assert_eq!(by_variable, typed, "{verb} {variable}");
+                assert_ne!(parsed(&rest, |_| None), Ok(typed), "{verb} --{long} changes nothing");
+                count += 1;
+            }
+            assert!(count > 45, "{verb}: {count}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_goes_before_variables_and_what_they_would_disturb() {
+        let environment = |name: &str| match name {
+            "POSTRIDER_URL" => Some("mqtt://other".into()),
+            "POSTRIDER_QOS" => Some("2".into()),
+            "POSTRIDER_FILE" => Some("picture".into()),
+            "POSTRIDER_RETAIN" => Some("off".into()),
+            "POSTRIDER_ID" => Some("".into()),
+            _ => None,
+        };
+        let line = ["pub", "-t", "a", "-m", "x", "-p", "7"];
+        let expected = parsed(&[&line[..], &["-q", "2"]].concat(), |_| None);
+        assert_eq!(parsed(&line, environment), expected);
+    }
+
+    /// A value that is not the default.
+    fn sample(long: &str) -> &'static str {
+        match long {
+            "port" | "keepalive" | "repeat" | "max-inflight" | "count" | "timeout" => "7",
+            "session-expiry-interval" => "-1",
+            "qos" | "will-qos" => "2",
+            "repeat-delay" | "random-filter" => "0.5",
+            "protocol-version" => "mqttv31",
+            "property" => "will user-property a b",
+            "message" | "will-payload" => "-x y=z",
+            "format" => "%t @H",
+            "retain-handling" => "never",
+            "url" => "mqtt://ann:secret@other:7/a/b",
+            _ => "some",
+        }
+    }
+
+    /// A line that is complete with this option, and has none that would go before its variable.
+    fn without(verb: &'static str, long: &str) -> Vec<&'static str> {
+        let mut line = vec![verb];
+        if long != "topic" {
+            line.extend(["-t", "t"]);
+        }
+        if verb == "rr" && long != "response-topic" {
+            line.extend(["-e", "e"]);
+        }
+        let is_message = ["message", "file", "null-message", "stdin", "stdin-line"].contains(&long);
+        if verb != "sub" && !is_message {
+            line.push("-n");
+        }
+        if long.starts_with("will-") && long != "will-topic" {
+            line.extend(["--will-topic", "w"]);
+        }
+        line
+    }
+
+    /// All that the parser makes of a line, as text.
+    fn parsed(
+        line: &[&str],
+        environment: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<String, String> {
+        let args = ["postrider"].iter().chain(line).map(OsString::from).collect();
+        let line = prepare(&Cli::command(), args, environment);
+        let cli = Cli::try_parse_from(line.args).map_err(|error| error.to_string())?;
+        Ok(format!("{:?}", cli.command))
     }
 }

@@ -13,7 +13,7 @@ pub(crate) fn say(line: &str) {
 
 /// Writes a line to standard error, unless there is to be silence.
 pub(crate) fn complain(line: &str) {
-    if IS_QUIET.load(Ordering::Relaxed) {
+    if is_quiet() {
         return;
     }
     let _ = writeln!(io::stderr().lock(), "{line}");
@@ -22,6 +22,11 @@ pub(crate) fn complain(line: &str) {
 /// From now on [`complain`] does nothing.
 pub(crate) fn be_quiet() {
     IS_QUIET.store(true, Ordering::Relaxed);
+}
+
+/// Whether there is to be silence.
+pub(crate) fn is_quiet() -> bool {
+    IS_QUIET.load(Ordering::Relaxed)
 }
 
 static IS_QUIET: AtomicBool = AtomicBool::new(false);

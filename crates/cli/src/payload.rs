@@ -1,34 +1,15 @@
 //! What is published, as options of `pub` and `rr`.
 
 use std::{
-    ffi::OsString,
     fs::File,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context, bail, ensure};
-use clap::Args;
-use postrider::{Topic, TopicError};
-use postrider_broker::wire::REMAINING_LENGTH_MAX;
+use postrider_wire::REMAINING_LENGTH_MAX;
 
-/// What to publish; one of these.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-pub(crate) struct MessageArgs {
-    /// The message.
-    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
-    message: Option<OsString>,
-    /// The content of this file is the message.
-    #[arg(short, long, value_name = "PATH")]
-    file: Option<PathBuf>,
-    /// The message is empty.
-    #[arg(short, long)]
-    null_message: bool,
-    /// All of standard input is the message.
-    #[arg(short, long, alias = "stdin-file")]
-    stdin: bool,
-}
+use crate::args::MessageArgs;
 
 impl MessageArgs {
     /// Reads the message, before anybody is bothered with a connection.
@@ -62,30 +43,12 @@ fn from_reader(reader: impl Read, len: u64) -> anyhow::Result<Vec<u8>> {
     Ok(payload)
 }
 
-/// Reads a topic to publish to.
-pub(crate) fn topic(name: &str) -> Result<Topic, String> {
-    Topic::new(name).map_err(|error| match error {
-        TopicError::Wildcard(_) => {
-            format!("{error}; a message goes to one topic, wildcards are for postrider sub")
-        }
-        TopicError::Text(_) | TopicError::Empty | _ => error.to_string(),
-    })
-}
-
 /// What a packet can hold at all; the topic takes some more of it.
 const PAYLOAD_MAX: u64 = REMAINING_LENGTH_MAX as u64;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_topic_with_a_wildcard_says_where_and_what_to_do() {
-        let text = topic("a/+/b").unwrap_err();
-        assert!(text.contains("byte 2"), "{text}");
-        assert!(text.contains("postrider sub"), "{text}");
-        assert_eq!(topic("").unwrap_err(), "topic name is empty");
-    }
 
     #[test]
     fn what_has_no_end_is_not_read_to_the_end() {

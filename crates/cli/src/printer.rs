@@ -76,8 +76,9 @@ impl Printer {
 pub(crate) struct Closed;
 
 fn write(mut pieces: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
-    let mut out = io::stdout().lock();
     while let Some(piece) = pieces.blocking_recv() {
+        // Not for longer: packets are told there too.
+        let mut out = io::stdout().lock();
         out.write_all(&piece)?;
         out.flush()?;
     }

@@ -8,7 +8,6 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::{ArgAction, Args};
 use postrider::{Completed, Property, PublishError, PublishRequest, QoS, Session, Topic};
 use tokio::{
     sync::mpsc,
@@ -16,55 +15,17 @@ use tokio::{
 };
 
 use crate::{
+    args::{self, ConnectionArgs, PublishArgs},
     bar::{Bar, Plain},
-    connection::ConnectionArgs,
     names::Manner,
     out,
-    payload::{self, MessageArgs},
-    property::Place,
     status::{Codes, Usage},
+    trace::Subscribed,
 };
-
-/// Publishes a message, and ends when the broker has it.
-#[derive(Debug, Args)]
-#[command(disable_help_flag = true, after_help = AFTER_HELP)]
-pub(crate) struct PublishArgs {
-    /// Topic to publish to.
-    #[arg(short, long, value_parser = payload::topic)]
-    topic: Option<Topic>,
-    #[command(flatten)]
-    message: MessageArgs,
-    /// Each line of standard input is a message.
-    #[arg(short = 'l', long, group = "MessageArgs")]
-    stdin_line: bool,
-    /// Quality of service: 0 may be lost, 1 may arrive twice, 2 arrives exactly once.
-    #[arg(short, long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
-    qos: u8,
-    /// The broker keeps the message for later subscribers; an empty one clears what it keeps.
-    #[arg(short, long)]
-    retain: bool,
-    /// Publishes the message so many times.
-    #[arg(
-        long, value_name = "TIMES", default_value_t = 1, conflicts_with = "stdin_line",
-        value_parser = clap::value_parser!(u64).range(1..)
-    )]
-    repeat: u64,
-    /// Seconds between two times, such as 0.5.
-    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
-    repeat_delay: Duration,
-    /// Most messages at QoS 1 and 2 on their way at once.
-    #[arg(short = 'M', long, value_name = "MESSAGES", value_parser = clap::value_parser!(u16).range(1..))]
-    max_inflight: Option<u16>,
-    #[command(flatten)]
-    connection: ConnectionArgs,
-    /// Prints help.
-    #[arg(long, action = ArgAction::Help)]
-    help: Option<bool>,
-}
 
 /// Publishes the message; an error if the broker did not take it.
 pub(crate) fn publish(args: &PublishArgs, manner: Manner) -> anyhow::Result<()> {
-    args.connection.begin()?;
+    args.connection.begin(manner)?;
     let topic = topic(args.topic.as_ref(), &args.connection)?;
     let payload = if args.stdin_line { Vec::new() } else { args.message.payload()? };
     let qos = QoS::from_bits(args.qos).context("--qos must be 0, 1 or 2")?;
@@ -72,7 +33,7 @@ pub(crate) fn publish(args: &PublishArgs, manner: Manner) -> anyhow::Result<()> 
         topic,
         qos,
         retain: args.retain,
-        properties: args.connection.of(Place::Publish).collect(),
+        properties: args.connection.of_message().collect(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(args.send(&message, payload, manner))
@@ -82,7 +43,7 @@ pub(crate) fn publish(args: &PublishArgs, manner: Manner) -> anyhow::Result<()> 
 pub(crate) fn topic(option: Option<&Topic>, connection: &ConnectionArgs) -> anyhow::Result<Topic> {
     match (option, connection.url_topic()) {
         (Some(topic), _) => Ok(topic.clone()),
-        (None, Some(topic)) => match payload::topic(topic) {
+        (None, Some(topic)) => match args::topic(topic) {
             Ok(topic) => Ok(topic),
             Err(error) => bail!(Usage(format!("--url: topic '{topic}': {error}"))),
         },
@@ -110,7 +71,7 @@ impl PublishArgs {
         payload: Vec<u8>,
         manner: Manner,
     ) -> anyhow::Result<()> {
-        let mut builder = self.connection.builder(manner)?;
+        let mut builder = self.connection.builder(manner, Subscribed::Untold)?;
         if let Some(messages) = self.max_inflight {
             builder = builder.in_flight_max(messages);
         }
@@ -129,7 +90,7 @@ impl PublishArgs {
             let done = self.connection.disconnect(&session).await;
             done.with_context(|| format!("'{topic}' may be lost"))
         };
-        if size < BAR_ABOVE {
+        if size < BAR_ABOVE || out::is_quiet() {
             publishing.await
         } else {
             let size = u64::try_from(size)?.saturating_mul(self.repeat);
@@ -253,30 +214,9 @@ async fn with_bar(
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
-}
-
 /// Lines that wait to be published; more would only hide a slow broker.
 const LINES_MAX: usize = 100;
 /// Bytes from which on a bar is shown.
 const BAR_ABOVE: usize = 1 << 20;
 /// How often the bar looks at what is written.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-const AFTER_HELP: &str = "\
-Examples:
-  postrider pub -t plant/7/temp -m 21.5
-  postrider pub -h broker.example -u ann --pw-file secret -t plant/7/state -m up -q 1 -r
-  postrider pub -t plant/7/state -n -r                  clears the retained message
-  postrider pub -t plant/7/picture -f picture.png -q 2
-  vmstat 5 | postrider pub -t plant/7/load -l           each line is a message
-  postrider pub -t plant/7/temp -m 21.5 -D publish content-type text/plain
-
-Each option has a variable of the environment: POSTRIDER_HOST, POSTRIDER_PW_FILE, ...; POSTRIDER_PASSWORD \
-is the password.
-
-The exit status is 0 when the broker has the message (at QoS 0: when it is sent); the reason code if the \
-broker refused it, such as 135 for 'not authorized'; 1 after another error; 2 for a wrong option. A lost \
-connection is not made again, but with --stdin-line.";

@@ -8,57 +8,23 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::{ArgAction, Args};
 use postrider::{Filter, Message, Property, PublishRequest, QoS, Session, Topic};
 use tokio::time::timeout;
 
 use crate::{
-    connection::{ConnectionArgs, ProtocolArg},
+    args::{Place, ProtocolArg, RequestArgs},
     names::Manner,
-    out,
-    output::OutputArgs,
-    payload::{self, MessageArgs},
-    property::Place,
-    publish,
+    out, publish,
     status::{self, Codes, Usage},
+    trace::Subscribed,
 };
-
-/// Publishes a request, waits for the response, and prints it.
-#[derive(Debug, Args)]
-#[command(disable_help_flag = true, after_help = AFTER_HELP)]
-pub(crate) struct RequestArgs {
-    /// Topic to publish the request to.
-    #[arg(short, long, value_parser = payload::topic)]
-    topic: Option<Topic>,
-    /// Topic on which the response comes.
-    #[arg(short = 'e', long, value_name = "TOPIC", value_parser = payload::topic)]
-    response_topic: Topic,
-    #[command(flatten)]
-    message: MessageArgs,
-    /// Quality of service of request and response.
-    #[arg(short, long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
-    qos: u8,
-    /// Waits at most this many seconds, and ends with exit status 27.
-    #[arg(short = 'W', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: Option<u64>,
-    /// Takes no retained message for the response.
-    #[arg(short = 'R', long)]
-    no_retained: bool,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    connection: ConnectionArgs,
-    /// Prints help.
-    #[arg(long, action = ArgAction::Help)]
-    help: Option<bool>,
-}
 
 /// Prints the response to a request; the exit status says whether there was one.
 pub(crate) fn request(args: &mut RequestArgs, manner: Manner) -> anyhow::Result<ExitCode> {
     if manner == Manner::Mosquitto {
         args.connection.prefer(ProtocolArg::V5);
     }
-    args.connection.begin()?;
+    args.connection.begin(manner)?;
     let topic = publish::topic(args.topic.as_ref(), &args.connection)?;
     let payload = args.message.payload()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -92,7 +58,7 @@ impl RequestArgs {
 
     async fn ask(&self, topic: Topic, payload: Vec<u8>, manner: Manner) -> anyhow::Result<Message> {
         let qos = QoS::from_bits(self.qos).context("--qos must be 0, 1 or 2")?;
-        let session = self.connection.builder(manner)?.connect().await?;
+        let session = self.connection.builder(manner, Subscribed::Untold)?.connect().await?;
         let (properties, correlation) = self.properties(&session, manner);
         let filter = Filter::new(self.response_topic.as_str());
         let filter = filter.map_err(|error| Usage(format!("--response-topic: {error}")))?;
@@ -101,6 +67,9 @@ impl RequestArgs {
             if let Property::UserProperty(name, value) = property {
                 subscribing = subscribing.user_property(name.as_str(), value.as_str());
             }
+        }
+        if let Some(when) = self.retain_handling {
+            subscribing = subscribing.retain_handling(when.handling());
         }
         let mut responses = subscribing.await?;
         let publishing = session.publish(topic.clone(), payload).qos(qos);
@@ -124,7 +93,7 @@ impl RequestArgs {
 
     /// The properties of the request, and what its response must carry.
     fn properties(&self, session: &Session, manner: Manner) -> (Vec<Property>, Option<Vec<u8>>) {
-        let mut properties: Vec<Property> = self.connection.of(Place::Publish).collect();
+        let mut properties: Vec<Property> = self.connection.of_message().collect();
         if !session.limits().is_some_and(|limits| limits.has_properties) {
             return (properties, None);
         }
@@ -153,14 +122,3 @@ fn answers(response: &Message, correlation: Option<&[u8]>) -> bool {
         (Some(_) | None, None) | (None, Some(_)) => true,
     }
 }
-
-const AFTER_HELP: &str = "\
-Examples:
-  postrider rr -t plant/7/ask -e plant/7/answer/me -m status -W 10
-  postrider rr -t plant/7/ask -e plant/7/answer/me -f request.json -q 1 -F '%t %J'
-
-With MQTT 5.0 the request carries the response topic and correlation data; a response with other \
-correlation data is not taken. Each option has a variable of the environment: POSTRIDER_HOST, ...
-
-The exit status is 0 after the response; 27 if --timeout passed before; the reason code if the broker \
-refused something; 1 after another error; 2 for a wrong option.";

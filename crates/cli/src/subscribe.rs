@@ -9,70 +9,20 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use clap::{ArgAction, Args};
-use postrider::{Event, Events, Filter, Message, Property, QoS, Session, Stats};
+use postrider::{Event, Events, Filter, Message, Property, QoS, RetainHandling, Session, Stats};
 use tokio::time::timeout;
 
 use crate::{
-    connection::ConnectionArgs,
+    args::{HandlingArg, Place, SubscribeArgs},
     names::Manner,
     number, out,
-    output::{Output, OutputArgs},
+    output::Output,
     printer::Printer,
-    property::Place,
     status::{self, Codes, Usage},
     stop::asked_to_stop,
     streams::Streams,
+    trace::Subscribed,
 };
-
-/// Subscribes to topics and prints the messages, one line each.
-#[derive(Debug, Args)]
-#[command(disable_help_flag = true, after_help = AFTER_HELP)]
-pub(crate) struct SubscribeArgs {
-    /// Topic filter; may be given several times. A message that fits several is printed once.
-    #[arg(short, long = "topic", value_name = "FILTER", value_parser = Filter::new)]
-    topics: Vec<Filter>,
-    /// Messages that fit this filter are not printed; may be given several times.
-    #[arg(short = 'T', long, value_name = "FILTER", value_parser = Filter::new)]
-    filter_out: Vec<Filter>,
-    /// Unsubscribes from this filter, for a session that the broker has kept; may be given several times.
-    #[arg(short = 'U', long, value_name = "FILTER", value_parser = Filter::new)]
-    unsubscribe: Vec<Filter>,
-    /// Highest quality of service in which messages come.
-    #[arg(short, long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
-    qos: u8,
-    /// Ends after this many messages.
-    #[arg(short = 'C', long, value_name = "MESSAGES", value_parser = clap::value_parser!(u64).range(1..))]
-    count: Option<u64>,
-    /// Ends after this many seconds, with exit status 27.
-    #[arg(short = 'W', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: Option<u64>,
-    /// Ends as soon as the broker has taken all subscriptions.
-    #[arg(short = 'E', long)]
-    exit_after_subscribing: bool,
-    /// Does not print messages that were retained before.
-    #[arg(short = 'R', long)]
-    no_retained: bool,
-    /// Ends at the first message that was not retained before.
-    #[arg(long)]
-    retained_only: bool,
-    /// Clears the retained messages that come, but for those of --filter-out.
-    #[arg(long)]
-    remove_retained: bool,
-    /// Messages keep the retain flag with which they were published (5.0).
-    #[arg(long)]
-    retain_as_published: bool,
-    /// Prints only so many of a hundred messages, drawn by lot; 0.1 to 100.
-    #[arg(long, value_name = "PERCENT", value_parser = percent)]
-    random_filter: Option<u32>,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    connection: ConnectionArgs,
-    /// Prints help.
-    #[arg(long, action = ArgAction::Help)]
-    help: Option<bool>,
-}
 
 /// Why it ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +39,7 @@ enum Ending {
 
 /// Prints messages until it is enough; the exit status says why it ended.
 pub(crate) fn subscribe(args: &mut SubscribeArgs, manner: Manner) -> anyhow::Result<ExitCode> {
-    args.connection.begin()?;
+    args.connection.begin(manner)?;
     if let Some(topic) = args.connection.url_topic() {
         match Filter::new(topic) {
             Ok(filter) => args.topics.push(filter),
@@ -173,7 +123,7 @@ fn asked_to_end(args: &SubscribeArgs) -> anyhow::Result<impl Future<Output = End
 }
 
 async fn connect(args: &SubscribeArgs, manner: Manner) -> anyhow::Result<Session> {
-    let builder = args.connection.builder(manner)?;
+    let builder = args.connection.builder(manner, Subscribed::Told)?;
     let builder = builder
         .stream_messages(STREAM_MESSAGES)
         .stream_bytes(STREAM_BYTES)
@@ -243,6 +193,9 @@ impl SubscribeArgs {
             if self.retain_as_published {
                 request = request.retain_as_published(true);
             }
+            if let Some(when) = self.retain_handling {
+                request = request.retain_handling(when.handling());
+            }
             for property in self.connection.of(Place::Subscribe) {
                 if let Property::SubscriptionIdentifier(id) = property {
                     request = request.identifier(id);
@@ -293,13 +246,15 @@ impl SubscribeArgs {
     }
 }
 
-/// Hundredths of a percent.
-fn percent(text: &str) -> Result<u32, String> {
-    let percent = text.parse::<f64>().map_err(|error| error.to_string())?;
-    if !(0.1..=100.0).contains(&percent) {
-        return Err("it must be within 0.1 and 100".to_owned());
+impl HandlingArg {
+    /// The same for a subscription.
+    pub(crate) fn handling(self) -> RetainHandling {
+        match self {
+            Self::Always => RetainHandling::Send,
+            Self::New => RetainHandling::SendIfNew,
+            Self::Never => RetainHandling::DoNotSend,
+        }
     }
-    Ok((percent * 100.0) as u32)
 }
 
 /// Waits for the rest of the output: for all of it if the user wants it, a moment if the program is to end.
@@ -369,20 +324,3 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const STREAM_MESSAGES: usize = 100_000;
 /// Bytes that wait to be printed.
 const STREAM_BYTES: usize = 64 * 1024 * 1024;
-
-const AFTER_HELP: &str = "\
-Examples:
-  postrider sub -t 'plant/+/temp' -v
-  postrider sub -L mqtt://ann@broker.example/plant/# -q 1
-  postrider sub -t plant/7/state -C 1 -W 10     one message, or status 27 after 10 s
-  postrider sub -i archive -c -q 2 -t 'plant/#'     also what came while it did not run
-  postrider sub -t 'plant/#' -F '%I %t %x'          a format, as mosquitto_sub has it
-  postrider sub -t 'plant/#' --json | jq .topic
-
-Each option has a variable of the environment: POSTRIDER_HOST, POSTRIDER_TOPIC, ...; POSTRIDER_PASSWORD \
-is the password.
-
-Each message is printed as it came, and a line feed. The exit status is 0 after --count messages, \
-SIGINT, SIGTERM, or when nobody reads the output any more; 27 if --timeout passed before; the reason code \
-if the broker refused something; 1 after another error; 2 for a wrong option. A lost connection is made \
-again, and standard error says so.";

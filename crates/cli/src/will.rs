@@ -1,31 +1,9 @@
 //! The will, as options.
 
-use std::ffi::OsString;
-
 use anyhow::Context;
-use clap::Args;
-use postrider::{Property, QoS, Topic, Will};
+use postrider::{Property, QoS, Will};
 
-/// What the broker publishes if the program is lost.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Will")]
-pub(crate) struct WillArgs {
-    /// Topic of the will.
-    #[arg(long, value_name = "TOPIC", value_parser = Topic::new)]
-    will_topic: Option<Topic>,
-    /// Message of the will. Default: an empty one.
-    #[arg(long, value_name = "TEXT", requires = "will_topic", allow_hyphen_values = true)]
-    will_payload: Option<OsString>,
-    /// Quality of service of the will.
-    #[arg(
-        long, value_name = "QOS", default_value_t = 0, requires = "will_topic",
-        value_parser = clap::value_parser!(u8).range(0..=2)
-    )]
-    will_qos: u8,
-    /// The broker keeps the will for later subscribers.
-    #[arg(long, requires = "will_topic")]
-    will_retain: bool,
-}
+use crate::args::WillArgs;
 
 impl WillArgs {
     /// The will, if there is one.

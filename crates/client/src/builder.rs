@@ -161,11 +161,25 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Adds any property that a CONNECT may have (5.0).
+    /// Adds any property that a CONNECT may have (5.0). Those that set a limit of ours set it here too.
     #[must_use]
     pub fn property(mut self, property: Property) -> Self {
-        self.properties.push(property);
-        self
+        if let Property::SessionExpiryInterval(seconds) = property {
+            self.session_expiry(match seconds {
+                u32::MAX => Duration::MAX,
+                seconds => Duration::from_secs(seconds.into()),
+            })
+        } else if let Property::ReceiveMaximum(count) = property {
+            self.receive_maximum(count)
+        } else if let Property::MaximumPacketSize(bytes) = property {
+            self.packet_size_max(bytes)
+        } else if let Property::TopicAliasMaximum(aliases) = property {
+            self.link.topic_alias_max = aliases;
+            self
+        } else {
+            self.properties.push(property);
+            self
+        }
     }
 
     /// Which version to speak; default [`Protocol::Auto`].

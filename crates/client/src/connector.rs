@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
-use postrider_net::{Address, DialError, Stream, dial};
+use postrider_net::{Address, Stream, dial};
 
 /// One attempt to open a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Attempt {
     pub server: String,
     /// Number of the attempt since the last success, from 1.
     pub number: u32,
+    /// How long it may take: the builder's connect timeout. A connector keeps to it itself.
+    pub timeout: Duration,
 }
 
 type Opening = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
@@ -26,6 +28,17 @@ pub(crate) type Dialed = Result<Stream, String>;
 /// An attempt under way.
 pub(crate) type Dialing = Pin<Box<dyn Future<Output = Dialed> + Send>>;
 
+impl Attempt {
+    /// Opens what the URL says, as it is done without a connector: for one that only adds to it.
+    ///
+    /// # Errors
+    /// The URL cannot be used, or nobody answered there in time.
+    pub async fn open(&self) -> io::Result<Stream> {
+        let address = Address::parse(&self.server).map_err(io::Error::other)?;
+        dial(&address.endpoint, self.timeout).await.map_err(io::Error::other)
+    }
+}
+
 impl Connector {
     pub(crate) fn new<F, Opened>(open: F) -> Self
     where
@@ -36,16 +49,13 @@ impl Connector {
     }
 }
 
-/// Begins an attempt; `timeout` bounds it.
-pub(crate) fn open(connector: Option<&Connector>, attempt: Attempt, timeout: Duration) -> Dialing {
-    if let Some(connector) = connector {
-        let opening = (connector.0)(attempt);
-        return Box::pin(async move { opening.await.map_err(|error| error.to_string()) });
-    }
-    Box::pin(async move {
-        let address = Address::parse(&attempt.server).map_err(|error| error.to_string())?;
-        dial(&address.endpoint, timeout).await.map_err(|error: DialError| error.to_string())
-    })
+/// Begins an attempt.
+pub(crate) fn open(connector: Option<&Connector>, attempt: Attempt) -> Dialing {
+    let opening = match connector {
+        Some(connector) => (connector.0)(attempt),
+        None => Box::pin(async move { attempt.open().await }),
+    };
+    Box::pin(async move { opening.await.map_err(|error| error.to_string()) })
 }
 
 impl fmt::Debug for Connector {

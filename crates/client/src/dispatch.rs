@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use crate::{
     Message, SessionEnd, StreamEnd,
+    mailbox::Room,
     outlet::{Offered, Outlet},
     overlap::overlap,
     queue::StreamQueue,
@@ -47,6 +48,8 @@ pub(crate) struct Dispatch {
     unmatched: Option<Outlet>,
     kept: VecDeque<Message>,
     kept_bytes: usize,
+    /// Bounds `kept`.
+    room: Room,
     stall_ms: u64,
     found: Vec<usize>,
     counts: Counts,
@@ -80,13 +83,9 @@ pub(crate) struct Wanted {
     pub(crate) identifier: Option<u32>,
 }
 
-/// Messages kept for a subscription that is still to come: as many as a stream holds by default.
-const KEPT_MAX: usize = 1000;
-/// Their bytes.
-const KEPT_BYTES_MAX: usize = 16 * 1024 * 1024;
-
 impl Dispatch {
-    pub(crate) fn new(stall_ms: u64) -> Self {
+    /// `room` is for the messages kept for a subscription that is still to come: as many as its stream will hold.
+    pub(crate) fn new(stall_ms: u64, room: Room) -> Self {
         Self {
             entries: Slab::new(),
             by_filter: HashMap::default(),
@@ -101,6 +100,7 @@ impl Dispatch {
             unmatched: None,
             kept: VecDeque::new(),
             kept_bytes: 0,
+            room,
             stall_ms,
             found: Vec::new(),
             counts: Counts::default(),
@@ -439,8 +439,8 @@ impl Dispatch {
         }
         self.kept_bytes = self.kept_bytes.saturating_add(message.cost());
         self.kept.push_back(message);
-        while self.kept.len() > KEPT_MAX
-            || (self.kept_bytes > KEPT_BYTES_MAX && self.kept.len() > 1)
+        while self.kept.len() > self.room.count
+            || (self.kept_bytes > self.room.bytes && self.kept.len() > 1)
         {
             if let Some(oldest) = self.kept.pop_front() {
                 self.kept_bytes -= oldest.cost();

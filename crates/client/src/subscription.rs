@@ -244,8 +244,8 @@ impl Drop for Subscription {
 
 /// Messages that no subscription asked for: of an old session's subscriptions, or of a server with ideas of its own.
 ///
-/// Without such a stream the session keeps up to 1,000 of them (16 MiB) until a subscription or a stream for them comes,
-/// and counts what it drops beyond.
+/// Without such a stream the session keeps as many of them as a stream holds until a subscription or a stream for them
+/// comes, and counts what it drops beyond.
 #[derive(Debug)]
 pub struct Unmatched {
     reader: Reader,

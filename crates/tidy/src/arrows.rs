@@ -4,7 +4,7 @@
 //! wire <- proto <- hub        store, net: import none of ours
 //! client  -> proto, store, net            broker -> hub, proto, store, net
 //! testing -> client, broker               check, bench -> wire, net
-//! cli     -> client, broker, check, bench  sim -> wire, proto, hub
+//! cli     -> client, broker, check, bench, wire  sim -> wire, proto, hub
 //! ```
 //! Who may use `proto` may use `wire`, whose types it speaks. Tests may use more: see [`Arrows::tests`].
 
@@ -45,7 +45,7 @@ pub const ARROWS: [Arrows; 13] = [
     arrows("testing", "postrider-testing", &["client", "broker", "wire"], &[]),
     arrows("check", "postrider-check", &["wire", "net"], &["broker"]),
     arrows("bench", "postrider-bench", &["wire", "net"], &["broker"]),
-    arrows("cli", "postrider-cli", &["client", "broker", "check", "bench"], &["testing", "wire"]),
+    arrows("cli", "postrider-cli", &["wire", "client", "broker", "check", "bench"], &["testing"]),
     arrows("sim", "postrider-sim", &["wire", "proto", "hub"], &[]),
     arrows("tidy", "postrider-tidy", &[], &[]),
 ];

@@ -1,6 +1,6 @@
 //! The options of Mosquitto's clients, and what ours have beyond them.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use crate::process::{Broker, Program, command, run, run_with_input};
 
@@ -54,6 +54,25 @@ fn several_filters_are_printed_in_the_order_of_arrival() {
     }
     broker.publish(&["-t", "a", "-m", "5", "-q", "1", "--repeat", "2"]);
     subscriber.end().check_out(&["b 1", "a 2", "b 3", "a 4", "a 5", "a 5"]);
+}
+
+#[test]
+fn some_of_a_hundred_messages_are_drawn_by_lot() {
+    let broker = Broker::start(&[]);
+    let all = 2_000;
+    let subscriber = ["-t", "lot", "-q", "1", "-C", "2000", "--random-filter", "50"];
+    // Not every message is printed that would say it has subscribed: a kept session has what came before.
+    let kept = ["-i", "lot", "-c"];
+    broker.run("sub", &[&kept[..], &["-t", "lot", "-q", "1", "-E"]].concat()).check_out(&[]);
+    let lines: String = (0..all).map(|number| format!("{number}\n")).collect();
+    run_with_input(&broker.args("pub", &["-t", "lot", "-q", "1", "-l"]), lines.as_bytes())
+        .check_out(&[]);
+    let ended = broker.run("sub", &[&kept[..], &subscriber].concat());
+    ended.check(0, &[]);
+    // A thousand, give or take nine deviations.
+    assert!((800..1_200).contains(&ended.out.len()), "{} of {all}", ended.out.len());
+    let numbers: Vec<u32> = ended.out.iter().map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.is_sorted(), "{numbers:?}");
 }
 
 #[test]
@@ -140,7 +159,7 @@ fn a_url_may_have_a_topic_and_a_password_a_file() {
 }
 
 #[test]
-fn every_option_may_come_from_the_environment() {
+fn options_and_secrets_come_from_the_environment() {
     let broker = Broker::start(&["--user", "ann:secret"]);
     let mut publish = command(&["pub"]);
     publish.env("POSTRIDER_HOST", "127.0.0.1").env("POSTRIDER_PORT", &broker.port);
@@ -152,6 +171,13 @@ fn every_option_may_come_from_the_environment() {
     subscribe.env("POSTRIDER_URL", "mqtt://nowhere.invalid").env("POSTRIDER_FORMAT", "%C %p");
     subscribe.env("POSTRIDER_USERNAME", "ann").env("POSTRIDER_PASSWORD", "secret");
     Program::spawn(&mut subscribe).end().check_out(&["t x"]);
+    let mut wrong = command(&["pub", "-t", "a", "-m", "x"]);
+    let ended = Program::spawn(wrong.env("POSTRIDER_QOS", "3").env("POSTRIDER_PORT", "7")).end();
+    ended.check(
+        2,
+        &["'3' for '--qos <QOS>'", "note: --qos comes from the environment variable POSTRIDER_QOS"],
+    );
+    assert!(!ended.err.contains("POSTRIDER_PORT"), "{}", ended.err);
 }
 
 #[test]
@@ -165,13 +191,31 @@ fn it_connects_from_the_address_it_is_told() {
 
 #[test]
 fn what_comes_later_is_refused_by_name() {
-    for option in ["--cafile", "--capath", "--cert", "--key", "--psk", "--proxy", "--tls-version"] {
+    for option in [
+        "--cafile",
+        "--capath",
+        "--cert",
+        "--key",
+        "--psk",
+        "--proxy",
+        "--tls-version",
+        "--tls-keylog",
+        "--ciphers",
+        "--keyform",
+        "--tls-alpn",
+        "--tls-engine",
+        "--tls-engine-kpass-sha1",
+        "--psk-identity",
+    ] {
         let ended = run(&["sub", "-t", "a", option, "x"]);
         ended.check(2, &[&format!("{option}: "), "not offered"]);
     }
-    for option in ["--insecure", "--tls-use-os-certs"] {
-        run(&["pub", "-t", "a", "-m", "x", option]).check(2, &[option, "not offered"]);
+    run(&["sub", "-t", "a", "-o", "x"]).check(2, &["-o: ", "variables of the environment"]);
+    for option in ["--insecure", "--tls-use-os-certs", "--ws", "--mptcp", "-S"] {
+        run(&["pub", "-t", "a", "-m", "x", option]).check(2, &[&format!("{option}: ")]);
     }
+    let broker = Broker::start(&[]);
+    broker.publish(&["-t", "a", "-m", "x", "--no-tls"]);
 }
 
 #[test]
@@ -189,15 +233,41 @@ fn a_link_of_the_name_of_a_program_of_mosquitto_is_that_program() {
     assert_eq!(output(&["--no-such-option"]).status.code(), Some(1));
 }
 
+/// What the build made is there, and the program hands out the same.
 #[test]
-fn completions_and_man_pages_are_written() {
-    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+fn completions_and_man_pages_are_those_of_the_build() {
+    let built = Path::new(env!("OUT_DIR"));
+    for (shell, file) in [
+        ("bash", "postrider.bash"),
+        ("elvish", "postrider.elv"),
+        ("fish", "postrider.fish"),
+        ("powershell", "_postrider.ps1"),
+        ("zsh", "_postrider"),
+    ] {
         let ended = run(&["completions", shell]);
         ended.check(0, &[]);
-        assert!(ended.out.iter().any(|line| line.contains("retained-only")), "{shell}");
+        let text = fs::read_to_string(built.join("completions").join(file)).unwrap();
+        assert_eq!(ended.out.join("\n"), text.trim_end(), "{shell}");
+        assert!(text.contains("retained-only"), "{shell}");
     }
     let folder = tempfile::tempdir().unwrap();
     run(&["man", folder.path().to_str().unwrap()]).check_out(&[]);
-    let page = fs::read_to_string(folder.path().join("postrider-sub.1")).unwrap();
-    assert!(page.contains("retained\\-only"), "{page}");
+    let pages = files(folder.path());
+    assert_eq!(pages, files(&built.join("man")));
+    let names: Vec<_> = pages.iter().map(|(name, _)| name.as_str()).collect();
+    for verb in ["", "-pub", "-sub", "-rr", "-broker", "-bench", "-check", "-demo", "-man"] {
+        assert!(names.contains(&format!("postrider{verb}.1").as_str()), "{names:?}");
+    }
+}
+
+/// Names and contents, in the order of names.
+fn files(folder: &Path) -> Vec<(String, String)> {
+    let read = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().unwrap();
+        (name, fs::read_to_string(entry.path()).unwrap())
+    };
+    let mut files: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| read(entry.unwrap())).collect();
+    files.sort();
+    files
 }

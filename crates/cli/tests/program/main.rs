@@ -5,5 +5,9 @@ mod compat;
 mod demo;
 mod judges;
 mod options;
+#[cfg(unix)]
+mod packets;
 mod process;
+#[cfg(unix)]
+mod progress;
 mod pub_sub;

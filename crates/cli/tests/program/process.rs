@@ -56,6 +56,16 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
+/// The program, started under another name.
+#[cfg(unix)]
+pub(crate) fn command_named(name: &str, args: &[&str]) -> Command {
+    use std::os::unix::process::CommandExt;
+
+    let mut command = command(args);
+    command.arg0(name);
+    command
+}
+
 impl Program {
     pub(crate) fn start(args: &[&str]) -> Self {
         Self::spawn(&mut command(args))
@@ -71,6 +81,16 @@ impl Program {
             String::from_utf8_lossy(&text).into_owned()
         });
         Self { child, lines: read_lines(out), errors: Some(errors) }
+    }
+
+    /// As [`Program::spawn`], with standard error somewhere else.
+    #[cfg(unix)]
+    pub(crate) fn spawn_with_errors(command: &mut Command, errors: Stdio) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(errors).spawn().unwrap();
+        // What it holds of the terminal is to be gone when the program is.
+        command.stderr(Stdio::null());
+        let out = child.stdout.take().unwrap();
+        Self { child, lines: read_lines(out), errors: None }
     }
 
     /// The next line of its standard output.
@@ -93,8 +113,13 @@ impl Program {
                 }
             }
         }
-        let err = self.errors.take().unwrap().join().unwrap();
+        let err = self.errors.take().map_or_else(String::new, |errors| errors.join().unwrap());
         Ended { status: self.child.wait().unwrap().code(), out, err }
+    }
+
+    /// Its number at the system.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     #[cfg(unix)]

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, pipe},
+    path::Path,
     process::Stdio,
 };
 
@@ -123,6 +124,20 @@ fn a_kept_session_loses_nothing_in_silence() {
     }
 }
 
+/// They come before the program has subscribed again.
+#[test]
+fn a_kept_session_has_thousands_of_messages() {
+    let broker = Broker::start(&[]);
+    let session = ["-c", "-i", "many", "-q", "1", "-t", "many"];
+    broker.run("sub", &[&session[..], &["-E"]].concat()).check_out(&[]);
+    let numbers: Vec<_> = (0..5_000).map(|number| number.to_string()).collect();
+    let lines = broker.args("pub", &["-t", "many", "-q", "1", "-l"]);
+    run_with_input(&lines, numbers.join("\n").as_bytes()).check_out(&[]);
+    let ended = broker.run("sub", &[&session[..], &["-C", "5000"]].concat());
+    ended.check(0, &[]);
+    assert_eq!(ended.out, numbers);
+}
+
 #[test]
 fn a_wrong_password_is_said_with_the_user() {
     let broker = Broker::start(&["--user", "ann:secret"]);
@@ -192,6 +207,25 @@ fn nobody_reading_the_output_is_no_error() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_an_error() {
+    let broker = Broker::start(&[]);
+    broker.publish(&["-t", "a", "-m", "x", "-r", "-q", "1"]);
+    for args in [
+        broker.args("sub", &["-t", "a", "-C", "1"]),
+        broker.args("rr", &["-t", "ask", "-e", "a", "-m", "x"]),
+        vec!["completions", "bash"],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command(&args).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let output = output.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.starts_with("error: cannot write to standard output: No space"), "{text}");
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+    }
+}
+
+#[test]
 #[cfg(unix)]
 fn signals_end_a_subscriber_with_status_0() {
     use rustix::process::Signal;
@@ -209,8 +243,21 @@ fn signals_end_a_subscriber_with_status_0() {
 fn a_unix_socket_works_as_well() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mqtt.sock");
-    let url = format!("unix:{}", path.to_str().unwrap());
+    let path = path.to_str().unwrap();
+    let url = format!("unix:{path}");
     let _broker = Broker::start(&["--listen", &url]);
-    run(&["pub", "--url", &url, "-t", "a", "-m", "x", "-r", "-q", "1"]).check_out(&[]);
-    run(&["sub", "--url", &url, "-t", "a", "-C", "1"]).check_out(&["x"]);
+    for (place, other) in [(["--url", &url], ["--unix", path]), (["--unix", path], ["--url", &url])]
+    {
+        run(&[&["pub", "-t", "a", "-m", place[0], "-r", "-q", "1"], &place[..]].concat())
+            .check_out(&[]);
+        run(&[&["sub", "-t", "a", "-C", "1"], &other[..]].concat()).check_out(&[place[0]]);
+    }
+    let relative = Path::new(path).file_name().unwrap();
+    let mut subscriber = command(&["sub", "-t", "a", "-C", "1", "--unix"]);
+    subscriber.arg(relative).current_dir(folder.path());
+    Program::spawn(&mut subscriber).end().check_out(&["--unix"]);
+    let ended = run(&["rr", "-t", "a", "-e", "b", "-m", "x", "--unix", path, "-W", "1"]);
+    ended.check(27, &[]);
+    let ended = run(&["sub", "-t", "a", "--unix", "/no/such.sock"]);
+    ended.check(1, &["error: ", "/no/such.sock"]);
 }

@@ -119,6 +119,7 @@ impl Driver {
         let session = setup.client.session;
         let clean_start = setup.client.clean_start;
         let version = setup.client.reconnect.version.unwrap_or(Version::V5);
+        let dispatch = Dispatch::new(setup.stall_budget_ms, shared.stream_room);
         Self {
             machine: Client::new(setup.client, setup.seed, now),
             shared,
@@ -126,7 +127,7 @@ impl Driver {
             now,
             line: Line::new(),
             spools: MemoryStore::new(),
-            dispatch: Dispatch::new(setup.stall_budget_ms),
+            dispatch,
             pending: Pending::default(),
             operations: BTreeMap::new(),
             inbox: VecDeque::new(),

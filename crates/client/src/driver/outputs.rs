@@ -71,8 +71,12 @@ impl Driver {
             ..Attempt::default()
         };
         self.version = plan.version;
-        let attempt = connector::Attempt { server: plan.server, number: plan.attempt };
-        let dialing = connector::open(self.connector.as_ref(), attempt, self.connect_timeout);
+        let attempt = connector::Attempt {
+            server: plan.server,
+            number: plan.attempt,
+            timeout: self.connect_timeout,
+        };
+        let dialing = connector::open(self.connector.as_ref(), attempt);
         self.line.dial(dialing);
     }
 

@@ -204,6 +204,25 @@ async fn options_reach_the_server() {
     assert_eq!(will.properties.user_properties().count(), 1);
 }
 
+#[tokio::test]
+async fn a_property_sets_the_limit_that_it_tells() {
+    let (builder, desk) = builder();
+    let mut builder = builder.receive_maximum(9);
+    for property in [
+        Property::SessionExpiryInterval(11),
+        Property::ReceiveMaximum(5),
+        Property::MaximumPacketSize(1000),
+        Property::TopicAliasMaximum(3),
+    ] {
+        builder = builder.property(property);
+    }
+    let properties = connect_of(builder, desk).await.properties;
+    assert_eq!(properties.session_expiry_interval(), Some(&11));
+    assert_eq!(properties.receive_maximum(), Some(&5));
+    assert_eq!(properties.maximum_packet_size(), Some(&1000));
+    assert_eq!(properties.topic_alias_maximum(), Some(&3));
+}
+
 /// v3.1.1 [MQTT-3.1.3-5]: 1 to 23 letters and digits, which every server takes.
 #[tokio::test]
 async fn an_empty_client_id_is_replaced() {

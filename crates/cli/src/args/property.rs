@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use postrider::{Bytes, Property, Text};
+use postrider_wire::{Bytes, Property, Text};
 
 /// One property and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
