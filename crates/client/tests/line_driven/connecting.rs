@@ -175,6 +175,13 @@ async fn connack_in_pieces_or_with_company_is_kept() {
         format!("B 20 {{ 00 00 [ ] }} {first}; C 40 {{ 0001 }}; C 50 {{ 0002 }}"),
     ];
     greeted("345", "").play(&cases).await;
+    // ... and with what ends it at once.
+    for (levels, cases) in [
+        ("5", ["S 20 { 00 00 00 } e0 { 8b }; gone", "S 20 { 00 00 00 } e0 00; gone"]),
+        ("345", ["S 20 { 00 00 [ ] } 00 00; gone", "S 20 { 00 00 [ ] } 36 { =a 0001 [ ] }; gone"]),
+    ] {
+        greeted(levels, "publish-1").play(&cases).await;
+    }
     // 3.x does not ask for the shortest form of the length.
     greeted("34", "").play(&["S 20 8200 00 00", "S 20 82808000 00 00"]).await;
 }
