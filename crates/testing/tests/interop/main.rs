@@ -48,12 +48,18 @@ macro_rules! broker {
 
 broker!(rabbitmq, "RabbitMQ", super::rabbitmq_habits);
 broker!(activemq, "ActiveMQ Classic", super::activemq_habits);
+broker!(mosquitto, "Mosquitto", super::mosquitto_habits);
 broker!(ejabberd, "ejabberd", super::ejabberd_habits);
 broker!(nats, "NATS", super::nats_habits);
 broker!(aedes, "aedes", super::aedes_habits);
 
 fn rabbitmq_habits(version: [u32; 2], protocol: Protocol) -> Habits {
     let is_v5 = protocol == Protocol::V5;
+fn mosquitto_habits(_: [u32; 2], _: Protocol) -> Habits {
+    // 2.0.11 just closes. Its database is written once a second.
+    Habits { says_taken_over: false, keeps_acks_in_a_crash: false, ..Habits::default() }
+}
+
     Habits {
         speaks: if is_v5 && version < [3, 13] { Speaks::Closes } else { Speaks::Yes },
         qos_granted_max: QoS::AtLeastOnce,
