@@ -160,23 +160,23 @@ shared() {
 }
 
 request_response() { # VERSION
-  local version=$1 answer
-  if [ "$version" = mqttv5 ]; then
-    FORMAT='>%t|%R|%D|%p' subscriber service "$version" -t 'ask/#' -q 1
-  else
-    subscriber service "$version" -t 'ask/#' -q 1
-  fi
-  local data=()
-  [ "$version" != mqttv5 ] || data=(-D publish correlation-data nr-7)
-  timeout 30 mosquitto_rr -p "$port" -V "$version" -t ask/time -e answer/to/me -m 'what time' -q 1 "${data[@]}" \
-    > "$RUN/answer" &
-  local asker=$!
-  wait_for grep -qa '^>ask/time' "$RUN/service.out"
-  if [ "$version" = mqttv5 ]; then received service 'ask/time|answer/to/me|nr-7|what time'; fi
-  publish "$version" -t answer/to/me -m noon -q 1 "${data[@]}"
-  wait "$asker"
-  answer=$(cat "$RUN/answer")
-  [ "$answer" = noon ] || { echo "answer: $answer"; return 1; }
+  local version=$1 qos asker data expected=() FORMAT='>%t|%p'
+  [ "$version" != mqttv5 ] || FORMAT='>%t|%R|%D|%p'
+  subscriber service "$version" -t 'ask/#' -q 2
+  for qos in 0 1 2; do
+    data=()
+    [ "$version" != mqttv5 ] || data=(-D publish correlation-data "nr-$qos")
+    timeout 30 mosquitto_rr -p "$port" -V "$version" -t ask/time -e "answer/to/$qos" -m "what time, $qos" -q "$qos" \
+      "${data[@]}" > "$RUN/answer" &
+    asker=$!
+    wait_for grep -qa "^>ask/time|.*what time, $qos" "$RUN/service.out"
+    publish "$version" -t "answer/to/$qos" -m "noon, $qos" -q "$qos" "${data[@]}"
+    wait "$asker"
+    [ "$(cat "$RUN/answer")" = "noon, $qos" ] || { echo "answer: $(cat "$RUN/answer")"; return 1; }
+    if [ "$version" = mqttv5 ]; then expected+=("ask/time|answer/to/$qos|nr-$qos|what time, $qos")
+    else expected+=("ask/time|what time, $qos"); fi
+  done
+  received service "${expected[@]}"
 }
 
 large_payload() { # VERSION QOS
