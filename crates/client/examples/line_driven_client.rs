@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use postrider::{Event, Protocol, QoS, Session};
+use postrider::{Event, Protocol, QoS, ReasonCode, Session};
 
 /// A server that does not answer must not hold up the lines behind for long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -124,6 +124,13 @@ async fn run(line: &Line) -> String {
         Ok(session) => session,
         Err(error) => return error.to_string(),
     };
+    let is_present = session.connected().is_some_and(|connected| connected.session_present);
+    if is_present && line.protocol == Protocol::V5 {
+        // No line knows of a session before it. Spec: v5 [MQTT-3.2.2-4]; 3.1.1 leaves it to the client.
+        let farewell = session.disconnect_with().reason(ReasonCode::ProtocolError);
+        let _ = farewell.flush(Duration::ZERO).await;
+        return "the server has a session that is not known here".to_owned();
+    }
     let mut events = session.events();
     let over = async {
         loop {
