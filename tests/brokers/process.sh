@@ -40,10 +40,16 @@ process_runs() { # PID
   kill -0 "$1" 2> /dev/null && ! grep -qs '^State:[[:space:]]*Z' "/proc/$1/status"
 }
 
+# A port below those that the system gives to outgoing connections: one of these could take the port of a broker that is
+# away for a moment, even the one that looks for it.
+any_port() {
+  echo $((20000 + RANDOM % 12000))
+}
+
 # A port of the loopback that nothing listens on.
 free_port() {
   local port
-  while port=$((20000 + RANDOM % 30000)); port_answers "$port"; do :; done
+  while port=$(any_port); port_answers "$port"; do :; done
   echo "$port"
 }
 
@@ -52,7 +58,7 @@ free_port() {
 process_start() { # DIR PORT READY
   local dir=$1 wanted=$2 ready=$3 port pid attempt tenth
   for attempt in 1 2 3 4 5 6 7 8; do
-    port=${wanted:-$((20000 + RANDOM % 30000))}
+    port=${wanted:-$(any_port)}
     if [ -z "$wanted" ] && port_answers "$port"; then continue; fi
     command_at "$port"
     : > "$dir/log"
