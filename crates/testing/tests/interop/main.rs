@@ -71,6 +71,8 @@ fn rabbitmq_habits(version: [u32; 2], protocol: Protocol) -> Habits {
         overlap: Overlap::PerQueue,
         knows_repeated_qos2: false,
         keeps_acks_in_a_crash: false,
+        // Its database writes seconds late: the queue of a session may be there, and what is bound to it not.
+        keeps_subscriptions_in_a_crash: false,
         odd_topic: |topic| match topic {
             "odd/a.b" => {
                 Oddity::Becomes("odd/a/b", "a topic with a dot arrives with a slash there")

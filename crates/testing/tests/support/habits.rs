@@ -28,6 +28,8 @@ pub(crate) struct Habits {
     pub(crate) knows_repeated_qos2: bool,
     /// Whether an acknowledgement that it has received outlives a crash.
     pub(crate) keeps_acks_in_a_crash: bool,
+    /// Whether a subscription that it has granted outlives a crash if its session does.
+    pub(crate) keeps_subscriptions_in_a_crash: bool,
     /// What becomes of a topic with unusual characters.
     pub(crate) odd_topic: fn(&str) -> Oddity,
     /// What becomes of a topic that begins with `$`.
@@ -50,6 +52,7 @@ impl Default for Habits {
             overlap: Overlap::OneEach,
             knows_repeated_qos2: true,
             keeps_acks_in_a_crash: true,
+            keeps_subscriptions_in_a_crash: true,
             odd_topic: |_| Oddity::None,
             dollar_topic: DollarTopic::Delivered,
             shares: Shares::Yes,
