@@ -33,7 +33,7 @@ lane_keeps() {
 }
 
 lane_client() { # NAME VERSION
-  echo "client: $1 $2" >> "$KEPT"
+  echo "client: $1; $2" >> "$KEPT"
 }
 
 lane_clean() {
