@@ -34,17 +34,9 @@ version() {
 }
 
 start() {
-  local port='' user='' password='' dir modules
-  while [ $# -gt 0 ]; do
-    case $1 in
-      --port) port=$2 ;;
-      --data) ;;
-      --user) user=$2 ;;
-      --password) password=$2 ;;
-      *) echo "unknown argument $1" >&2; exit 2 ;;
-    esac
-    shift 2
-  done
+  local port='' data='' user='' password='' dir modules
+  # shellcheck disable=SC2034 # data is not used
+  process_arguments "port data user password" "$@"
   modules=$(modules)
   dir=$(mktemp -d)
   # Modules are looked for beside the file that imports them.
@@ -57,10 +49,4 @@ start() {
   process_start "$dir" "$port" '^listening on '
 }
 
-case ${1:-} in
-  start) shift; start "$@" ;;
-  stop) process_stop "$2" ;;
-  kill) process_kill "$2" ;;
-  version) version ;;
-  *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
-esac
+process_main "$@"

@@ -2,10 +2,11 @@
 # A Mosquitto of our own: on a free port of the loopback, in a throw-away directory, as the user who asks.
 #
 # usage: tests/brokers/mosquitto.sh start [--port N] [--data DIR] [--config FILE] [--user NAME --password TEXT]
-#        tests/brokers/mosquitto.sh stop DIR
+#        tests/brokers/mosquitto.sh stop|kill DIR
+#        tests/brokers/mosquitto.sh version
 #
 # start prints one line, `port=N pid=N dir=DIR`, once the broker answers; the log is DIR/log.
-# stop ends the process of DIR by its id, waits until it is gone, and removes DIR.
+# stop ends the process of DIR by its id, waits until it is gone, and removes DIR; kill does so like a crash.
 #   --port      this port, not a free one (to start a broker again where it was)
 #   --data      keep sessions and retained messages in this directory, saved at a clean end and every second
 #   --config    add the lines of this file to the configuration
@@ -13,20 +14,21 @@
 set -euo pipefail
 . "$(dirname "$0")/process.sh"
 
+program() {
+  PATH=$PATH:/usr/sbin command -v mosquitto || { echo "mosquitto is not installed" >&2; exit 3; }
+}
+
+version() {
+  local program
+  program=$(program)
+  # It ends with 3 after its help.
+  "$program" -h | sed -n 's/^mosquitto version //p' || true
+}
+
 start() {
   local port='' data='' config='' user='' password='' dir program
-  while [ $# -gt 0 ]; do
-    case $1 in
-      --port) port=$2 ;;
-      --data) data=$2 ;;
-      --config) config=$2 ;;
-      --user) user=$2 ;;
-      --password) password=$2 ;;
-      *) echo "unknown argument $1" >&2; exit 2 ;;
-    esac
-    shift 2
-  done
-  program=$(PATH=$PATH:/usr/sbin command -v mosquitto) || { echo "mosquitto is not installed" >&2; exit 3; }
+  process_arguments "port data config user password" "$@"
+  program=$(program)
   dir=$(mktemp -d)
   write_configuration() { # PORT
     echo "listener $1 127.0.0.1"
@@ -58,8 +60,4 @@ start() {
   process_start "$dir" "$port" ' running$'
 }
 
-case ${1:-} in
-  start) shift; start "$@" ;;
-  stop) process_stop "$2" ;;
-  *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
-esac
+process_main "$@"

@@ -24,16 +24,7 @@ version() {
 
 start() {
   local port='' data='' user='' password='' dir program
-  while [ $# -gt 0 ]; do
-    case $1 in
-      --port) port=$2 ;;
-      --data) data=$2 ;;
-      --user) user=$2 ;;
-      --password) password=$2 ;;
-      *) echo "unknown argument $1" >&2; exit 2 ;;
-    esac
-    shift 2
-  done
+  process_arguments "port data user password" "$@"
   program=$(program)
   dir=$(mktemp -d)
   data=${data:-$dir/data}
@@ -53,10 +44,4 @@ start() {
   process_start "$dir" "$port" 'Server is ready'
 }
 
-case ${1:-} in
-  start) shift; start "$@" ;;
-  stop) process_stop "$2" ;;
-  kill) process_kill "$2" ;;
-  version) version ;;
-  *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
-esac
+process_main "$@"

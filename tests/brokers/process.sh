@@ -1,7 +1,34 @@
-# Sourced by the scripts of this folder: one broker process, from a free port to its end.
+# Sourced by the scripts of this folder: one broker process, from a free port to its end. A script says what its broker
+# is like by functions, and ends with `process_main "$@"`:
+#
+#   start ARGUMENT...   starts it, by `process_start`
+#   version             prints the version, or ends with 3 and the reason why there is none
 
 START_TENTHS_MAX=100 # how long a broker may take to answer
 STOP_TENTHS_MAX=100  # how long it may take to end after SIGTERM; then SIGKILL
+
+# Does what the command line asks for.
+process_main() { # start|stop|kill|version ARGUMENT...
+  case ${1:-}:$# in
+    start:*) shift; start "$@" ;;
+    stop:2) process_stop "$2" ;;
+    kill:2) process_kill "$2" ;;
+    version:1) version ;;
+    *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  esac
+}
+
+# Reads arguments `--NAME VALUE` into the caller's variables of these names.
+process_arguments() { # NAMES ARGUMENT...
+  local names=" $1 " name; shift
+  while [ $# -gt 0 ]; do
+    name=${1#--}
+    [[ $1 == --* && $names == *" $name "* ]] || { echo "unknown argument $1; known without --:$names" >&2; exit 2; }
+    [ $# -ge 2 ] || { echo "$1 needs a value" >&2; exit 2; }
+    printf -v "$name" %s "$2"
+    shift 2
+  done
+}
 
 # Whether something listens on a port of the loopback.
 port_answers() { # PORT
@@ -13,10 +40,16 @@ process_runs() { # PID
   kill -0 "$1" 2> /dev/null && ! grep -qs '^State:[[:space:]]*Z' "/proc/$1/status"
 }
 
+# A port below those that the system gives to outgoing connections: one of these could take the port of a broker that is
+# away for a moment, even the one that looks for it.
+any_port() {
+  echo $((20000 + RANDOM % 12000))
+}
+
 # A port of the loopback that nothing listens on.
 free_port() {
   local port
-  while port=$((20000 + RANDOM % 30000)); port_answers "$port"; do :; done
+  while port=$(any_port); port_answers "$port"; do :; done
   echo "$port"
 }
 
@@ -25,7 +58,7 @@ free_port() {
 process_start() { # DIR PORT READY
   local dir=$1 wanted=$2 ready=$3 port pid attempt tenth
   for attempt in 1 2 3 4 5 6 7 8; do
-    port=${wanted:-$((20000 + RANDOM % 30000))}
+    port=${wanted:-$(any_port)}
     if [ -z "$wanted" ] && port_answers "$port"; then continue; fi
     command_at "$port"
     : > "$dir/log"

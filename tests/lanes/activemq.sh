@@ -5,4 +5,4 @@
 
 scenarios_begin activemq
 scenarios_need
-scenarios_run interop activemq::
+scenarios_run

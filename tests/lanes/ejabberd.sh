@@ -5,4 +5,4 @@
 
 scenarios_begin ejabberd
 scenarios_need
-scenarios_run interop ejabberd::
+scenarios_run

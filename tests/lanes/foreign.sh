@@ -1,6 +1,7 @@
 # Sourced by the lanes of other people's clients, after lane.sh: their packages, and the brokers they are played at.
 #
 #   foreign_arguments "$@"       --port N, --broker NAME, --only TEXT
+#   foreign_begin NAME           begins the lane; what comes of all cases at our broker is kept
 #   foreign_python               sets PYTHON, which has the packages of tests/lanes/python/requirements.txt
 #   foreign_node [PREFIX FOLDER] sets NODE_PATH to the packages of FOLDER/package-lock.json; without arguments, of
 #                                tests/lanes/javascript
@@ -21,6 +22,11 @@ foreign_arguments() {
     esac
     shift 2
   done
+}
+
+foreign_begin() { # NAME
+  lane_begin "$1"
+  [ -n "$foreign_port$foreign_broker$foreign_only" ] || lane_keeps
 }
 
 # Makes the directory PREFIX-HASH by a function once and sets `kept`; half-made ones are made again.
@@ -47,6 +53,11 @@ foreign_python() {
   foreign_keep python tests/lanes/python/requirements.txt make
   PYTHON=$kept/bin/python
   export PYTHONDONTWRITEBYTECODE=1
+}
+
+# The version of a Python package.
+foreign_pin() { # PACKAGE
+  sed -n "s/^$1==\([^ ]*\) .*/\1/p" tests/lanes/python/requirements.txt
 }
 
 foreign_node() { # [PREFIX FOLDER]

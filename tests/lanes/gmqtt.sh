@@ -6,7 +6,8 @@
 . "$(dirname "$0")/foreign.sh"
 
 foreign_arguments "$@"
-lane_begin gmqtt
+foreign_begin gmqtt
 foreign_python
+lane_client gmqtt "$(foreign_pin gmqtt)"
 foreign_brokers "$PYTHON" tests/lanes/python/gmqtt_client.py
 lane_end

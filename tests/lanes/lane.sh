@@ -1,6 +1,8 @@
 # Sourced by the lanes: named cases that pass or fail, and the one line that ./test reads.
 #
 #   lane_begin NAME
+#   lane_keeps                              what comes of the cases is kept in target/interop/NAME.cases, for
+#   lane_client NAME VERSION                tests/interop.sh; whose client it is
 #   lane_case TEXT FUNCTION ARGUMENT...     runs FUNCTION in a shell of its own under `set -e`
 #   lane_cases SECONDS COMMAND...           runs a program with cases of its own
 #   lane_skip TEXT REASON
@@ -13,7 +15,7 @@ cd "$ROOT" || exit 1
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$ROOT/target} CARGO_TERM_COLOR=never
 
 WAIT_TENTHS_MAX=${WAIT_TENTHS_MAX:-200} # how long a condition may take to become true
-LANE='' RUN='' CASE_PID=''
+LANE='' RUN='' KEPT=/dev/null
 LANE_PASSED=0 LANE_FAILED=0 LANE_SKIPPED=0
 BROKERS=() # "script dir" of each broker the lane has started
 
@@ -22,6 +24,16 @@ lane_begin() { # NAME
   RUN=$(mktemp -d)
   trap lane_clean EXIT
   trap 'exit 1' INT TERM
+}
+
+lane_keeps() {
+  KEPT=$CARGO_TARGET_DIR/interop/$LANE.cases
+  mkdir -p "$CARGO_TARGET_DIR/interop"
+  : > "$KEPT"
+}
+
+lane_client() { # NAME VERSION
+  echo "client: $1; $2" >> "$KEPT"
 }
 
 lane_clean() {
@@ -33,7 +45,7 @@ lane_clean() {
 
 # Ends the lane without a result.
 lane_not_run() { # REASON...
-  echo "not run: $*"
+  echo "not run: $*" | tee -a "$KEPT"
   exit 0
 }
 
@@ -49,10 +61,10 @@ lane_case() { # TEXT FUNCTION ARGUMENT...
   ) > "$log" 2>&1
   if [ $? -eq 0 ]; then
     LANE_PASSED=$((LANE_PASSED + 1))
-    echo "pass: $text"
+    echo "pass: $text" | tee -a "$KEPT"
   else
     LANE_FAILED=$((LANE_FAILED + 1))
-    echo "fail: $text"
+    echo "fail: $text" | tee -a "$KEPT"
     tail -n 30 "$log" | sed 's/^/  | /'
   fi
 }
@@ -63,6 +75,7 @@ lane_cases() { # SECONDS COMMAND...
   log=$RUN/cases.log
   timeout "$seconds" "$@" 2>&1 | tee "$log"
   status=${PIPESTATUS[0]}
+  grep -E '^(pass|fail): ' "$log" >> "$KEPT"
   failed=$(grep -c '^fail: ' "$log")
   LANE_PASSED=$((LANE_PASSED + $(grep -c '^pass: ' "$log")))
   LANE_SKIPPED=$((LANE_SKIPPED + $(grep -c '^skip: ' "$log")))

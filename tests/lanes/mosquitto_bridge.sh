@@ -11,6 +11,7 @@
 # The broker that is bridged to, and the Mosquitto that bridges: ports and directories.
 far='' far_dir='' near='' near_dir='' suffix=''
 far_arguments=()
+BRIDGES=200
 
 # --- brokers -----------------------------------------------------------------------------------------------------
 
@@ -24,7 +25,9 @@ start_far() { # ARGUMENT...
 start_near() { # LINES ARGUMENT...
   local lines=$1 port pid dir; shift
   {
-    printf 'connection bridge\naddress 127.0.0.1:%s\nremote_clientid bridge\nnotifications false\n' "$far"
+    printf 'connection bridge\naddress 127.0.0.1:%s\nremote_clientid bridge\n' "$far"
+    # By a will: 1 while the bridge is connected, then 0.
+    printf 'notification_topic bridge/state\nnotifications_local_only false\n'
     printf 'cleansession false\nrestart_timeout 1\n%b\n' "$lines"
     printf 'topic # out 2 out/ far/out/\ntopic # in 2 in/ far/in/\ntopic # both 2 both/ both/\n'
   } > "$RUN/bridge.conf"
@@ -166,6 +169,31 @@ near_has_returned() {
     'in/away|2|0|5' 'in/away|2|0|6'
 }
 
+# The will of a bridge that is killed.
+bridge_dies() {
+  subscriber state "$far" -t bridge/state
+  # Retained, or live if the bridge has only just connected.
+  wait_for grep -qaxE '>bridge/state\|1\|[01]\|1' "$RUN/state.out"
+  kill -9 "$(cat "$near_dir/pid")"
+  wait_for arrived state 'bridge/state|1|0|0'
+  subscriber late "$far" -t bridge/state
+  wait_for arrived late 'bridge/state|1|1|0'
+}
+
+# One Mosquitto with BRIDGES bridges: a message crosses by each of them, outward and inward.
+crowd() {
+  local n
+  subscriber far "$far" -t 'far/+/out'
+  subscriber near "$near" -t 'near/+/in'
+  publish "$near" -t out -m x -q 2
+  publish "$far" -t in -m y -q 2
+  for ((n = 0; n < BRIDGES; n++)); do
+    wait_for arrived far "far/$n/out|2|0|x"
+    wait_for arrived near "near/$n/in|2|0|y"
+  done
+  [ "$(grep -ac '^>' "$RUN/far.out")" -eq "$BRIDGES" ] && [ "$(grep -ac '^>' "$RUN/near.out")" -eq "$BRIDGES" ]
+}
+
 # --- the lane ----------------------------------------------------------------------------------------------------
 
 try() { # TEXT FUNCTION ARGUMENT...
@@ -179,8 +207,8 @@ variant() { # NAME LINES
   start_far
   start_near "$lines"
   try "$name: connects and subscribes" bridged 1
-  try "$name: outward" outward
-  try "$name: inward" inward
+  try "$name: each QoS outward" outward
+  try "$name: each QoS inward" inward
   try "$name: 500 messages outward" in_order "$near" out/lines "$far" far/out/lines
   try "$name: 500 messages inward" in_order "$far" far/in/lines "$near" in/lines
   try "$name: 1 MiB outward" large "$near" out/large "$far" far/out/large
@@ -213,6 +241,24 @@ variant() { # NAME LINES
     start_near "$lines" --port "$port"
     try "$name: the bridge has returned" near_has_returned
   fi
+  try "$name: the will of a killed bridge" bridge_dies
+  lane_stop mosquitto "$near_dir"
+  lane_stop "$foreign_broker" "$far_dir"
+}
+
+many_bridges() {
+  local n port pid dir
+  start_far
+  for ((n = 0; n < BRIDGES; n++)); do
+    printf 'connection bridge-%s\nremote_clientid bridge-%s\n' "$n" "$n"
+    printf 'address 127.0.0.1:%s\nnotifications false\n' "$far"
+    printf 'bridge_protocol_version %s\n' "$( ((n % 2)) && echo mqttv311 || echo mqttv50)"
+    printf 'topic out out 2 "" far/%s/\ntopic in in 2 near/%s/ ""\n' "$n" "$n"
+  done > "$RUN/bridge.conf"
+  lane_broker mosquitto --config "$RUN/bridge.conf"
+  near=$port near_dir=$dir
+  try "$BRIDGES bridges at once connect" bridged $((BRIDGES / 2))
+  try "$BRIDGES bridges at once carry" crowd
   lane_stop mosquitto "$near_dir"
   lane_stop "$foreign_broker" "$far_dir"
 }
@@ -222,13 +268,15 @@ all_variants() {
   variant "private 3.1" 'bridge_protocol_version mqttv31\ntry_private true'
   variant "plain 3.1.1" 'bridge_protocol_version mqttv311\ntry_private false'
   variant "5.0" 'bridge_protocol_version mqttv50'
+  many_bridges
 }
 
 foreign_arguments "$@"
+foreign_begin mosquitto-bridge
 foreign_broker=${foreign_broker:-postrider}
-lane_begin mosquitto-bridge
 PATH=$PATH:/usr/sbin command -v mosquitto > /dev/null || lane_not_run "mosquitto is not installed"
 command -v mosquitto_sub > /dev/null || lane_not_run "mosquitto-clients is not installed"
+lane_client "Mosquitto as a bridge" "$(PATH=$PATH:/usr/sbin mosquitto -h | sed -n 's/^mosquitto version //p')"
 if [ "$foreign_broker" = postrider ]; then
   lane_program
   all_variants

@@ -8,6 +8,7 @@
 . "$(dirname "$0")/lane.sh"
 
 VERSIONS=(mqttv31 mqttv311 mqttv5)
+CLIENTS=200
 only='' suffix='' is_ours=1 port=''
 
 # --- clients -----------------------------------------------------------------------------------------------------
@@ -159,23 +160,23 @@ shared() {
 }
 
 request_response() { # VERSION
-  local version=$1 answer
-  if [ "$version" = mqttv5 ]; then
-    FORMAT='>%t|%R|%D|%p' subscriber service "$version" -t 'ask/#' -q 1
-  else
-    subscriber service "$version" -t 'ask/#' -q 1
-  fi
-  local data=()
-  [ "$version" != mqttv5 ] || data=(-D publish correlation-data nr-7)
-  timeout 30 mosquitto_rr -p "$port" -V "$version" -t ask/time -e answer/to/me -m 'what time' -q 1 "${data[@]}" \
-    > "$RUN/answer" &
-  local asker=$!
-  wait_for grep -qa '^>ask/time' "$RUN/service.out"
-  if [ "$version" = mqttv5 ]; then received service 'ask/time|answer/to/me|nr-7|what time'; fi
-  publish "$version" -t answer/to/me -m noon -q 1 "${data[@]}"
-  wait "$asker"
-  answer=$(cat "$RUN/answer")
-  [ "$answer" = noon ] || { echo "answer: $answer"; return 1; }
+  local version=$1 qos asker data expected=() FORMAT='>%t|%p'
+  [ "$version" != mqttv5 ] || FORMAT='>%t|%R|%D|%p'
+  subscriber service "$version" -t 'ask/#' -q 2
+  for qos in 0 1 2; do
+    data=()
+    [ "$version" != mqttv5 ] || data=(-D publish correlation-data "nr-$qos")
+    timeout 30 mosquitto_rr -p "$port" -V "$version" -t ask/time -e "answer/to/$qos" -m "what time, $qos" -q "$qos" \
+      "${data[@]}" > "$RUN/answer" &
+    asker=$!
+    wait_for grep -qa "^>ask/time|.*what time, $qos" "$RUN/service.out"
+    publish "$version" -t "answer/to/$qos" -m "noon, $qos" -q "$qos" "${data[@]}"
+    wait "$asker"
+    [ "$(cat "$RUN/answer")" = "noon, $qos" ] || { echo "answer: $(cat "$RUN/answer")"; return 1; }
+    if [ "$version" = mqttv5 ]; then expected+=("ask/time|answer/to/$qos|nr-$qos|what time, $qos")
+    else expected+=("ask/time|what time, $qos"); fi
+  done
+  received service "${expected[@]}"
 }
 
 large_payload() { # VERSION QOS
@@ -262,6 +263,29 @@ empty_and_dollar() {
   received wild 'empty|1|0|' '/leading/|1|0|x'
 }
 
+# CLIENTS subscribers and as many publishers at once, of all versions: each to its neighbour, and one to all.
+crowd() {
+  local n version subscribers=() publishers=()
+  for ((n = 0; n < CLIENTS; n++)); do
+    stdbuf -oL mosquitto_sub -p "$port" -V "${VERSIONS[n % 3]}" -d -F '>%t|%q|%p' -t "crowd/$n" -t crowd/all -q 2 -C 2 \
+      > "$RUN/crowd-$n" 2>&1 &
+    subscribers+=($!)
+  done
+  for ((n = 0; n < CLIENTS; n++)); do wait_for grep -q '^Subscribed' "$RUN/crowd-$n"; done
+  for ((n = 0; n < CLIENTS; n++)); do
+    version=${VERSIONS[n / 3 % 3]}
+    mosquitto_pub -p "$port" -V "$version" -t "crowd/$(((n + 1) % CLIENTS))" -m "from $n" -q 2 &
+    publishers+=($!)
+  done
+  for n in "${publishers[@]}"; do wait "$n"; done
+  publish mqttv5 -t crowd/all -m all -q 1
+  for n in "${subscribers[@]}"; do wait "$n"; done
+  for ((n = 0; n < CLIENTS; n++)); do
+    [ "$(grep -a '^>' "$RUN/crowd-$n" | sort)" = ">crowd/$n|2|from $(((n + CLIENTS - 1) % CLIENTS))
+>crowd/all|1|all" ] || { cat "$RUN/crowd-$n"; return 1; }
+  done
+}
+
 refused() { # VERSION ARGUMENT...
   local version=$1; shift
   if publish "$version" -t a -m x -q 1 "$@"; then echo "was let in: $*"; return 1; fi
@@ -303,6 +327,7 @@ all_cases() {
       try "$version: 2000 lines in order at QoS 2" lines_in_order "$version" 2
     fi
   done
+  try "all versions: $CLIENTS clients at once" crowd
   try "mqttv5: shared subscription" shared
   try "mqttv5: retain as published" retain_as_published
   try "mqttv5: properties pass unchanged" properties
@@ -325,7 +350,9 @@ while [ $# -gt 0 ]; do
   shift 2
 done
 lane_begin mosquitto-clients
+[ "$is_ours$only" != 1 ] || lane_keeps
 command -v mosquitto_rr > /dev/null || lane_not_run "mosquitto-clients is not installed"
+lane_client "mosquitto_pub, _sub, _rr" "$(mosquitto_pub --help | sed -n 's/^mosquitto_pub version \([^ ]*\) .*/\1/p')"
 if [ "$is_ours" = 1 ]; then
   lane_program
   lane_broker postrider

@@ -6,8 +6,9 @@
 . "$(dirname "$0")/foreign.sh"
 
 foreign_arguments "$@"
-lane_begin mqtt-js
+foreign_begin mqtt-js
 foreign_node
+lane_client MQTT.js "$(node -p 'require("mqtt/package.json").version')"
 foreign_brokers node tests/lanes/javascript/mqtt_js.js
 if [ -z "$foreign_port$foreign_broker$foreign_only" ]; then
   lane_broker postrider --user press:room-7

@@ -5,4 +5,4 @@
 
 scenarios_begin nats
 scenarios_need
-scenarios_run interop nats::
+scenarios_run

@@ -6,8 +6,9 @@
 . "$(dirname "$0")/foreign.sh"
 
 foreign_arguments "$@"
-lane_begin paho-python
+foreign_begin paho-python
 foreign_python
+lane_client "paho-mqtt (Python)" "$(foreign_pin paho-mqtt)"
 foreign_brokers "$PYTHON" tests/lanes/python/paho_python.py
 if [ -z "$foreign_port$foreign_broker$foreign_only" ]; then
   lane_broker postrider --user press:room-7

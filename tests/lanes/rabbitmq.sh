@@ -5,4 +5,4 @@
 
 scenarios_begin rabbitmq
 scenarios_need
-scenarios_run interop rabbitmq::
+scenarios_run

@@ -1,16 +1,16 @@
 # Sourced by the lanes that play the scenario list at other people's brokers, after lane.sh.
 #
-#   scenarios_begin BROKER [LANE]      begins the lane
-#   scenarios_need                     ends it as not run if tests/brokers/BROKER.sh finds no such broker
-#   scenarios_run PROGRAM [FILTER]     runs the cases of a test program of crates/testing and ends the lane
+#   scenarios_begin BROKER     begins the lane of that name
+#   scenarios_need             ends it as not run if tests/brokers/BROKER.sh finds no such broker
+#   scenarios_run              runs the cases of crates/testing/tests/interop for this broker and ends the lane
 #
 # What came of each case stands in target/interop/BROKER.tsv, or in BROKER.txt why there was none, for tests/interop.sh.
 
 scenarios_broker=''
 
-scenarios_begin() { # BROKER [LANE]
+scenarios_begin() { # BROKER
   scenarios_broker=$1
-  lane_begin "${2:-$1}"
+  lane_begin "$1"
   mkdir -p "$CARGO_TARGET_DIR/interop"
   rm -f "$CARGO_TARGET_DIR/interop/$1".{tsv,txt}
 }
@@ -28,11 +28,11 @@ lane_not_run() { # REASON...
   exit 0
 }
 
-scenarios_run() { # PROGRAM [FILTER]
+scenarios_run() {
   local status test
   export POSTRIDER_LANE=$scenarios_broker POSTRIDER_INTEROP=$CARGO_TARGET_DIR/interop/$scenarios_broker.tsv
   # Whatever ends the broker after the last case holds this pipe open, so nothing is left when the lane ends.
-  cargo test --workspace --locked --no-fail-fast --test "$1" -- ${2:+"$2"} 2>&1 | tee "$RUN/log"
+  cargo test --workspace --locked --no-fail-fast --test interop -- "$scenarios_broker::" 2>&1 | tee "$RUN/log"
   status=${PIPESTATUS[0]}
   while read -r test; do echo "fail: $test"; done < <(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$RUN/log")
   read -r LANE_PASSED LANE_FAILED LANE_SKIPPED < <(awk '/^test result:/ { p += $4; f += $6; s += $8 }

@@ -3,18 +3,26 @@
 //! For each line `PORT LEVEL CLEAN [COMMAND]` on standard input it connects to 127.0.0.1:PORT with protocol level LEVEL
 //! (3, 4 or 5) and clean session or clean start CLEAN (0 or 1), carries out COMMAND once the server has accepted, and
 //! goes on reading and answering until the connection is over, for whatever reason. Then it reads the next line. A server
-//! has 10 s to accept. At the end of input it exits with 0.
+//! has 10 s to accept. At the end of input it exits with 0. A line that is not one of these is told on standard error and
+//! skipped; with the argument `-v` it tells how each connection ended, too (somebody has to read that).
 //!
 //! Commands: `publish-0`, `publish-1`, `publish-2` (topic `test/publish`, payload `message`), `subscribe-0`,
 //! `subscribe-1`, `subscribe-2`, `unsubscribe` (topic filter `test/subscribe`).
 //!
-//! Try it: `echo "1883 5 1 publish-2" | cargo run --example line_driven_client` beside `postrider broker`; end it with
+//! Try it: `echo "1883 5 1 publish-2" | cargo run --example line_driven_client -- -v` beside `postrider broker`; end it with
 //! Ctrl-C, since this broker does not end the connection.
 #![forbid(unsafe_code)]
 
-use std::{error::Error, io, str::FromStr, time::Duration};
+use std::{
+    env,
+    error::Error,
+    fmt::Display,
+    io::{self, BufRead, Write},
+    str::FromStr,
+    time::Duration,
+};
 
-use postrider::{Event, Protocol, QoS, Session};
+use postrider::{Event, Protocol, QoS, ReasonCode, Session};
 
 /// A server that does not answer must not hold up the lines behind for long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,18 +80,29 @@ impl FromStr for Line {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    for line in io::stdin().lines() {
-        let line = line?;
-        if line.trim().is_empty() {
+    let is_verbose = env::args().any(|argument| argument == "-v");
+    for bytes in io::stdin().lock().split(b'\n') {
+        // What is no text is no line of ours either, and told as such.
+        let text = String::from_utf8_lossy(&bytes?).trim().to_owned();
+        if text.is_empty() {
             continue;
         }
-        let end = match line.parse() {
-            Ok(line) => run(&line).await,
-            Err(wrong) => wrong,
-        };
-        eprintln!("{line}: {end}");
+        match text.parse() {
+            Ok(line) => {
+                let end = run(&line).await;
+                if is_verbose {
+                    tell(&text, end);
+                }
+            }
+            Err(wrong) => tell(&text, wrong),
+        }
     }
     Ok(())
+}
+
+/// A log that nobody takes ends nothing.
+fn tell(line: &str, what: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}: {what}");
 }
 
 /// One connection from its beginning to its end; says how it ended.
@@ -105,6 +124,13 @@ async fn run(line: &Line) -> String {
         Ok(session) => session,
         Err(error) => return error.to_string(),
     };
+    let is_present = session.connected().is_some_and(|connected| connected.session_present);
+    if is_present && line.protocol == Protocol::V5 {
+        // No line knows of a session before it. Spec: v5 [MQTT-3.2.2-4]; 3.1.1 leaves it to the client.
+        let farewell = session.disconnect_with().reason(ReasonCode::ProtocolError);
+        let _ = farewell.flush(Duration::ZERO).await;
+        return "the server has a session that is not known here".to_owned();
+    }
     let mut events = session.events();
     let over = async {
         loop {
@@ -115,9 +141,10 @@ async fn run(line: &Line) -> String {
             }
         }
     };
+    let mut failure = String::new();
     let work = async {
         if let Err(error) = carry_out(&session, line.command.as_ref()).await {
-            eprintln!("{error}");
+            failure = format!("{error}; ");
         }
         // The connection goes on, whatever became of the command.
         std::future::pending::<()>().await;
@@ -127,11 +154,12 @@ async fn run(line: &Line) -> String {
         while others.next().await.is_some() {}
         std::future::pending::<()>().await;
     };
-    tokio::select! {
+    let end = tokio::select! {
         end = over => end,
         () = work => unreachable!("it waits for ever"),
         () = reading => unreachable!("it waits for ever"),
-    }
+    };
+    failure + &end
 }
 
 async fn carry_out(session: &Session, command: Option<&Command>) -> Result<(), Box<dyn Error>> {

@@ -1,6 +1,6 @@
 //! DISCONNECT from the server, and connections that end.
 
-use crate::script::accepted;
+use crate::script::{accepted, greeted};
 
 /// v5 [MQTT-4.13.2-1]: the client closes, and has nothing to say to it.
 #[tokio::test]
@@ -92,5 +92,8 @@ async fn a_server_may_leave_at_every_stage() {
         ("unsubscribe", &["close", "C a2 { 0001 [ ] =test/subscribe }; close"]),
     ] {
         accepted("345", command).play(stages).await;
+        let resets: Vec<_> = stages.iter().map(|stage| stage.replace("close", "reset")).collect();
+        accepted("345", command).play(&resets).await;
     }
+    greeted("345", "publish-1").play(&["close", "reset", "S 20; reset"]).await;
 }

@@ -1,6 +1,8 @@
 //! The lines that the example reads.
 
-use crate::script::accepted;
+use std::net::TcpListener;
+
+use crate::script::{Process, accepted};
 
 #[tokio::test]
 async fn a_line_that_is_wrong_is_told_and_skipped() {
@@ -24,10 +26,31 @@ async fn a_line_that_is_wrong_is_told_and_skipped() {
     }
 }
 
+/// Tabs and spaces, a carriage return, bytes that are no text, and a last line without its end.
+#[test]
+fn lines_have_many_forms() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut process = Process::start(&[]);
+    for line in
+        ["{} 4 1\n", "  {}\t5  0   publish-1 \n", "{} 3 1 unsubscribe\r\n", "0{} 4 1\n", "{} 4 0"]
+    {
+        process.write_bytes(b"\xff\xfe\x00 4 1\n\x00\n\r\n");
+        process.write_bytes(line.replace("{}", &port.to_string()).as_bytes());
+        if !line.ends_with('\n') {
+            process.end_input();
+        }
+        // Gone before the first packet, too, is an end.
+        drop(listener.accept().unwrap());
+    }
+    let log = process.finish();
+    assert_eq!(log.lines().count(), 10, "only what is wrong is told: {log}");
+}
+
 #[tokio::test]
 async fn a_port_where_nobody_listens_is_told_and_skipped() {
     let port = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
     };
     let line = format!("{port} 5 1 publish-1");

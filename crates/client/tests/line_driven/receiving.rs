@@ -183,6 +183,8 @@ async fn legal_properties_are_kept() {
         "03 =text/plain",
         "03 0000",
         "08 =reply/to",
+        // Nobody can answer there, and nobody is asked to close for it.
+        "08 0000",
         "09 0000",
         "09 0003 00ff80",
         "0b 01",
@@ -308,6 +310,32 @@ async fn acknowledgements_come_in_order() {
     cases.push(format!("S {sent}; {recs}; S {rels}; {comps}"));
     cases.push(format!("B {sent}; {recs}; B {rels}; {comps}"));
     accepted("345", "").play(&cases).await;
+}
+
+/// At the limits of the standard's fields: 65,535 bytes each.
+#[tokio::test]
+async fn long_fields_are_taken() {
+    let long = format!("ffff {}", "61".repeat(65_535));
+    let topic = [format!("S 32 {{ {long} 0001 [ ] 'x }}; C 40 {{ 0001 }}")];
+    accepted("345", "").play(&topic).await;
+    let cases = [
+        format!(
+            "S 32 {{ =a 0001 [ 03 {long} 08 {long} 09 {long} 26 {long} {long} ] }}; C 40 {{ 0001 }}"
+        ),
+        format!("S 32 {{ =a 0001 [ {} ] 'x }}; C 40 {{ 0001 }}", "26 =k =v ".repeat(5_000)),
+    ];
+    accepted("5", "").clean(&[1]).play(&cases).await;
+}
+
+/// A server must not use an identifier for two messages at once; behind PUBREL it is free.
+#[tokio::test]
+async fn one_identifier_in_both_exchanges_confuses_nothing() {
+    let open = "S 34 { =a 0001 [ ] 'x }; C 50 { 0001 }";
+    let cases = [
+        "S 32 { =a 0001 [ ] 'y }; either",
+        "S 62 { 0001 } 32 { =a 0001 [ ] 'y }; C 70 { 0001 }; C 40 { 0001 }",
+    ];
+    accepted("345", "").after(open).play(&cases).await;
 }
 
 /// One that is held in memory, and one above the threshold of a spool.

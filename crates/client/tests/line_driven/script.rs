@@ -53,7 +53,7 @@ struct Setting {
     clean: u8,
 }
 
-struct Process {
+pub(crate) struct Process {
     child: Child,
     log: mpsc::Receiver<String>,
 }
@@ -102,7 +102,7 @@ impl<'a> Play<'a> {
         listener.set_nonblocking(true).expect("a socket");
         let port = listener.local_addr().expect("an address").port();
         let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime");
-        let mut process = Process::start();
+        let mut process = Process::start(&["-v"]);
         let mut failures = Vec::new();
         for level in self.levels.bytes().map(|digit| digit - b'0') {
             for &clean in self.cleans {
@@ -161,6 +161,8 @@ impl Server {
             "alive" => self.alive().await?,
             "quiet" => return self.quiet().await.map(|()| true),
             "close" => return Ok(true),
+            "reset" => return self.reset().map(|()| true),
+            "gone" => return self.gone().await.map(|()| true),
             "left" => return self.left().await.map(|()| true),
             "either" => return self.either().await.map(|()| true),
             "end" => return self.ended(tokens).await.map(|()| true),
@@ -210,6 +212,16 @@ impl Server {
             }
         }
         Ok(())
+    }
+
+    async fn gone(&mut self) -> Verdict {
+        while self.packet().await?.is_some() {}
+        Ok(())
+    }
+
+    /// The connection is aborted, not closed.
+    fn reset(&mut self) -> Verdict {
+        self.stream.set_zero_linger().map_err(|error| error.to_string())
     }
 
     async fn either(&mut self) -> Verdict {
@@ -331,10 +343,10 @@ fn hex(token: &str) -> Vec<u8> {
 }
 
 impl Process {
-    fn start() -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let program = program();
         let mut command = Command::new(&program);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child =
             command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let mut stderr = child.stderr.take().expect("it is piped");
@@ -349,12 +361,21 @@ impl Process {
     }
 
     fn write(&mut self, line: &str) {
-        writeln!(self.child.stdin.as_mut().expect("it is piped"), "{line}").expect("it reads on");
+        self.write_bytes(format!("{line}\n").as_bytes());
+    }
+
+    /// Bytes that need not be a line.
+    pub(crate) fn write_bytes(&mut self, bytes: &[u8]) {
+        self.child.stdin.as_mut().expect("it is piped").write_all(bytes).expect("it reads on");
+    }
+
+    pub(crate) fn end_input(&mut self) {
+        drop(self.child.stdin.take());
     }
 
     /// The end of input; returns what it printed.
-    fn finish(&mut self) -> String {
-        drop(self.child.stdin.take());
+    pub(crate) fn finish(&mut self) -> String {
+        self.end_input();
         let log = self.log.recv_timeout(PATIENCE).expect("it ends with its input");
         let status = self.child.wait().expect("a child");
         assert_eq!(status.code(), Some(0), "{log}");

@@ -12,7 +12,9 @@ mod place;
 
 use postrider::{Protocol, QoS};
 
-use self::support::habits::{Habits, Overlap, Qos0Offline, Qos2, Speaks};
+use self::support::habits::{
+    DollarTopic, Habits, Oddity, Overlap, Qos0Offline, Qos2, Shares, Speaks,
+};
 
 /// Says what a broker is called, what it does differently by version, and makes its tests.
 macro_rules! broker {
@@ -46,11 +48,17 @@ macro_rules! broker {
     };
 }
 
+broker!(mosquitto, "Mosquitto", super::mosquitto_habits);
 broker!(rabbitmq, "RabbitMQ", super::rabbitmq_habits);
 broker!(activemq, "ActiveMQ Classic", super::activemq_habits);
 broker!(ejabberd, "ejabberd", super::ejabberd_habits);
 broker!(nats, "NATS", super::nats_habits);
 broker!(aedes, "aedes", super::aedes_habits);
+
+fn mosquitto_habits(_: [u32; 2], _: Protocol) -> Habits {
+    // 2.0.11 just closes. Its database is written once a second.
+    Habits { says_taken_over: false, keeps_acks_in_a_crash: false, ..Habits::default() }
+}
 
 fn rabbitmq_habits(version: [u32; 2], protocol: Protocol) -> Habits {
     let is_v5 = protocol == Protocol::V5;
@@ -63,6 +71,18 @@ fn rabbitmq_habits(version: [u32; 2], protocol: Protocol) -> Habits {
         overlap: Overlap::PerQueue,
         knows_repeated_qos2: false,
         keeps_acks_in_a_crash: false,
+        // Its database writes seconds late: the queue of a session may be there, and what is bound to it not.
+        keeps_subscriptions_in_a_crash: false,
+        odd_topic: |topic| match topic {
+            "odd/a.b" => {
+                Oddity::Becomes("odd/a/b", "a topic with a dot arrives with a slash there")
+            }
+            "odd/a*b" => {
+                Oddity::Becomes("odd/a+b", "a topic with an asterisk arrives with a plus there")
+            }
+            _ => Oddity::None,
+        },
+        shares: if is_v5 { Shares::NotOffered } else { Shares::AsTopic },
         ..Habits::default()
     }
 }
@@ -78,6 +98,8 @@ fn activemq_habits(_: [u32; 2], protocol: Protocol) -> Habits {
         knows_repeated_qos2: false,
         // Its journal may not have the last acknowledgement when it is killed.
         keeps_acks_in_a_crash: false,
+        dollar_topic: DollarTopic::Lost,
+        shares: Shares::AsTopic,
         ..Habits::default()
     }
 }
@@ -89,6 +111,8 @@ fn ejabberd_habits(_: [u32; 2], protocol: Protocol) -> Habits {
         qos0_offline: Qos0Offline::KeptBehindOthers,
         // In 5.0 each copy says which subscription it is for.
         overlap: if is_v5 { Overlap::OneEach } else { Overlap::PerFilter },
+        dollar_topic: if is_v5 { DollarTopic::Refused } else { DollarTopic::Lost },
+        shares: if is_v5 { Shares::NotOffered } else { Shares::Closes },
         ..Habits::default()
     }
 }
@@ -101,12 +125,26 @@ fn nats_habits(version: [u32; 2], protocol: Protocol) -> Habits {
             _ => Speaks::Yes,
         },
         overlap: Overlap::PerFilter,
+        odd_topic: |topic| match topic {
+            "odd/a b" => Oddity::Closes("a topic with a space ends the connection"),
+            _ => Oddity::None,
+        },
+        shares: Shares::AsTopic,
         ..Habits::default()
     };
     if version >= [2, 10] {
         return common;
     }
-    Habits { qos_granted_max: QoS::AtLeastOnce, qos2: Qos2::Closes, ..common }
+    Habits {
+        qos_granted_max: QoS::AtLeastOnce,
+        qos2: Qos2::Closes,
+        odd_topic: |topic| match topic {
+            "odd/a.b" => Oddity::Closes("a topic with a dot ends the connection"),
+            "odd/a b" => Oddity::Closes("a topic with a space ends the connection"),
+            _ => Oddity::None,
+        },
+        ..common
+    }
 }
 
 fn aedes_habits(_: [u32; 2], protocol: Protocol) -> Habits {
@@ -115,6 +153,7 @@ fn aedes_habits(_: [u32; 2], protocol: Protocol) -> Habits {
         keeps_order_offline: false,
         overlap: Overlap::OneAtQos0,
         knows_repeated_qos2: false,
+        shares: Shares::AsTopic,
         ..Habits::default()
     }
 }

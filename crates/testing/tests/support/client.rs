@@ -5,7 +5,7 @@ use std::{
     net::{Shutdown, TcpStream},
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -15,7 +15,7 @@ use std::{
 
 use postrider::{
     Bytes, ConnectError, DisconnectError, Event, Message, PublishError, Published, QoS, Receipt,
-    Session, SessionEnd, Stream, UnsubscribeError, blocking,
+    Session, SessionEnd, Stream, SubscribeError, UnsubscribeError, blocking,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -36,6 +36,14 @@ pub(crate) struct Client {
     scope: String,
     /// Whether the next bytes from the broker get lost, and the connection with them.
     is_deaf: Arc<AtomicBool>,
+    pongs: Arc<Pongs>,
+}
+
+/// How many reads were a PINGRESP and nothing else.
+#[derive(Default)]
+struct Pongs {
+    count: Mutex<u32>,
+    has_come: Condvar,
 }
 
 enum Inner {
@@ -62,7 +70,8 @@ impl Client {
     ) -> Result<Self, ConnectError> {
         let sockets = Sockets::default();
         let is_deaf = Arc::new(AtomicBool::new(false));
-        let open = connector(url, &sockets, &is_deaf);
+        let pongs = Arc::<Pongs>::default();
+        let open = connector(url, &sockets, &is_deaf, &pongs);
         let id = format!("{}{id}", scope.replace('/', "-"));
         let inner = match face {
             Face::Async => {
@@ -80,7 +89,7 @@ impl Client {
                 Inner::Blocking(builder.connect()?)
             }
         };
-        Ok(Self { inner, sockets, scope: scope.to_owned(), is_deaf })
+        Ok(Self { inner, sockets, scope: scope.to_owned(), is_deaf, pongs })
     }
 
     /// Publishes and waits for the whole exchange.
@@ -105,13 +114,23 @@ impl Client {
         qos: QoS,
         retain: bool,
     ) -> Result<Published, PublishError> {
-        let (topic, payload) = (self.topic(topic), payload.into());
+        self.try_publish_exactly(&self.topic(topic), payload, qos, retain)
+    }
+
+    /// Publishes to a topic as it is, without the scope of the case.
+    pub(crate) fn try_publish_exactly(
+        &self,
+        topic: &str,
+        payload: impl Into<Bytes>,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<Published, PublishError> {
+        let payload = payload.into();
         match &self.inner {
-            Inner::Async(runtime, session) => runtime.block_on(async {
-                session.publish(topic.as_str(), payload).qos(qos).retain(retain).await
-            }),
+            Inner::Async(runtime, session) => runtime
+                .block_on(async { session.publish(topic, payload).qos(qos).retain(retain).await }),
             Inner::Blocking(session) => {
-                session.publish(topic.as_str(), payload).qos(qos).retain(retain).wait()
+                session.publish(topic, payload).qos(qos).retain(retain).wait()
             }
         }
     }
@@ -139,21 +158,27 @@ impl Client {
     }
 
     pub(crate) fn subscribe(&self, filter: &str, qos: QoS) -> Inbox<'_> {
-        let filter = self.topic(filter);
+        let granted = self.try_subscribe_exactly(&self.topic(filter), qos);
+        granted.expect("the broker grants the subscription")
+    }
+
+    /// Subscribes to a filter as it is, without the scope of the case.
+    pub(crate) fn try_subscribe_exactly(
+        &self,
+        filter: &str,
+        qos: QoS,
+    ) -> Result<Inbox<'_>, SubscribeError> {
         match &self.inner {
             Inner::Async(runtime, session) => {
-                let stream = runtime
-                    .block_on(async { session.subscribe(filter.as_str(), qos).await })
-                    .expect("the broker grants the subscription");
-                Inbox::of_stream(runtime, stream)
+                let stream = runtime.block_on(async { session.subscribe(filter, qos).await })?;
+                Ok(Inbox::of_stream(runtime, stream))
             }
             Inner::Blocking(session) => {
                 let (sender, messages) = mpsc::channel();
-                let granted = session
-                    // The test may have dropped its end.
-                    .subscribe(filter.as_str(), qos, move |_, message| drop(sender.send(message)))
-                    .expect("the broker grants the subscription");
-                Inbox::of_callback(messages, granted)
+                // The test may have dropped its end.
+                let granted =
+                    session.subscribe(filter, qos, move |_, message| drop(sender.send(message)))?;
+                Ok(Inbox::of_callback(messages, granted))
             }
         }
     }
@@ -286,6 +311,18 @@ impl Client {
         self.is_deaf.store(true, Ordering::Relaxed);
     }
 
+    /// Waits until the broker has answered so many pings, on a connection without other traffic.
+    pub(crate) fn wait_for_answers_to_pings(&self, count: u32) {
+        let pongs = self.pongs.count.lock().expect("no panic");
+        let waited = self.pongs.has_come.wait_timeout_while(pongs, PATIENCE, |have| *have < count);
+        assert!(!waited.expect("no panic").1.timed_out(), "no {count} answers to pings in time");
+    }
+
+    /// How many connections it has opened.
+    pub(crate) fn connections(&self) -> usize {
+        self.sockets.lock().expect("no panic").len()
+    }
+
     fn topic(&self, topic: &str) -> String {
         format!("{}{topic}", self.scope)
     }
@@ -316,19 +353,20 @@ fn connector(
     url: &str,
     sockets: &Sockets,
     is_deaf: &Arc<AtomicBool>,
+    pongs: &Arc<Pongs>,
 ) -> impl Fn(postrider::Attempt) -> Opening + Send + Sync + 'static {
     let address = url.trim_start_matches("mqtt://").to_owned();
-    let (sockets, is_deaf) = (Arc::clone(sockets), Arc::clone(is_deaf));
+    let (sockets, is_deaf, pongs) = (Arc::clone(sockets), Arc::clone(is_deaf), Arc::clone(pongs));
     move |_| {
-        let (address, sockets, is_deaf) =
-            (address.clone(), Arc::clone(&sockets), Arc::clone(&is_deaf));
+        let (address, sockets) = (address.clone(), Arc::clone(&sockets));
+        let (is_deaf, pongs) = (Arc::clone(&is_deaf), Arc::clone(&pongs));
         Box::pin(async move {
             let socket = TcpStream::connect(address.as_str())?;
             socket.set_nodelay(true)?;
             socket.set_nonblocking(true)?;
             sockets.lock().expect("no panic").push(socket.try_clone()?);
             let socket = tokio::net::TcpStream::from_std(socket)?;
-            Ok(Stream::new(Lossy { socket, is_deaf }))
+            Ok(Stream::new(Lossy { socket, is_deaf, pongs }))
         })
     }
 }
@@ -339,6 +377,7 @@ type Opening = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
 struct Lossy {
     socket: tokio::net::TcpStream,
     is_deaf: Arc<AtomicBool>,
+    pongs: Arc<Pongs>,
 }
 
 impl AsyncRead for Lossy {
@@ -352,6 +391,10 @@ impl AsyncRead for Lossy {
         if buffer.filled().len() > before && self.is_deaf.swap(false, Ordering::Relaxed) {
             buffer.set_filled(before);
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        if buffer.filled().get(before..) == Some(&[0xd0, 0]) {
+            *self.pongs.count.lock().expect("no panic") += 1;
+            self.pongs.has_come.notify_all();
         }
         Poll::Ready(read)
     }

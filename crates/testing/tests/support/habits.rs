@@ -28,6 +28,14 @@ pub(crate) struct Habits {
     pub(crate) knows_repeated_qos2: bool,
     /// Whether an acknowledgement that it has received outlives a crash.
     pub(crate) keeps_acks_in_a_crash: bool,
+    /// Whether a subscription that it has granted outlives a crash if its session does.
+    pub(crate) keeps_subscriptions_in_a_crash: bool,
+    /// What becomes of a topic with unusual characters.
+    pub(crate) odd_topic: fn(&str) -> Oddity,
+    /// What becomes of a topic that begins with `$`.
+    pub(crate) dollar_topic: DollarTopic,
+    /// What becomes of a shared subscription.
+    pub(crate) shares: Shares,
 }
 
 impl Default for Habits {
@@ -44,6 +52,10 @@ impl Default for Habits {
             overlap: Overlap::OneEach,
             knows_repeated_qos2: true,
             keeps_acks_in_a_crash: true,
+            keeps_subscriptions_in_a_crash: true,
+            odd_topic: |_| Oddity::None,
+            dollar_topic: DollarTopic::Delivered,
+            shares: Shares::Yes,
         }
     }
 }
@@ -90,4 +102,38 @@ pub(crate) enum Overlap {
     PerFilter,
     /// Once from the queue for QoS 0 and once from the queue for QoS 1, likewise.
     PerQueue,
+}
+
+/// What becomes of a topic, and how that is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Oddity {
+    None,
+    /// It arrives as another one.
+    Becomes(&'static str, &'static str),
+    /// The connection is closed.
+    Closes(&'static str),
+}
+
+/// What becomes of a shared subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shares {
+    Yes,
+    /// A CONNACK of 5.0 says that there are none.
+    NotOffered,
+    /// It is granted as if the filter were an ordinary one.
+    AsTopic,
+    /// The connection is closed.
+    Closes,
+}
+
+/// What becomes of a message to a topic that begins with `$`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DollarTopic {
+    Delivered,
+    /// It is acknowledged, and goes nowhere.
+    Lost,
+    /// The PUBACK of 5.0 says that the topic is not allowed, and why.
+    Refused,
+    /// The connection is closed.
+    Closes,
 }

@@ -4,9 +4,11 @@ pub(crate) mod client;
 #[allow(dead_code, reason = "each test program has some brokers, and so some of the habits")]
 pub(crate) mod habits;
 pub(crate) mod inbox;
+pub(crate) mod losses;
 pub(crate) mod report;
 pub(crate) mod scenarios;
 pub(crate) mod setting;
+pub(crate) mod topics;
 
 pub(crate) use self::setting::{Face, Server};
 
@@ -68,6 +70,8 @@ macro_rules! all_scenarios {
             overlapping_filters_each_get_one_copy,
             two_streams_on_one_filter_share_it,
             message_whose_answer_is_lost_is_sent_again,
+            message_lost_on_its_way_comes_again,
+            idle_connection_is_kept_by_pings,
             large_payloads_arrive_whole,
             killed_broker_is_found_again,
             wrong_credentials_are_refused,
@@ -75,6 +79,9 @@ macro_rules! all_scenarios {
             all_filters_are_unsubscribed,
             disconnect_flushes_and_is_final,
             verbs_work_inside_a_callback,
+            odd_topics_arrive_as_they_were_sent,
+            topic_with_a_dollar_is_one_like_others,
+            shared_subscription_gives_each_message_to_one,
         }
 
         mod version_3_1 {

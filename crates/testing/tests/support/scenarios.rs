@@ -12,6 +12,7 @@ use super::{
     inbox::Inbox,
     setting::{Options, Server, Setting},
 };
+pub(crate) use super::{losses::*, topics::*};
 
 const ALL: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
@@ -319,37 +320,6 @@ pub(crate) fn two_streams_on_one_filter_share_it<S: Server>(setting: Setting<S>)
     assert!(second.rest().is_empty());
 }
 
-/// v5 [MQTT-4.3.2-4] [MQTT-4.3.3-10] [MQTT-4.4.0-1], v3.1.1 [MQTT-4.3.2-2] [MQTT-4.3.3-2] [MQTT-4.4.0-1].
-pub(crate) fn message_whose_answer_is_lost_is_sent_again<S: Server>(setting: Setting<S>) {
-    let watcher = setting.client("again-watcher");
-    let mut inbox = watcher.subscribe("again/#", QoS::ExactlyOnce);
-    let options = Options { is_persistent: true, ..Options::default() };
-    let client = setting.client_with("again", options);
-
-    client.lose_next_answer();
-    client.publish("again/a", "at least once", QoS::AtLeastOnce);
-    client.publish("again/a", "fence", QoS::AtLeastOnce);
-    let texts = inbox.texts(2);
-    if texts != ["at least once", "fence"] {
-        assert_eq!(texts, ["at least once", "at least once"]);
-        assert_eq!(inbox.texts(1), ["fence"]);
-    }
-
-    let qos = setting.publishable(QoS::ExactlyOnce);
-    if qos == QoS::ExactlyOnce {
-        client.lose_next_answer();
-        client.publish("again/a", "exactly once", qos);
-        client.publish("again/a", "fence", qos);
-        assert_eq!(inbox.texts(1), ["exactly once"]);
-        if !setting.habits.knows_repeated_qos2 {
-            assert_eq!(inbox.texts(1), ["exactly once"]);
-            setting.limits.met("a repeated PUBLISH at QoS 2 is delivered twice");
-        }
-        assert_eq!(inbox.texts(1), ["fence"]);
-    }
-    client.disconnect().expect("nothing is open");
-}
-
 pub(crate) fn large_payloads_arrive_whole<S: Server>(setting: Setting<S>) {
     let client = setting.client("large");
     let mut inbox = client.subscribe("large/#", QoS::ExactlyOnce);
@@ -364,33 +334,6 @@ pub(crate) fn large_payloads_arrive_whole<S: Server>(setting: Setting<S>) {
         assert!(message.payload() == payload, "the payload of {len} bytes differs");
         assert_eq!(message.pieces().map(Bytes::len).sum::<usize>(), payload.len());
     }
-    client.disconnect().expect("nothing is open");
-}
-
-pub(crate) fn killed_broker_is_found_again<S: Server>(setting: Setting<S>) {
-    let mut setting = setting.alone();
-    let client = setting.client("survivor");
-    let mut inbox = client.subscribe("survivor/#", QoS::AtLeastOnce);
-    client.publish("survivor/a", "before", QoS::AtLeastOnce);
-    assert_eq!(inbox.texts(1), ["before"]);
-    setting.server.kill();
-    client.wait_for("disconnected", |event| matches!(event, Event::Disconnected { .. }));
-    let pending: Vec<_> = ALL[1..]
-        .iter()
-        .map(|qos| client.start_publish("survivor/a", "meanwhile", setting.publishable(*qos)))
-        .collect();
-    setting.server.restart();
-    for pending in pending {
-        pending.complete();
-    }
-    client.publish("survivor/a", "after", QoS::AtLeastOnce);
-    let mut texts = inbox.texts(3);
-    if texts.first().is_some_and(|text| text == "before") && !setting.habits.keeps_acks_in_a_crash {
-        setting.limits.met("a message acknowledged just before a crash comes again");
-        texts.remove(0);
-        texts.extend(inbox.texts(1));
-    }
-    assert_eq!(texts, ["meanwhile", "meanwhile", "after"]);
     client.disconnect().expect("nothing is open");
 }
 

@@ -203,6 +203,7 @@ pub(crate) struct Options {
     pub(crate) is_not_reconnecting: bool,
     pub(crate) will: Option<postrider::Will>,
     pub(crate) credentials: Option<(&'static str, &'static str)>,
+    pub(crate) keep_alive: Option<Duration>,
     pub(crate) protocol: Protocol,
 }
 
@@ -219,6 +220,9 @@ impl Options {
             .reconnect(!self.is_not_reconnecting);
         if self.is_persistent {
             builder = builder.clean_start(false).session_expiry(Duration::from_secs(3600));
+        }
+        if let Some(keep_alive) = self.keep_alive {
+            builder = builder.keep_alive(keep_alive);
         }
         if let Some(will) = self.will {
             builder = builder.will(will);
