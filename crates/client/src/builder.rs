@@ -5,6 +5,7 @@ use std::{
     hash::{BuildHasher, Hasher, RandomState},
     io,
     marker::PhantomData,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -16,15 +17,17 @@ use postrider_proto::{
     client::ClientConfig,
     wire::{self, ClientId, Properties, Property, Text},
 };
+use postrider_store::Mode;
 use tokio::runtime::Handle as Runtime;
 
 use crate::{
-    ConnectError, Session, Will,
+    ConnectError, Session, SessionEnd, Will,
     answer::{Awaited, Gone, answer},
     connector::{Attempt, Connector},
     driver::{Driver, Setup},
     mailbox::Room,
     shared::Shared,
+    vault::Place,
 };
 
 /// Everything that can be said about a session before it begins. Made by [`Session::builder`] or
@@ -51,6 +54,9 @@ pub struct Builder<S = Session> {
     reconnect: ReconnectConfig,
     stream_room: Room,
     stall_budget: Duration,
+    queue_bytes: Option<u64>,
+    store: Option<PathBuf>,
+    store_mode: Mode,
     connector: Option<Connector>,
 }
 
@@ -93,6 +99,9 @@ impl<S> Builder<S> {
             reconnect: ReconnectConfig::default(),
             stream_room: Room { count: 1000, bytes: 16 * 1024 * 1024 },
             stall_budget: Duration::from_secs(5),
+            queue_bytes: None,
+            store: None,
+            store_mode: Mode::Durable,
             connector: None,
         }
     }
@@ -122,9 +131,34 @@ impl<S> Builder<S> {
         self
     }
 
+    /// Keeps the session in a folder, so that it outlives the process: messages published at QoS 1 and 2 with the state of
+    /// their exchanges, identifiers of arrived QoS 2 messages, and subscriptions. The folder is made if it is not there;
+    /// while no session has it open it may be copied, moved and deleted as a whole.
+    ///
+    /// A new process with the same path and client id goes on where the one before was, however that ended: open exchanges
+    /// are finished with their identifiers, in the original order, and what waited is sent. [`Builder::clean_start`] only
+    /// counts for a store whose session has never been connected. Subscriptions go on at the server; what arrives for one
+    /// before the new process has subscribed again is kept for a while, see [`Session::unmatched`].
+    ///
+    /// One process at a time has a store open. An empty client id stands for the one in the store.
+    #[must_use]
+    pub fn store(mut self, path: impl Into<PathBuf>) -> Self {
+        self.store = Some(path.into());
+        self
+    }
+
+    /// What stored means: [`Mode::Durable`] (the default), synced to the disk, which survives a power cut; or
+    /// [`Mode::Process`], handed to the operating system, which survives the death of the process.
+    #[must_use]
+    pub fn store_mode(mut self, mode: Mode) -> Self {
+        self.store_mode = mode;
+        self
+    }
+
     /// How long the server keeps the session without a connection; whole seconds, [`Duration::MAX`] for ever.
     ///
-    /// Default: one hour, so that a reconnect finds the session again. In 3.1.1 zero asks for a session that ends with its
+    /// Default: one hour, so that a reconnect finds the session again; with a store one week, so that the next process
+    /// does. In 3.1.1 zero asks for a session that ends with its
     /// connection, and anything else for one that never ends.
     #[must_use]
     pub fn session_expiry(mut self, session_expiry: Duration) -> Self {
@@ -210,10 +244,11 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Most bytes published and not complete; one message of any size passes when nothing else is open. Default 64 MiB.
+    /// Most bytes published and not complete; one message of any size passes when nothing else is open. Default
+    /// 64 MiB, and 1 GiB with a store.
     #[must_use]
     pub fn queue_bytes(mut self, queue_bytes: u64) -> Self {
-        self.session.queue_bytes_max = queue_bytes;
+        self.queue_bytes = Some(queue_bytes);
         self
     }
 
@@ -307,15 +342,21 @@ impl<S> Builder<S> {
         self
     }
 
-    /// A session at rest, its driver, and what will say whether it connected.
-    pub(crate) fn start(self) -> Result<(Session, Driver, Connecting), ConnectError> {
+    /// The first attempt is as good as any other.
+    pub(crate) fn in_background(mut self) -> Self {
+        self.reconnect.is_first_retried = true;
+        self
+    }
+
+    /// A session at rest, its driver, and what will say whether it connected. Blocks while a store is opened.
+    pub(crate) fn open(self) -> Result<(Session, Driver, Connecting), ConnectError> {
         let stream_room = self.stream_room;
         let takes_qos0_offline = self.session.is_qos0_queued_offline;
         let setup = self.setup()?;
         let shared = Arc::new(Shared::new(takes_qos0_offline, stream_room));
         let session = Session::new(Arc::clone(&shared));
         let (answer, connected) = answer();
-        Ok((session, Driver::new(setup, shared, answer), connected))
+        Ok((session, Driver::open(setup, shared, answer)?, connected))
     }
 
     fn setup(self) -> Result<Setup, ConnectError> {
@@ -334,8 +375,15 @@ impl<S> Builder<S> {
         let connect_timeout_ms = ms(self.connect_timeout);
         let session_expiry_s = match self.session_expiry {
             Some(expiry) => u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX),
+            None if self.store.is_some() => STORED_EXPIRY_S,
             None => SESSION_EXPIRY_S,
         };
+        let has_store = self.store.is_some();
+        let queue_bytes_max = self.queue_bytes.unwrap_or(if has_store {
+            STORED_BYTES_MAX
+        } else {
+            self.session.queue_bytes_max
+        });
         let link = LinkConfig { handshake_ms: connect_timeout_ms, ..self.link };
         let reconnect = ReconnectConfig {
             servers: vec![self.url],
@@ -354,9 +402,9 @@ impl<S> Builder<S> {
             operation_timeout_ms: ms(self.operation_timeout),
             operations_max: OPERATIONS_MAX,
             link,
-            session: self.session,
+            session: SessionConfig { queue_bytes_max, ..self.session },
             reconnect,
-            is_durable: false,
+            is_durable: has_store,
             spool_bytes_max: SPOOL_BYTES_MAX,
         };
         Ok(Setup {
@@ -367,6 +415,8 @@ impl<S> Builder<S> {
             connect_timeout: self.connect_timeout,
             stall_budget_ms: ms(self.stall_budget),
             connector: self.connector,
+            is_client_id_made: self.client_id.is_empty(),
+            store: self.store.map(|path| Place { path, mode: self.store_mode }),
         })
     }
 }
@@ -380,9 +430,38 @@ impl Builder {
     /// [`ConnectError`].
     pub async fn connect(self) -> Result<Session, ConnectError> {
         let runtime = Runtime::try_current().map_err(|_| ConnectError::NoRuntime)?;
-        let (session, driver, connected) = self.start()?;
+        let (session, driver, connected) = self.open_on(&runtime).await?;
         runtime.spawn(driver.run());
         wait(session, connected).await
+    }
+
+    /// Starts the task that drives the session, which connects in the background: a session that works without a broker.
+    /// What is published waits for one, in the store if there is one.
+    ///
+    /// Attempts that fail are repeated as after a lost connection, unless the reason is final (credentials, say): then the
+    /// session is over, see [`Session::ended`] and [`Session::events`].
+    ///
+    /// # Errors
+    /// [`ConnectError`] if options are wrong or the store cannot be opened.
+    pub async fn start(self) -> Result<Session, ConnectError> {
+        let runtime = Runtime::try_current().map_err(|_| ConnectError::NoRuntime)?;
+        let (session, driver, _) = self.in_background().open_on(&runtime).await?;
+        runtime.spawn(driver.run());
+        Ok(session)
+    }
+
+    /// Opens a store on a thread that may block.
+    async fn open_on(
+        self,
+        runtime: &Runtime,
+    ) -> Result<(Session, Driver, Connecting), ConnectError> {
+        if self.store.is_none() {
+            return self.open();
+        }
+        match runtime.spawn_blocking(|| self.open()).await {
+            Ok(opened) => opened,
+            Err(_) => Err(ConnectError::Ended(SessionEnd::Stopped)),
+        }
     }
 }
 
@@ -471,6 +550,10 @@ const PASSWORD_LEN_MAX: usize = 65_535;
 const FLIGHTS_MAX_UNANNOUNCED: u16 = 20;
 /// Seconds that the server keeps the session without a connection: longer than most outages.
 const SESSION_EXPIRY_S: u32 = 3600;
+/// The same with a store: longer than most programs are down.
+const STORED_EXPIRY_S: u32 = 7 * 24 * 3600;
+/// Bytes published and not complete, with a store.
+const STORED_BYTES_MAX: u64 = 1 << 30;
 /// Subscribes and unsubscribes on their way at once; more wait in the mailbox.
 pub(crate) const OPERATIONS_MAX: u32 = 1000;
 /// Bytes of large payloads that are arriving: two of the largest size.

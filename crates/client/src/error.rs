@@ -1,13 +1,14 @@
 //! What can go wrong with each verb: what happened, and what to do.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use postrider_net::UrlError;
 use postrider_proto::wire::{FilterError, ReasonCode, TextError, TopicError};
+use postrider_store::StoreError;
 
 use crate::{
     SessionEnd,
-    reason::{LinkReason, explain},
+    reason::{LinkReason, explain, way_out},
     topic::{NotFilter, NotTopic},
 };
 
@@ -100,6 +101,25 @@ pub enum ConnectError {
         /// The URL, without credentials.
         server: String,
     },
+    /// The store cannot be opened, or failed.
+    #[error("{0}; {way_out}", way_out = way_out(.0))]
+    Store(StoreError),
+    /// The store holds the session of another client id.
+    #[error(
+        "the store {} holds the session of client id '{stored}', not of '{wanted}': use that \
+         client id, or another path", .path.display()
+    )]
+    StoreOfOther {
+        /// The store.
+        path: PathBuf,
+        /// Whose session it holds.
+        stored: String,
+        /// The client id of the builder.
+        wanted: String,
+    },
+    /// The store is a broker's.
+    #[error("the store {} is a broker's: use another path", .0.display())]
+    StoreOfBroker(PathBuf),
     /// Something else ended the attempt.
     #[error("{0}")]
     Ended(SessionEnd),

@@ -78,6 +78,7 @@ mod stats;
 mod subscription;
 mod topic;
 mod trie;
+mod vault;
 mod will;
 
 pub use bytes::Bytes;
@@ -89,6 +90,8 @@ pub use postrider_proto::{
         TextError, Topic, TopicError, Version,
     },
 };
+
+pub use postrider_store::{Mode, StoreError};
 
 pub use crate::{
     builder::{Builder, Protocol},

@@ -10,11 +10,13 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use postrider_net::Stream;
 use postrider_proto::{Chunk, Client};
-use postrider_store::{MemoryStore, Store};
 use smallvec::SmallVec;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
-use crate::connector::{Dialed, Dialing};
+use crate::{
+    connector::{Dialed, Dialing},
+    vault::Vault,
+};
 
 /// The byte stream of now, or the attempt to get one.
 pub(crate) struct Line {
@@ -165,7 +167,7 @@ impl Line {
     pub(crate) fn poll_write(
         &mut self,
         machine: &Client,
-        spools: &MemoryStore,
+        vault: &Vault,
         cx: &mut Context<'_>,
     ) -> Poll<Written> {
         let stream = match &mut self.state {
@@ -173,7 +175,7 @@ impl Line {
             State::Open(stream) | State::Closing { stream, is_shut: false } => stream,
             State::Closing { stream, is_shut: true } => return poll_end(stream, cx),
         };
-        let output = gather(machine, spools);
+        let output = gather(machine, vault);
         if !matches!(output, Gathered::Nothing) {
             self.is_flushed = false;
         }
@@ -241,14 +243,14 @@ enum Gathered<'a> {
 }
 
 /// What to write next: slices of the machine, or a piece of a spool where that comes first.
-fn gather<'a>(machine: &'a Client, spools: &MemoryStore) -> Gathered<'a> {
+fn gather<'a>(machine: &'a Client, vault: &Vault) -> Gathered<'a> {
     let mut slices = SmallVec::new();
     for chunk in machine.chunks() {
         match chunk {
             Chunk::Bytes(bytes) => slices.push(IoSlice::new(bytes)),
             Chunk::Spool { id, offset, len } if slices.is_empty() => {
                 let len = usize::try_from(len).unwrap_or(READ_LEN_MAX).min(READ_LEN_MAX);
-                let loaded = spools.spool_read(id.number(), u64::from(offset), len);
+                let loaded = vault.spool_read(id.number(), u64::from(offset), len);
                 return loaded.map_or(Gathered::Missing, Gathered::Loaded);
             }
             Chunk::Spool { .. } => break,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use postrider_proto::wire::{Properties, ReasonCode, Text};
+use postrider_store::StoreError;
 
 /// Why a connection ended or could not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub enum SessionEnd {
     Disconnected,
     /// The connection ended and is not made again: the reason is final, or reconnecting is off or was given up.
     Link(LinkReason),
+    /// The store failed. Nothing that was not stored has been acknowledged; a new session with the same store goes on.
+    Store(StoreError),
     /// The tokio runtime that drove the session was shut down.
     Stopped,
 }
@@ -106,6 +109,26 @@ pub(crate) fn advice(reason: ReasonCode) -> &'static str {
     }
 }
 
+/// What to do about a store that failed, as a part of a sentence.
+pub(crate) fn way_out(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Corrupt { .. } => {
+            "nothing was thrown away: look for a copy, or set the folder aside by renaming it and \
+             begin with a new store"
+        }
+        StoreError::Full { .. } => "make room, then open it again: what was stored is whole",
+        StoreError::Io { .. } => "look at the disk and its permissions, then open it again",
+        StoreError::Locked(_) => "end that session first, or use another path",
+        StoreError::Newer { .. } => "use the newer program, or another path",
+        StoreError::NotAStore(_) => "use another path",
+        StoreError::Closed(_)
+        | StoreError::NoSpool(_)
+        | StoreError::SpoolLimit(_)
+        | StoreError::SpoolRange { .. }
+        | _ => "open it again",
+    }
+}
+
 /// Writes a reason code with the server's explanation and our advice.
 pub(crate) fn explain(
     f: &mut fmt::Formatter<'_>,
@@ -154,6 +177,7 @@ impl fmt::Display for SessionEnd {
         match self {
             Self::Disconnected => f.write_str("the session was disconnected"),
             Self::Link(reason) => write!(f, "{reason}, and no further attempt is made"),
+            Self::Store(error) => write!(f, "{error}; {}", way_out(error)),
             Self::Stopped => f.write_str("the runtime that drove the session was shut down"),
         }
     }

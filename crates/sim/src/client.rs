@@ -115,6 +115,7 @@ impl SimClient {
             properties: Properties::new(),
             payload: Bytes::new(),
         };
-        self.machine.publish(publish, Payload::Bytes(Bytes::from(payload)), now)
+        let payload = Payload::Bytes(Bytes::from(payload));
+        self.machine.publish(publish, payload, now).map(|sent| sent.number)
     }
 }

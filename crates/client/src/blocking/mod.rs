@@ -43,7 +43,8 @@ use self::{
 use crate::{
     Builder, ConnectError, Connected, DisconnectError, DisconnectRequest, Event, IntoFilter,
     IntoTopic, Message, Payload, PublishError, PublishRequest, Published, Session as AsyncSession,
-    SessionEnd, Stats, SubscribeError, SubscribeRequest, UnsubscribeError, builder,
+    SessionEnd, Stats, SubscribeError, SubscribeRequest, UnsubscribeError,
+    builder::{self, Connecting},
 };
 
 /// A session with a broker: cheap to clone, and the same session from every thread.
@@ -72,7 +73,23 @@ impl Builder<Session> {
     /// # Errors
     /// [`ConnectError`].
     pub fn connect(self) -> Result<Session, ConnectError> {
-        let (session, driver, connecting) = self.start()?;
+        let (session, connecting) = self.spawn()?;
+        let session = wait(builder::wait(session, connecting))?;
+        Ok(Session::new(session))
+    }
+
+    /// Starts the thread that drives the session, which connects in the background. See [`Builder::start`] of the async
+    /// face.
+    ///
+    /// # Errors
+    /// [`ConnectError`] if options are wrong or the store cannot be opened.
+    pub fn start(self) -> Result<Session, ConnectError> {
+        let (session, _) = self.in_background().spawn()?;
+        Ok(Session::new(session))
+    }
+
+    fn spawn(self) -> Result<(AsyncSession, Connecting), ConnectError> {
+        let (session, driver, connecting) = self.open()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -81,9 +98,7 @@ impl Builder<Session> {
             .name("postrider".to_owned())
             .spawn(move || runtime.block_on(driver.run()))
             .map_err(|error| ConnectError::Thread(error.to_string()))?;
-        let session = wait(builder::wait(session, connecting))?;
-        let callbacks = Arc::new(Callbacks::default());
-        Ok(Session { inner: Arc::new(Inner { session, callbacks }) })
+        Ok((session, connecting))
     }
 }
 
@@ -92,6 +107,11 @@ impl Session {
     #[must_use]
     pub fn builder(url: impl Into<String>, client_id: impl Into<String>) -> Builder<Self> {
         Builder::new(url.into(), client_id.into())
+    }
+
+    fn new(session: AsyncSession) -> Self {
+        let callbacks = Arc::new(Callbacks::default());
+        Self { inner: Arc::new(Inner { session, callbacks }) }
     }
 
     /// Publishes a message: [`PublishRequest::wait`], [`PublishRequest::start`] or [`PublishRequest::on_complete`].

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use postrider_proto::{
-    Payload,
+    Payload, Sent,
     client::OperationId,
     wire::{Filter, Properties, Property, QoS, SubscribeFilter, Topic},
 };
@@ -116,6 +116,9 @@ impl Driver {
     }
 
     fn has_room(&self, publish: &PublishCommand) -> bool {
+        if self.vault.is_behind() {
+            return false;
+        }
         if !self.is_connected {
             return true;
         }
@@ -147,7 +150,7 @@ impl Driver {
         let PublishCommand { head, payload, answer } = command;
         let topic = topic_if_large(head.topic.as_ref(), &payload);
         match self.machine.publish(head, Payload::Bytes(payload), self.now) {
-            Ok(number) => {
+            Ok(Sent { number, .. }) => {
                 self.stats.published += 1;
                 let Some(answer) = answer else { return };
                 if number > 0 {

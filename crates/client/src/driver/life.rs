@@ -10,6 +10,8 @@ use postrider_proto::{
     wire::{Disconnect, Properties, Property, ReasonCode},
 };
 
+use postrider_store::StoreError;
+
 use super::Driver;
 use crate::{
     ConnectError, DisconnectError, SessionEnd, answer::Answer, command::DisconnectCommand,
@@ -98,7 +100,10 @@ impl Driver {
         let mut leave = std::mem::take(leave);
         let stats = self.machine.stats();
         leave.unfinished = u64::from(stats.queued) + u64::from(stats.flights);
-        if leave.unfinished > 0 {
+        if self.vault.is_durable() {
+            // They wait in the store.
+            leave.unfinished = 0;
+        } else if leave.unfinished > 0 {
             let messages = leave.unfinished;
             tracing::warn!(server = %self.server, messages, "disconnecting with open publications");
         }
@@ -134,12 +139,9 @@ impl Driver {
     /// The machine says that the session is over; the line may still have to be flushed.
     pub(super) fn handle_over(&mut self, end: SessionEnd) {
         tracing::info!(server = %self.server, "session over: {end}");
+        self.fail_connect(ConnectError::Ended(end.clone()));
         let leave = match std::mem::replace(&mut self.life, Life::Running) {
-            Life::Connecting(answer) => {
-                answer.give(Err(ConnectError::Ended(end.clone())));
-                Leave::default()
-            }
-            Life::Running => Leave::default(),
+            Life::Connecting(_) | Life::Running => Leave::default(),
             Life::Draining(leave, _) | Life::Leaving(leave) | Life::Over(leave) => leave,
         };
         self.life = Life::Over(leave);
@@ -147,6 +149,28 @@ impl Driver {
         self.shared.set_end(end);
         if self.line.is_dialing() {
             self.line.cut();
+        }
+    }
+
+    /// The store has failed: what waits for it never leaves, and the session ends.
+    pub(super) fn fail_store(&mut self, error: StoreError) {
+        tracing::error!(server = %self.server, "{error}");
+        self.line.cut();
+        self.is_connected = false;
+        self.shared.set_connected(None);
+        if !self.life.is_over() {
+            self.handle_over(SessionEnd::Store(error));
+        }
+    }
+
+    /// Closes the store, with all that was written synced.
+    pub(super) async fn close_store(&mut self) {
+        let Some(disk) = self.vault.take_disk() else { return };
+        let closed = tokio::task::spawn_blocking(move || disk.close()).await;
+        // A runtime that shuts down closes it all the same, and nobody is there to hear how.
+        if let Ok(Err(error)) = closed {
+            tracing::error!(server = %self.server, "{error}");
+            self.close_error = Some(error);
         }
     }
 
@@ -168,14 +192,20 @@ impl Driver {
         self.dispatch.end_all(&end);
         if let Life::Over(leave) | Life::Leaving(leave) | Life::Draining(leave, _) = &mut self.life
         {
-            let result = match (&end, leave.unfinished) {
-                (SessionEnd::Disconnected, 0) => Ok(()),
-                (SessionEnd::Disconnected, messages) => {
+            let result = match (&end, self.close_error.take(), leave.unfinished) {
+                (SessionEnd::Disconnected, None, 0) => Ok(()),
+                (SessionEnd::Disconnected, None, messages) => {
                     Err(DisconnectError::Unfinished { messages })
                 }
-                (end, _) => Err(DisconnectError::Over(end.clone())),
+                (SessionEnd::Disconnected, Some(error), _) => {
+                    Err(DisconnectError::Over(SessionEnd::Store(error)))
+                }
+                (end, _, _) => Err(DisconnectError::Over(end.clone())),
             };
             leave.answers.drain(..).for_each(|answer| answer.give(result.clone()));
+        }
+        if let Some((answer, error)) = self.refused.take() {
+            answer.give(Err(error));
         }
     }
 }

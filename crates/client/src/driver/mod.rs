@@ -26,7 +26,7 @@ use postrider_proto::{
     client::{ClientConfig, OperationId},
     wire::Version,
 };
-use postrider_store::MemoryStore;
+use postrider_store::StoreError;
 use tokio::time::{Instant, Sleep};
 
 use crate::{
@@ -39,6 +39,7 @@ use crate::{
     line::{Line, Read, Written},
     pending::Pending,
     shared::Shared,
+    vault::{Place, Vault},
 };
 
 /// What a driver needs to begin.
@@ -53,6 +54,9 @@ pub(crate) struct Setup {
     pub(crate) connect_timeout: Duration,
     pub(crate) stall_budget_ms: u64,
     pub(crate) connector: Option<Connector>,
+    /// Whether nobody chose the client id, so that a store's is as good.
+    pub(crate) is_client_id_made: bool,
+    pub(crate) store: Option<Place>,
 }
 
 /// Drives one session until it is over.
@@ -62,7 +66,7 @@ pub(crate) struct Driver {
     clock: Clock,
     now: Time,
     line: Line,
-    spools: MemoryStore,
+    vault: Vault,
     dispatch: Dispatch,
     pending: Pending,
     operations: BTreeMap<OperationId, Operation>,
@@ -70,6 +74,10 @@ pub(crate) struct Driver {
     inbox: VecDeque<Command>,
     is_abandoned: bool,
     life: Life,
+    /// Who waits for the first connection and will hear of its failure when the store is closed.
+    refused: Option<(Answer<Result<(), ConnectError>>, ConnectError)>,
+    /// Why the store could not be closed.
+    close_error: Option<StoreError>,
     // What was set up.
     server: String,
     who: String,
@@ -108,16 +116,36 @@ struct Attempt {
 const CLOSING_MS: u64 = 1000;
 
 impl Driver {
-    /// A driver at rest; `connected` is answered when the first attempt has succeeded or failed.
-    pub(crate) fn new(
+    /// A driver at rest; `connected` is answered when the first attempt has succeeded or failed. Blocks while a store is
+    /// opened and read.
+    pub(crate) fn open(
         setup: Setup,
         shared: Arc<Shared>,
         connected: Answer<Result<(), ConnectError>>,
+    ) -> Result<Self, ConnectError> {
+        let vault = match &setup.store {
+            Some(place) => Vault::open(place, &shared).map_err(ConnectError::Store)?,
+            None => Vault::memory(),
+        };
+        let client_id = setup.client.client_id.clone();
+        let wanted = Some(client_id.as_str()).filter(|_| !setup.is_client_id_made);
+        let mut driver = Self::new(setup, shared, connected, vault);
+        driver.vault.recover(wanted, |record| driver.machine.recover([record]))?;
+        Ok(driver)
+    }
+
+    fn new(
+        setup: Setup,
+        shared: Arc<Shared>,
+        connected: Answer<Result<(), ConnectError>>,
+        vault: Vault,
     ) -> Self {
         let clock = Clock::start();
         let now = Time(clock.now_ms());
         let session = setup.client.session;
-        let clean_start = setup.client.clean_start;
+        // With a store somebody goes on after us.
+        let clean_start = setup.client.clean_start && !vault.is_durable();
+        let is_first_retried = setup.client.reconnect.is_first_retried;
         let version = setup.client.reconnect.version.unwrap_or(Version::V5);
         let dispatch = Dispatch::new(setup.stall_budget_ms, shared.stream_room);
         Self {
@@ -126,13 +154,15 @@ impl Driver {
             clock,
             now,
             line: Line::new(),
-            spools: MemoryStore::new(),
+            vault,
             dispatch,
             pending: Pending::default(),
             operations: BTreeMap::new(),
             inbox: VecDeque::new(),
             is_abandoned: false,
-            life: Life::Connecting(connected),
+            life: if is_first_retried { Life::Running } else { Life::Connecting(connected) },
+            refused: None,
+            close_error: None,
             server: setup.server,
             who: setup.who,
             connect_timeout: setup.connect_timeout,
@@ -167,11 +197,13 @@ impl Driver {
             // With something to do in every turn, other tasks of this thread would never have theirs.
             tokio::task::consume_budget().await;
         }
+        self.close_store().await;
         self.finish();
     }
 
     /// Applies commands, drains the machine once, and hands over what came out.
     fn turn(&mut self) {
+        self.take_stored();
         self.apply_inbox();
         self.step_life();
         self.drain();
@@ -225,7 +257,7 @@ impl Driver {
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
         let mut is_awake = false;
-        while let Poll::Ready(written) = self.line.poll_write(&self.machine, &self.spools, cx) {
+        while let Poll::Ready(written) = self.line.poll_write(&self.machine, &self.vault, cx) {
             is_awake = true;
             match written {
                 Written::Bytes(count) => {
@@ -342,6 +374,8 @@ const SLEEP_MS_MAX: u64 = 24 * 3600 * 1000;
 /// The runtime was shut down: whoever waits must hear of it.
 impl Drop for Driver {
     fn drop(&mut self) {
+        // Closed before anybody hears of it, so that it can be opened again.
+        drop(self.vault.take_disk());
         self.finish();
     }
 }

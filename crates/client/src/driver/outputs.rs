@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_proto::{
-    Arrived, LinkEnd, Payload, Plan, Record, SpoolOutput, Time,
+    Arrived, LinkEnd, Payload, Plan, SpoolOutput, Time,
     client::{Event as MachineEvent, Failure, OperationId, Output},
     wire::{ConnAck, Filter, QoS, ReasonCode, SubAck, UnsubAck},
 };
-use postrider_store::{Change, Store, StoreError};
 
 use super::{
     Attempt, CLOSING_MS, Driver,
@@ -24,27 +23,14 @@ use crate::{
 impl Driver {
     /// Does what the machine wants, until it waits.
     pub(super) fn drain(&mut self) {
-        loop {
-            let stored = self.drain_once();
-            match stored {
-                Some(seq) => self.machine.handle_stored(seq, self.now),
-                None => return,
-            }
-        }
-    }
-
-    /// Returns the last record stored, for the machine to go on.
-    fn drain_once(&mut self) -> Option<u64> {
-        let mut stored = None;
-        loop {
+        while !self.vault.has_failed() {
             match self.machine.poll_output() {
                 Output::Dial(plan) => self.dial(plan),
                 // The line asks the machine for its chunks at every write.
                 Output::Transmit => {}
                 Output::Hangup => self.hang_up(),
                 Output::Store(seq, record) => {
-                    self.store(seq, &record);
-                    stored = Some(seq);
+                    self.vault.record(seq, &record);
                 }
                 Output::Load { ticket, key, offset, len } => {
                     let bytes = self.load(&key, offset, len);
@@ -54,9 +40,24 @@ impl Driver {
                 Output::Event(event) => self.handle_event(event),
                 Output::Wait(deadline) => {
                     self.machine_deadline = deadline;
-                    return stored;
+                    break;
                 }
             }
+        }
+        if let Err(error) = self.vault.commit() {
+            self.fail_store(error);
+        }
+    }
+
+    /// Tells the machine what is stored.
+    pub(super) fn take_stored(&mut self) {
+        match self.vault.take_stored() {
+            Ok(Some(seq)) => {
+                self.machine.handle_stored(seq, self.now);
+                self.feed();
+            }
+            Ok(None) => {}
+            Err(error) => self.fail_store(error),
         }
     }
 
@@ -87,30 +88,17 @@ impl Driver {
         }
     }
 
-    fn store(&mut self, seq: u64, record: &Record) {
-        let key = record.key();
-        let change = match record.value() {
-            Some(value) => Change::Put(key, value),
-            None => Change::Delete(key),
-        };
-        // Memory cannot fail.
-        let written: Result<(), StoreError> = self.spools.write(seq, change);
-        debug_assert!(written.is_ok());
-    }
-
     fn load(&self, key: &[u8], offset: u64, len: u32) -> Option<Bytes> {
-        let value = self.spools.read(key).ok()??;
+        let value = self.vault.read(key).ok()??;
         let from = usize::try_from(offset).ok()?.min(value.len());
         let to = from.saturating_add(usize::try_from(len).ok()?).min(value.len());
         Some(value.slice(from..to))
     }
 
     fn spool(&mut self, output: SpoolOutput) {
-        let done = match output {
-            SpoolOutput::Append(spool, bytes) => self.spools.spool_append(spool, bytes),
-            SpoolOutput::Drop(spool) => self.spools.spool_drop(spool),
-        };
-        debug_assert!(done.is_ok(), "memory cannot fail");
+        if let Err(error) = self.vault.spool(output) {
+            self.fail_store(error);
+        }
     }
 
     fn handle_event(&mut self, event: MachineEvent) {
@@ -207,9 +195,16 @@ impl Driver {
         self.shared.tell(&Event::Disconnected { reason, retry_in });
     }
 
-    fn fail_connect(&mut self, error: ConnectError) {
-        if let Life::Connecting(answer) = std::mem::replace(&mut self.life, Life::Running) {
-            answer.give(Err(error));
+    /// The first attempt failed. With a store it is told when that is closed, so that the program can open it again.
+    pub(super) fn fail_connect(&mut self, error: ConnectError) {
+        match std::mem::replace(&mut self.life, Life::Running) {
+            Life::Connecting(answer) if self.vault.is_durable() => {
+                self.refused = Some((answer, error));
+            }
+            Life::Connecting(answer) => answer.give(Err(error)),
+            life @ (Life::Running | Life::Draining(..) | Life::Leaving(_) | Life::Over(_)) => {
+                self.life = life;
+            }
         }
     }
 
@@ -245,7 +240,7 @@ impl Driver {
     fn unspool(&self, spool: u64, len: u32) -> Body {
         let (mut pieces, mut at) = (Vec::new(), 0);
         while at < u64::from(len) {
-            let Ok(piece) = self.spools.spool_read(spool, at, usize::MAX) else { break };
+            let Ok(piece) = self.vault.spool_read(spool, at, usize::MAX) else { break };
             at += piece.len() as u64;
             pieces.push(piece);
         }

@@ -8,4 +8,5 @@ mod peer;
 mod publishing;
 mod reconnecting;
 mod slowness;
+mod storing;
 mod streams;

@@ -200,6 +200,12 @@ impl Peer {
         written.expect("room in time").expect("an open connection");
     }
 
+    /// Writes as much as the session takes.
+    pub(crate) async fn write_some(&mut self, bytes: &[u8]) {
+        let written = timeout(PATIENCE, self.writer.write_all(bytes)).await;
+        written.expect("room in time, or an end").ok();
+    }
+
     pub(crate) async fn ack(&mut self, kind: AckKind, packet_id: Option<PacketId>) {
         self.answer(kind, packet_id, ReasonCode::Success).await;
     }

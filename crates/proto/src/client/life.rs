@@ -1,6 +1,6 @@
 //! How a client gets a link, and what happens when that ends.
 
-use alloc::format;
+use alloc::{format, vec::Vec};
 
 use postrider_wire::{Ack, ConnAck, Connect, Disconnect, Properties, Property, ReasonCode, Will};
 
@@ -123,7 +123,9 @@ impl Client {
             self.operations.suspend(&mut self.session, now);
         }
         self.collect_fates();
-        for number in self.session.open_numbers() {
+        // With a store there may be millions of them, and none has failed.
+        let lost = if self.config.is_durable { Vec::new() } else { self.session.open_numbers() };
+        for number in lost {
             let result = Err(Failure::Over);
             self.events.push_back(Event::Published { number, result, is_downgraded: false });
         }

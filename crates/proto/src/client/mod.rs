@@ -17,7 +17,7 @@ mod packets;
 mod publish;
 mod subscriptions;
 
-use alloc::{collections::VecDeque, string::String, vec::Vec};
+use alloc::{collections::VecDeque, string::String, sync::Arc, vec::Vec};
 
 use bytes::{Bytes, BytesMut};
 use postrider_wire::{ClientId, Disconnect, Filter, Properties, SubscribeFilter};
@@ -27,7 +27,7 @@ use self::{
     subscriptions::Subscriptions,
 };
 use crate::{
-    Chunk, Fact, Gate, Journal, Limits, Link, LinkEnd, Plan, Reconnect, Record, Session,
+    Chunk, Fact, Gate, Journal, Limits, Link, LinkEnd, Payload, Plan, Reconnect, Record, Session,
     SessionConfig, SessionStats, SpoolId, Spools, Time,
 };
 
@@ -51,6 +51,8 @@ pub struct Client {
     client_id: ClientId,
     /// Whether there is a session to resume: one was begun in this process, or recovered.
     has_session: bool,
+    /// Whether the store knows whose session it holds.
+    is_claimed: bool,
     /// The server whose old session a preliminary clean connection removed (3.x).
     wiped: Option<String>,
     // Link.
@@ -108,6 +110,7 @@ impl Client {
             operations: Operations::new(config.operations_max, config.operation_timeout_ms),
             client_id: config.client_id.clone(),
             has_session: false,
+            is_claimed: false,
             wiped: None,
             phase: Phase::AtRest,
             plan: None,
@@ -123,14 +126,17 @@ impl Client {
         }
     }
 
-    /// Takes up what a store held, before [`Client::connect`]. The session is then resumed, not started clean.
+    /// Takes up what a store held, before [`Client::connect`]; may be called for each record. The session is then
+    /// resumed, not started clean, unless it had never been connected.
     pub fn recover(&mut self, records: impl IntoIterator<Item = Record>) {
-        for Record { fact, .. } in records {
+        for Record { mut fact, .. } in records {
+            self.adopt_spool(&mut fact);
             self.session.apply(&fact);
             match fact {
-                Fact::Session { client_id, .. } => {
+                Fact::Session { client_id, expiry_s, detached } => {
                     self.client_id = client_id;
-                    self.has_session = true;
+                    self.is_claimed = true;
+                    self.has_session = expiry_s > 0 || detached.is_none();
                 }
                 Fact::Subscription { filter, options, identifier } => {
                     self.subscriptions.recover(filter, options, identifier);
@@ -153,8 +159,9 @@ impl Client {
     }
 
     /// Starts connecting. Only the first call does anything.
-    pub fn connect(&mut self, _now: Time) {
+    pub fn connect(&mut self, now: Time) {
         if self.phase == Phase::AtRest {
+            self.claim(now);
             let plan = self.reconnect.start();
             self.dial(plan);
         }
@@ -263,7 +270,7 @@ impl Client {
     }
 
     /// Says DISCONNECT behind what is already written, and ends the session's life here. Exchanges still open stay open
-    /// in the session (`Failure::Over` is reported for them). Without a connection it is over at once.
+    /// in the session: `Failure::Over` is reported for them, or nothing if a store keeps them. Without a connection it is over at once.
     pub fn disconnect(&mut self, disconnect: Disconnect, now: Time) {
         if self.phase == Phase::Over {
             return;
@@ -326,6 +333,25 @@ impl Client {
     #[must_use]
     pub fn stats(&self) -> SessionStats {
         self.session.stats()
+    }
+
+    /// Records whose store it is, before anything else is in it: a session that ended as it began, and that no server
+    /// has heard of.
+    fn claim(&mut self, now: Time) {
+        if !core::mem::replace(&mut self.is_claimed, true) {
+            let client_id = self.client_id.clone();
+            let session = Fact::Session { client_id, expiry_s: 0, detached: Some(now) };
+            self.session.record(session, &mut self.journal);
+        }
+    }
+
+    /// A payload that a store held is dropped with its message, like one of ours.
+    fn adopt_spool(&mut self, fact: &mut Fact) {
+        if let Fact::Queued { message, .. } = fact
+            && let Payload::Spooled { id, len } = &mut Arc::make_mut(message).payload
+        {
+            *id = self.spools.adopt(id, *len);
+        }
     }
 
     fn open_link_ref(&self) -> Option<&Link> {

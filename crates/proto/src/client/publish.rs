@@ -9,11 +9,11 @@ use postrider_wire::{
 use smallvec::SmallVec;
 
 use super::{Client, Phase, PublishError};
-use crate::{Delivery, Envelope, Message, Payload, Time};
+use crate::{Delivery, Envelope, Message, Payload, Sent, Time};
 
 impl Client {
-    /// Publishes. Returns the message number; at QoS 0 that is 0, and the message is finished once it was written: no
-    /// event follows.
+    /// Publishes. Returns the message number, and the number of the record with which it is durable (0 without a store).
+    /// At QoS 0 both are 0, and the message is finished once it was written: no event follows.
     ///
     /// Without a connection QoS 1 and 2 wait in the queue; QoS 0 is dropped and counted in
     /// [`crate::SessionStats::dropped_offline`], unless [`crate::SessionConfig::is_qos0_queued_offline`]. Limits of
@@ -27,7 +27,7 @@ impl Client {
         publish: Publish,
         payload: Payload,
         now: Time,
-    ) -> Result<u64, PublishError> {
+    ) -> Result<Sent, PublishError> {
         if self.phase == Phase::Over {
             return Err(PublishError::Over);
         }
@@ -38,7 +38,7 @@ impl Client {
         let link = self.link.as_mut().filter(|_| self.phase == Phase::Open);
         let sent = self.session.send(&mut envelope, delivery, link, &mut self.journal, now);
         self.collect_fates();
-        sent.map(|sent| sent.number).map_err(PublishError::QueueFull)
+        sent.map_err(PublishError::QueueFull)
     }
 
     fn check(&self, publish: &Publish, payload_len: u32) -> Result<(), PublishError> {

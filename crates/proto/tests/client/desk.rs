@@ -250,9 +250,9 @@ impl Desk {
         publish: Publish,
         payload: Bytes,
     ) -> Result<u64, PublishError> {
-        let result = self.client.publish(publish, Payload::Bytes(payload), self.now);
+        let sent = self.client.publish(publish, Payload::Bytes(payload), self.now);
         self.drain();
-        result
+        sent.map(|sent| sent.number)
     }
 
     pub(crate) fn subscribe(&mut self, filters: &[&str]) -> OperationId {

@@ -1,7 +1,7 @@
 //! A client with a store.
 
 use postrider_proto::{
-    Fact,
+    Fact, Record,
     client::ClientConfig,
     wire::{AckKind, ReasonCode, Version},
 };
@@ -74,5 +74,27 @@ fn a_new_process_goes_on() {
         new.reply(&delivery(Q2, 7, "in", true));
         assert_eq!(new.log(), ["> PUBREC 7"]);
         assert!(new.publish(Q1, "late").unwrap() > 2);
+    }
+}
+
+/// A store that no server has heard of is claimed for its client id, and does not make the first CONNECT a resume.
+#[test]
+fn messages_of_a_process_that_never_connected_are_sent_as_new() {
+    for version in [Version::V311, Version::V5] {
+        let mut old = Desk::new(durable(version));
+        old.client.connect(old.now);
+        old.publish(Q2, "early").unwrap();
+        let is_claim = |record: &Record| matches!(record.fact, Fact::Session { .. });
+        assert!(is_claim(&old.records[0]), "{:?}", old.records);
+
+        let mut new = Desk::new(durable(version));
+        new.client.recover(old.records.iter().cloned());
+        new.client.connect(new.now);
+        new.open();
+        new.accept(false);
+        let log = new.log();
+        assert!(log[1].contains("clean") || version == Version::V311, "{log:?}");
+        assert!(log.contains(&"> PUBLISH 1 q2 early".to_owned()), "{log:?}");
+        assert!(!new.records.iter().any(|record| record.owner != 0));
     }
 }

@@ -1,0 +1,289 @@
+//! What a driver keeps outside of its machine: records that outlive the process, and payloads too large for memory.
+//!
+//! Records of one drain go to the store in one write. The store's commit thread says when they are stored by waking the
+//! driver; nothing is polled.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use postrider_proto::{Fact, Payload, Record, SpoolOutput, wire::ClientId};
+use postrider_store::{Change, Disk, DiskOptions, DiskStore, MemoryStore, Mode, Store, StoreError};
+
+use crate::{ConnectError, shared::Shared};
+
+/// Where a session is kept, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    pub(crate) mode: Mode,
+}
+
+/// Keeps records and spools.
+pub(crate) struct Vault {
+    keep: Keep,
+    /// Changes of the drain under way, the number of the last one, and their bytes.
+    changes: Vec<Change>,
+    seq: u64,
+    bytes: usize,
+    /// Spools to drop once the changes are written.
+    drops: Vec<u64>,
+    /// Writes that are not stored yet: the last number of each, and its bytes.
+    open: VecDeque<(u64, usize)>,
+    open_bytes: usize,
+    has_failed: bool,
+}
+
+enum Keep {
+    /// Without a store there are no records.
+    Memory(MemoryStore),
+    Disk {
+        disk: Disk,
+        store: DiskStore,
+        /// The store may have stored more.
+        has_news: Arc<AtomicBool>,
+    },
+}
+
+/// Bytes not stored yet above which nothing more is published: below the bound at which a write would block.
+const OPEN_BYTES_MAX: usize = 2 << 20;
+
+impl Vault {
+    /// Without a store.
+    pub(crate) fn memory() -> Self {
+        Self::new(Keep::Memory(MemoryStore::new()))
+    }
+
+    /// Opens a store; blocks.
+    pub(crate) fn open(place: &Place, shared: &Arc<Shared>) -> Result<Self, StoreError> {
+        let disk = Disk::open(&place.path, DiskOptions::default())?;
+        let has_news = Arc::new(AtomicBool::new(false));
+        let (news, owner) = (Arc::clone(&has_news), Arc::clone(shared));
+        let store = disk.handle(place.mode, move || {
+            if !news.swap(true, Ordering::AcqRel) {
+                owner.mailbox.nudge();
+            }
+        });
+        Ok(Self::new(Keep::Disk { disk, store, has_news }))
+    }
+
+    fn new(keep: Keep) -> Self {
+        Self {
+            keep,
+            changes: Vec::new(),
+            seq: 0,
+            bytes: 0,
+            drops: Vec::new(),
+            open: VecDeque::new(),
+            open_bytes: 0,
+            has_failed: false,
+        }
+    }
+
+    /// Hands every record to `take`, for a session of `client_id`; with `None` for whatever client id there is. Removes
+    /// spools that no record names. Blocks.
+    pub(crate) fn recover(
+        &self,
+        client_id: Option<&str>,
+        mut take: impl FnMut(Record),
+    ) -> Result<(), ConnectError> {
+        let Keep::Disk { disk, store, .. } = &self.keep else { return Ok(()) };
+        let path = disk.path();
+        self.check_owner(store, path, client_id)?;
+        let there = disk.spools();
+        let mut referenced = BTreeSet::new();
+        let mut fault = None;
+        let scanned = store.scan_after(b"", b"", &mut |key, value| {
+            let read = Record::decode(key, &value)
+                .map_err(|error| corrupt(path, error.what))
+                .and_then(|record| check_spool(path, record, &there, &mut referenced));
+            match read {
+                Ok(record) if record.owner == 0 => take(record),
+                Ok(_) => fault = Some(ConnectError::StoreOfBroker(path.to_owned())),
+                Err(error) => fault = Some(ConnectError::Store(error)),
+            }
+            if fault.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        scanned.map_err(ConnectError::Store)?;
+        match fault {
+            Some(fault) => Err(fault),
+            None => {
+                disk.keep_spools(&referenced).map_err(ConnectError::Store)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a record; it is written by [`Vault::commit`].
+    pub(crate) fn record(&mut self, seq: u64, record: &Record) {
+        let key = record.key();
+        let value = record.value();
+        self.bytes += key.len() + value.as_ref().map_or(0, Vec::len) + CHANGE_BYTES;
+        self.seq = seq;
+        self.changes.push(match value {
+            Some(value) => Change::Put(key, value),
+            None => Change::Delete(key),
+        });
+    }
+
+    /// Writes what a drain gave, as one.
+    pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        if !self.changes.is_empty()
+            && let Keep::Disk { store, .. } = &mut self.keep
+        {
+            let written = store.write_batch(self.seq, &mut self.changes.drain(..));
+            self.has_failed |= written.is_err();
+            written?;
+            self.open.push_back((self.seq, self.bytes));
+            self.open_bytes += std::mem::take(&mut self.bytes);
+        }
+        let store = self.keep.store_mut();
+        let dropped = self.drops.drain(..).try_for_each(|spool| store.spool_drop(spool));
+        self.has_failed |= dropped.is_err();
+        dropped
+    }
+
+    /// The last record that is stored, if there is news and something waits for it.
+    pub(crate) fn take_stored(&mut self) -> Result<Option<u64>, StoreError> {
+        let Keep::Disk { store, has_news, .. } = &mut self.keep else { return Ok(None) };
+        if self.has_failed || !has_news.swap(false, Ordering::AcqRel) {
+            return Ok(None);
+        }
+        let stored = store.stored().inspect_err(|_| self.has_failed = true)?;
+        let mut last = None;
+        while let Some((seq, bytes)) = self.open.front().copied().filter(|(seq, _)| *seq <= stored)
+        {
+            self.open.pop_front();
+            self.open_bytes -= bytes;
+            last = Some(seq);
+        }
+        Ok(last)
+    }
+
+    /// Whether so much is not stored yet that publishers must wait.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.open_bytes.saturating_add(self.bytes) >= OPEN_BYTES_MAX
+    }
+
+    /// Whether there is a store.
+    pub(crate) fn is_durable(&self) -> bool {
+        matches!(self.keep, Keep::Disk { .. })
+    }
+
+    /// Whether the store has failed: nothing may be sent any more.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
+    pub(crate) fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.keep.store().read(key)
+    }
+
+    /// Appends to a spool now, and drops one with the next commit: the record that names it goes first.
+    pub(crate) fn spool(&mut self, output: SpoolOutput) -> Result<(), StoreError> {
+        match output {
+            SpoolOutput::Append(spool, bytes) => {
+                let appended = self.keep.store_mut().spool_append(spool, bytes);
+                appended.inspect_err(|_| self.has_failed = true)
+            }
+            SpoolOutput::Drop(spool) => {
+                self.drops.push(spool);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn spool_read(
+        &self,
+        spool: u64,
+        offset: u64,
+        len: usize,
+    ) -> Result<Bytes, StoreError> {
+        self.keep.store().spool_read(spool, offset, len)
+    }
+
+    /// Takes the store out, to be closed where blocking does no harm.
+    pub(crate) fn take_disk(&mut self) -> Option<Disk> {
+        match std::mem::replace(&mut self.keep, Keep::Memory(MemoryStore::new())) {
+            Keep::Disk { disk, .. } => Some(disk),
+            Keep::Memory(_) => None,
+        }
+    }
+
+    /// Whether the store is this client's.
+    fn check_owner(
+        &self,
+        store: &DiskStore,
+        path: &Path,
+        wanted: Option<&str>,
+    ) -> Result<(), ConnectError> {
+        let Some(value) = store.read(&session_key()).map_err(ConnectError::Store)? else {
+            return Ok(());
+        };
+        let record = Record::decode(&session_key(), &value)
+            .map_err(|error| ConnectError::Store(corrupt(path, error.what)))?;
+        let Fact::Session { client_id, .. } = record.fact else { return Ok(()) };
+        match wanted {
+            Some(wanted) if wanted != client_id.as_str() => {
+                let (path, wanted) = (path.to_owned(), wanted.to_owned());
+                let stored = client_id.as_str().to_owned();
+                Err(ConnectError::StoreOfOther { path, stored, wanted })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+impl Keep {
+    fn store(&self) -> &dyn Store {
+        match self {
+            Self::Memory(store) => store,
+            Self::Disk { store, .. } => store,
+        }
+    }
+
+    fn store_mut(&mut self) -> &mut dyn Store {
+        match self {
+            Self::Memory(store) => store,
+            Self::Disk { store, .. } => store,
+        }
+    }
+}
+
+/// A record that names a spool names one that is there, whole.
+fn check_spool(
+    path: &Path,
+    record: Record,
+    there: &BTreeMap<u64, u64>,
+    referenced: &mut BTreeSet<u64>,
+) -> Result<Record, StoreError> {
+    if let Fact::Queued { message, .. } = &record.fact
+        && let Payload::Spooled { id, len } = &message.payload
+    {
+        if there.get(&id.number()) != Some(&u64::from(*len)) {
+            return Err(corrupt(path, &format!("spool {:016x} is not whole", id.number())));
+        }
+        referenced.insert(id.number());
+    }
+    Ok(record)
+}
+
+fn corrupt(path: &Path, what: &str) -> StoreError {
+    StoreError::Corrupt { path: path.to_owned(), what: what.to_owned() }
+}
+
+/// The key under which a client's session is recorded: owner 0, which has no other.
+fn session_key() -> Vec<u8> {
+    let client_id = ClientId::default();
+    Record { owner: 0, fact: Fact::Session { client_id, expiry_s: 0, detached: None } }.key()
+}
+
+/// Bytes of a change besides key and value, roughly.
+const CHANGE_BYTES: usize = 64;
