@@ -237,7 +237,9 @@ impl<S> DisconnectRequest<S> {
         let shared = &self.handle.0;
         let ended = |Gone| match shared.end() {
             SessionEnd::Disconnected => Ok(()),
-            end @ (SessionEnd::Link(_) | SessionEnd::Store(_) | SessionEnd::Stopped) => Err(DisconnectError::Over(end)),
+            end @ (SessionEnd::Link(_) | SessionEnd::Store(_) | SessionEnd::Stopped) => {
+                Err(DisconnectError::Over(end))
+            }
         };
         if let Err(gone) = send(shared, command).await {
             return ended(gone);

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     ConnectError, Connected, Event, LinkReason, Message, SessionEnd, StreamEnd, SubscribeError,
-    UnsubscribeError, connector, message::Body, publish::Published,
+    UnsubscribeError, answer::Answer, connector, message::Body, publish::Published,
 };
 
 impl Driver {
@@ -174,7 +174,7 @@ impl Driver {
         );
         self.shared.set_connected(Some(connected.clone()));
         self.shared.tell(&Event::Connected(Box::new(connected)));
-        if let Life::Connecting(answer) = std::mem::replace(&mut self.life, Life::Running) {
+        if let Some(answer) = self.take_connecting() {
             answer.give(Ok(()));
         }
     }
@@ -197,13 +197,21 @@ impl Driver {
 
     /// The first attempt failed. With a store it is told when that is closed, so that the program can open it again.
     pub(super) fn fail_connect(&mut self, error: ConnectError) {
+        let Some(answer) = self.take_connecting() else { return };
+        if self.vault.is_durable() {
+            self.refused = Some((answer, error));
+        } else {
+            answer.give(Err(error));
+        }
+    }
+
+    /// Who waits for the first connection, whose time is over.
+    fn take_connecting(&mut self) -> Option<Answer<Result<(), ConnectError>>> {
         match std::mem::replace(&mut self.life, Life::Running) {
-            Life::Connecting(answer) if self.vault.is_durable() => {
-                self.refused = Some((answer, error));
-            }
-            Life::Connecting(answer) => answer.give(Err(error)),
-            life @ (Life::Running | Life::Draining(..) | Life::Leaving(_) | Life::Over(_)) => {
-                self.life = life;
+            Life::Connecting(answer) => Some(answer),
+            other @ (Life::Running | Life::Draining(..) | Life::Leaving(_) | Life::Over(_)) => {
+                self.life = other;
+                None
             }
         }
     }
