@@ -55,6 +55,7 @@ pub struct Builder<S = Session> {
     stream_room: Room,
     stall_budget: Duration,
     queue_bytes: Option<u64>,
+    when_full: WhenFull,
     store: Option<PathBuf>,
     store_mode: Mode,
     connector: Option<Connector>,
@@ -73,6 +74,25 @@ pub enum Protocol {
     V311,
     /// 5.0 only.
     V5,
+}
+
+/// What becomes of a message for which a full queue has no room, without a connection. Whatever is dropped is counted in
+/// [`crate::Stats`] and told to who waits for it, or by [`crate::Event::PublishFailed`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// The publisher waits for room: for a connection, or until waiting messages expire.
+    Wait,
+    /// It fails with [`crate::PublishError::QueueFull`].
+    #[default]
+    Refuse,
+    /// The oldest that waits is dropped, with [`crate::PublishError::Dropped`].
+    DropOldest,
+    /// It is dropped, with [`crate::PublishError::Dropped`].
+    DropNewest,
+    /// Without a connection one message of each topic waits, full or not: a later one takes its place
+    /// ([`crate::PublishError::Superseded`]). Where more topics come than there is room, as [`WhenFull::Refuse`].
+    KeepLatest,
 }
 
 impl<S> Builder<S> {
@@ -100,6 +120,7 @@ impl<S> Builder<S> {
             stream_room: Room { count: 1000, bytes: 16 * 1024 * 1024 },
             stall_budget: Duration::from_secs(5),
             queue_bytes: None,
+            when_full: WhenFull::Refuse,
             store: None,
             store_mode: Mode::Durable,
             connector: None,
@@ -252,6 +273,23 @@ impl<S> Builder<S> {
         self
     }
 
+    /// What becomes of a message that is published at QoS 1 or 2 without a connection while the queue is full. Default
+    /// [`WhenFull::Refuse`]. With a connection publishers wait.
+    #[must_use]
+    pub fn when_full(mut self, when_full: WhenFull) -> Self {
+        self.when_full = when_full;
+        self
+    }
+
+    /// Whether a message at QoS 2 fails, with [`crate::PublishError::SessionLost`], when the server has lost the session
+    /// before it confirmed to have the message. Default: it is sent again as a new one, may arrive twice, and
+    /// [`crate::Event::MayBeDouble`] says so.
+    #[must_use]
+    pub fn fail_doubtful(mut self, fail_doubtful: bool) -> Self {
+        self.session.is_doubtful_failed = fail_doubtful;
+        self
+    }
+
     /// Most messages at QoS 1 and 2 on their way to the server, whatever it allows, 1 to 65,535.
     ///
     /// Default: what the server announces (5.0), and 20 where it cannot announce anything (3.1.1): Mosquitto closes such a
@@ -353,7 +391,7 @@ impl<S> Builder<S> {
         let stream_room = self.stream_room;
         let takes_qos0_offline = self.session.is_qos0_queued_offline;
         let setup = self.setup()?;
-        let shared = Arc::new(Shared::new(takes_qos0_offline, stream_room));
+        let shared = Arc::new(Shared::new(takes_qos0_offline, setup.store.is_some(), stream_room));
         let session = Session::new(Arc::clone(&shared));
         let (answer, connected) = answer();
         Ok((session, Driver::open(setup, shared, answer)?, connected))
@@ -402,7 +440,11 @@ impl<S> Builder<S> {
             operation_timeout_ms: ms(self.operation_timeout),
             operations_max: OPERATIONS_MAX,
             link,
-            session: SessionConfig { queue_bytes_max, ..self.session },
+            session: SessionConfig {
+                queue_bytes_max,
+                is_oldest_dropped: self.when_full == WhenFull::DropOldest,
+                ..self.session
+            },
             reconnect,
             is_durable: has_store,
             spool_bytes_max: SPOOL_BYTES_MAX,
@@ -414,6 +456,7 @@ impl<S> Builder<S> {
             who,
             connect_timeout: self.connect_timeout,
             stall_budget_ms: ms(self.stall_budget),
+            when_full: self.when_full,
             connector: self.connector,
             is_client_id_made: self.client_id.is_empty(),
             store: self.store.map(|path| Place { path, mode: self.store_mode }),

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use postrider_proto::wire::{Disconnect, Filter, Properties, Publish, QoS, SubscribeOptions};
 
 use crate::{
-    DisconnectError, SubscribeError, UnsubscribeError, answer::Answer, publish::PublishAnswer,
-    queue::StreamQueue,
+    DisconnectError, PendingMessage, PublishError, Receipt, SubscribeError, UnsubscribeError,
+    answer::Answer, publish::PublishAnswer, queue::StreamQueue,
 };
 
 /// One request. Publications stand here whole, so that they cost no allocation; the rest is rare and boxed.
@@ -26,6 +26,15 @@ pub(crate) enum Command {
         /// Who wants to know when the server has answered, if anybody.
         answer: Option<Answer<Result<(), UnsubscribeError>>>,
     },
+    /// A receipt for a message that is not finished.
+    Receipt {
+        /// Message number.
+        number: u64,
+        /// Who wants it.
+        answer: Answer<Result<Receipt, PublishError>>,
+    },
+    /// What is not finished.
+    Pending(Answer<Vec<PendingMessage>>),
     /// Deliver what no subscription asks for to this stream.
     Unmatched(Arc<StreamQueue>),
     /// Flush, say goodbye, end.

@@ -164,6 +164,12 @@ pub enum PublishError {
         /// Bytes in it.
         bytes: u64,
     },
+    /// No open message has this number.
+    #[error("message {0} is not open: it is complete, or was never published by this session")]
+    NotOpen(u64),
+    /// Nothing can be stored.
+    #[error("nothing is stored at QoS 0 or without a store: use QoS 1 or 2, and Builder::store")]
+    NotStored,
     /// QoS 0 without a connection.
     #[error(
         "not connected: a message at QoS 0 would be lost; use QoS 1 or 2, or queue_qos0_offline"
@@ -189,9 +195,15 @@ pub enum PublishError {
     /// Its Message Expiry Interval passed before it could be sent.
     #[error("message expired before it could be sent")]
     Expired,
-    /// A full queue gave it up for a newer one (QoS 0).
+    /// A full queue gave it up, see [`crate::WhenFull`]; or it was at QoS 0.
     #[error("message was dropped from a full queue")]
     Dropped,
+    /// A later message to its topic took its place, see [`crate::WhenFull::KeepLatest`].
+    #[error("a later message to the same topic took its place before it could be sent")]
+    Superseded,
+    /// The server lost the session with the exchange open, see [`crate::Builder::fail_doubtful`].
+    #[error("the server lost the session: it is not known whether the message was delivered")]
+    SessionLost,
     /// The session is over.
     #[error("{0}")]
     Over(SessionEnd),

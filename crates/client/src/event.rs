@@ -11,6 +11,7 @@ use std::{
 use futures_core::Stream;
 use postrider_proto::{
     Limits,
+    client::Restarted,
     wire::{Properties, Version},
 };
 
@@ -73,6 +74,8 @@ pub struct Connected {
     pub limits: Limits,
     /// Filters that were subscribed again because the server had no session.
     pub resubscribed: u32,
+    /// What became of publications that were open, if the server had no session and there were any.
+    pub restarted: Option<Restarted>,
     /// All properties of the server's CONNACK (5.0).
     pub properties: Properties,
 }

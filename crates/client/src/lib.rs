@@ -85,6 +85,7 @@ pub use bytes::Bytes;
 pub use postrider_net::{Stream, UrlError};
 pub use postrider_proto::{
     Limits,
+    client::Restarted,
     wire::{
         Filter, FilterError, Properties, Property, QoS, ReasonCode, RetainHandling, Text,
         TextError, Topic, TopicError, Version,
@@ -94,12 +95,13 @@ pub use postrider_proto::{
 pub use postrider_store::{Mode, StoreError};
 
 pub use crate::{
-    builder::{Builder, Protocol},
+    builder::{Builder, Protocol, WhenFull},
     connector::Attempt,
     error::{ConnectError, DisconnectError, PublishError, SubscribeError, UnsubscribeError},
     event::{Connected, Event, Events},
     message::{Message, NotText},
     payload::Payload,
+    pending::{PendingMessage, Stage},
     publish::{Completed, PublishFuture, PublishRequest, Published, Receipt},
     queue::StreamEnd,
     reason::{LinkReason, SessionEnd},

@@ -3,7 +3,7 @@
 use std::{
     future::{Future, IntoFuture},
     pin::Pin,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -161,6 +161,15 @@ impl<'a, S> PublishRequest<'a, S> {
         }
     }
 
+    pub(crate) async fn take_stored(self) -> Result<Receipt, PublishError> {
+        if !self.shared.has_store || self.head.qos == QoS::AtMostOnce {
+            return Err(self.fault.unwrap_or(PublishError::NotStored));
+        }
+        let receipt = self.take_receipt().await?;
+        receipt.stored().await?;
+        Ok(receipt)
+    }
+
     pub(crate) fn complete(self) -> PublishFuture<'a> {
         PublishFuture { sending: self.sending(false), slot: None, is_sent: false }
     }
@@ -221,6 +230,15 @@ impl PublishRequest<'_> {
     pub async fn receipt(self) -> Result<Receipt, PublishError> {
         self.take_receipt().await
     }
+
+    /// Waits until the session's store has the message, so that it is not lost with the process: see
+    /// [`crate::Builder::store`]. Its end is known from the [`Receipt`].
+    ///
+    /// # Errors
+    /// [`PublishError::NotStored`] without a store and at QoS 0; others if nothing was taken.
+    pub async fn stored(self) -> Result<Receipt, PublishError> {
+        self.take_stored().await
+    }
 }
 
 /// Whether the machine cannot refuse a message, so that nobody must wait for its verdict.
@@ -276,6 +294,24 @@ impl Receipt {
     #[must_use]
     pub fn message_number(&self) -> u64 {
         self.number
+    }
+
+    /// Waits until the session's store has the message, or its exchange is complete.
+    ///
+    /// # Errors
+    /// [`PublishError::NotStored`] without a store and at QoS 0; others if the message failed.
+    pub async fn stored(&self) -> Result<(), PublishError> {
+        match &self.slot {
+            Some(slot) => std::future::poll_fn(|cx| slot.poll_stored(cx)).await,
+            None => Err(PublishError::NotStored),
+        }
+    }
+
+    /// A receipt and the driver's end of it, for a message that is open.
+    pub(crate) fn of(number: u64) -> (Self, PublishAnswer) {
+        let slot = Arc::new(PublishSlot::default());
+        lock(&slot.0).number = Some(number);
+        (Self { number, slot: Some(Arc::clone(&slot)) }, PublishAnswer(Some(slot)))
     }
 
     /// Waits until the exchange is complete; the same as awaiting the receipt.
@@ -377,6 +413,10 @@ pub(crate) struct PublishSlot(Mutex<State>);
 struct State {
     number: Option<u64>,
     wants_taken: bool,
+    is_stored: bool,
+    /// Nothing is stored of it.
+    is_loose: bool,
+    wants_stored: bool,
     result: Option<Result<Published, PublishError>>,
     waker: Option<Waker>,
 }
@@ -406,6 +446,21 @@ impl PublishSlot {
         }
     }
 
+    fn poll_stored(&self, cx: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
+        let mut state = lock(&self.0);
+        match &state.result {
+            Some(Err(error)) => Poll::Ready(Err(error.clone())),
+            _ if state.is_loose => Poll::Ready(Err(PublishError::NotStored)),
+            Some(Ok(_)) => Poll::Ready(Ok(())),
+            None if state.is_stored => Poll::Ready(Ok(())),
+            None => {
+                state.wants_stored = true;
+                state.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
     fn poll_done(&self, cx: &mut Context<'_>) -> Poll<Result<Published, PublishError>> {
         let mut state = lock(&self.0);
         if let Some(result) = state.result.take() {
@@ -421,16 +476,27 @@ impl PublishSlot {
 }
 
 impl PublishAnswer {
-    /// The session has the message.
-    pub(crate) fn taken(&self, number: u64) {
+    /// The session has the message; `is_stored` says whether a store will have it.
+    pub(crate) fn taken(&self, number: u64, is_stored: bool) {
         let Some(slot) = &self.0 else { return };
         let mut state = lock(&slot.0);
         state.number = Some(number);
+        state.is_loose = !is_stored;
         let waker = if state.wants_taken { state.waker.take() } else { None };
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// Whether somebody may still wait for the end.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.0.as_ref().is_some_and(|slot| Arc::strong_count(slot) > 1)
+    }
+
+    /// What is told when the message is stored.
+    pub(crate) fn storing(&self) -> Storing {
+        Storing(self.0.as_ref().map(Arc::downgrade).unwrap_or_default())
     }
 
     /// The exchange is over. Gives an error back if nobody waits for it.
@@ -451,6 +517,24 @@ impl PublishAnswer {
             waker.wake();
         }
         None
+    }
+}
+
+/// Waits for the store with a publication.
+#[derive(Debug)]
+pub(crate) struct Storing(Weak<PublishSlot>);
+
+impl Storing {
+    /// The store has the message.
+    pub(crate) fn done(self) {
+        let Some(slot) = self.0.upgrade() else { return };
+        let mut state = lock(&slot.0);
+        state.is_stored = true;
+        let waker = if state.wants_stored { state.waker.take() } else { None };
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }
 

@@ -8,8 +8,9 @@ use postrider_proto::{
 };
 
 use crate::{
-    Builder, Connected, DisconnectError, Events, IntoFilter, IntoTopic, Payload, PublishRequest,
-    SessionEnd, Stats, SubscribeRequest, Unmatched, UnsubscribeError,
+    Builder, Connected, DisconnectError, Events, IntoFilter, IntoTopic, Payload, PendingMessage,
+    PublishError, PublishRequest, Receipt, SessionEnd, Stats, SubscribeRequest, Unmatched,
+    UnsubscribeError,
     answer::{Gone, answer},
     command::{Command, DisconnectCommand, UnsubscribeCommand},
     event,
@@ -71,6 +72,32 @@ impl Session {
         PublishRequest::new(self, self.shared(), topic, payload.into())
     }
 
+    /// A receipt for a message by its number, while its exchange is not complete: also for one that a process before this
+    /// one published into the same store.
+    ///
+    /// # Errors
+    /// [`PublishError::NotOpen`] if the message is complete, or was never published; [`PublishError::Over`].
+    pub async fn receipt(&self, number: u64) -> Result<Receipt, PublishError> {
+        let shared = self.shared();
+        let (answer, answered) = answer();
+        let over = |Gone| PublishError::Over(shared.end());
+        send(shared, Command::Receipt { number, answer }).await.map_err(over)?;
+        answered.wait().await.map_err(over)?
+    }
+
+    /// Every message published at QoS 1 or 2 whose exchange is not complete, by rising numbers. Those that wait for their
+    /// turn are listed too, so this may be long.
+    ///
+    /// # Errors
+    /// Why the session is over.
+    pub async fn pending(&self) -> Result<Vec<PendingMessage>, SessionEnd> {
+        let shared = self.shared();
+        let (answer, answered) = answer();
+        let over = |Gone| shared.end();
+        send(shared, Command::Pending(answer)).await.map_err(over)?;
+        answered.wait().await.map_err(over)
+    }
+
     /// Subscribes to a filter; `.await` the request for a [`crate::Subscription`], the stream of its messages.
     pub fn subscribe(&self, filter: impl IntoFilter, qos: QoS) -> SubscribeRequest {
         SubscribeRequest::new(self.clone(), Arc::clone(&self.handle), filter, qos)
@@ -124,7 +151,8 @@ impl Session {
     /// A session that began clean is forgotten by a 5.0 server at once; one that is to be resumed keeps its expiry.
     ///
     /// # Errors
-    /// [`DisconnectError::Unfinished`] if publications are not confirmed; the session is over all the same.
+    /// [`DisconnectError::Unfinished`] if publications are not confirmed and no store keeps them; the session is over
+    /// all the same.
     pub async fn disconnect(&self) -> Result<(), DisconnectError> {
         self.disconnect_with().await
     }
@@ -235,6 +263,7 @@ impl<S> DisconnectRequest<S> {
             answer,
         }));
         let shared = &self.handle.0;
+        shared.leave();
         let ended = |Gone| match shared.end() {
             SessionEnd::Disconnected => Ok(()),
             end @ (SessionEnd::Link(_) | SessionEnd::Store(_) | SessionEnd::Stopped) => {

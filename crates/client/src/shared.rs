@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 use postrider_proto::Limits;
@@ -21,6 +21,10 @@ pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox<Command>,
     /// Whether messages at QoS 0 are taken without a connection.
     pub(crate) takes_qos0_offline: bool,
+    /// Whether there is a store.
+    pub(crate) has_store: bool,
+    /// A disconnect was asked for: publishers without a connection wait no longer.
+    is_leaving: AtomicBool,
     /// Bounds of each stream.
     pub(crate) stream_room: Room,
     /// Largest packet the server accepts; 0 without a connection.
@@ -51,10 +55,12 @@ impl Drop for Handle {
 const MAILBOX: Room = Room { count: 1024, bytes: 4 * 1024 * 1024 };
 
 impl Shared {
-    pub(crate) fn new(takes_qos0_offline: bool, stream_room: Room) -> Self {
+    pub(crate) fn new(takes_qos0_offline: bool, has_store: bool, stream_room: Room) -> Self {
         Self {
             mailbox: Mailbox::new(MAILBOX),
             takes_qos0_offline,
+            has_store,
+            is_leaving: AtomicBool::new(false),
             stream_room,
             packet_size_max: AtomicU32::new(0),
             streams: AtomicU64::new(0),
@@ -70,6 +76,16 @@ impl Shared {
     /// Largest packet the server accepts; 0 without a connection.
     pub(crate) fn packet_size_max(&self) -> u32 {
         self.packet_size_max.load(Ordering::Relaxed)
+    }
+
+    /// Says that a disconnect comes, which must not wait behind publishers that wait for a connection.
+    pub(crate) fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Release);
+        self.mailbox.nudge();
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Acquire)
     }
 
     pub(crate) fn connected(&self) -> Option<Connected> {

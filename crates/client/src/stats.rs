@@ -18,7 +18,7 @@ pub struct Stats {
     pub received: u64,
     /// Messages sent again after a connection was lost.
     pub resent: u64,
-    /// Published messages dropped because the queue was full (QoS 0).
+    /// Published messages dropped or refused because the queue was full.
     pub dropped_full: u64,
     /// Published messages dropped because there was no connection (QoS 0).
     pub dropped_offline: u64,
@@ -28,6 +28,8 @@ pub struct Stats {
     pub dropped_too_large: u64,
     /// Published messages dropped because the server does not offer their QoS, or retain.
     pub dropped_not_offered: u64,
+    /// Published messages dropped because a later one to their topic took their place.
+    pub dropped_superseded: u64,
     /// Published messages refused when nobody waited for the answer.
     pub refused: u64,
     /// Arrived messages at QoS 0 that a slow stream gave up.

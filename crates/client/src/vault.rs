@@ -172,6 +172,12 @@ impl Vault {
         self.open_bytes.saturating_add(self.bytes) >= OPEN_BYTES_MAX
     }
 
+    /// The last record that was given, if it is not stored yet.
+    pub(crate) fn last_open(&self) -> Option<u64> {
+        let is_open = !self.changes.is_empty() || !self.open.is_empty();
+        is_open.then_some(self.seq)
+    }
+
     /// Whether there is a store.
     pub(crate) fn is_durable(&self) -> bool {
         matches!(self.keep, Keep::Disk { .. })

@@ -42,8 +42,8 @@ use self::{
 };
 use crate::{
     Builder, ConnectError, Connected, DisconnectError, DisconnectRequest, Event, IntoFilter,
-    IntoTopic, Message, Payload, PublishError, PublishRequest, Published, Session as AsyncSession,
-    SessionEnd, Stats, SubscribeError, SubscribeRequest, UnsubscribeError,
+    IntoTopic, Message, Payload, PendingMessage, PublishError, PublishRequest, Published,
+    Session as AsyncSession, SessionEnd, Stats, SubscribeError, SubscribeRequest, UnsubscribeError,
     builder::{self, Connecting},
 };
 
@@ -121,6 +121,23 @@ impl Session {
         payload: impl Into<Payload>,
     ) -> PublishRequest<'_, Self> {
         PublishRequest::new(self, self.inner.session.shared(), topic, payload.into())
+    }
+
+    /// Waits until the exchange of a message is complete, also of one that a process before this one published into the
+    /// same store.
+    ///
+    /// # Errors
+    /// [`PublishError::NotOpen`] if it is complete already, or was never published; others if it fails.
+    pub fn complete(&self, number: u64) -> Result<Published, PublishError> {
+        wait(async { self.inner.session.receipt(number).await?.await })
+    }
+
+    /// Every message whose exchange is not complete. See [`crate::Session::pending`].
+    ///
+    /// # Errors
+    /// Why the session is over.
+    pub fn pending(&self) -> Result<Vec<PendingMessage>, SessionEnd> {
+        wait(self.inner.session.pending())
     }
 
     /// Subscribes to a filter; `callback` gets each of its messages, on the callback thread. Returns the granted QoS.
@@ -251,6 +268,14 @@ impl PublishRequest<'_, Session> {
     /// [`PublishError`] if nothing was taken.
     pub fn start(self) -> Result<u64, PublishError> {
         wait(self.take_receipt()).map(|receipt| receipt.message_number())
+    }
+
+    /// Waits until the session's store has the message; returns its number.
+    ///
+    /// # Errors
+    /// [`PublishError::NotStored`] without a store and at QoS 0; others if nothing was taken.
+    pub fn store(self) -> Result<u64, PublishError> {
+        wait(self.take_stored()).map(|receipt| receipt.message_number())
     }
 
     /// As [`PublishRequest::start`]; once the exchange is complete `callback` gets the message number and how it ended, on

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use postrider_proto::{
     Payload, Sent,
     client::OperationId,
-    wire::{Filter, Properties, Property, QoS, SubscribeFilter, Topic},
+    wire::{Filter, Properties, Property, Publish, QoS, SubscribeFilter, Topic},
 };
 
 use super::{
@@ -12,12 +12,13 @@ use super::{
     refusal::{publish_refusal, subscribe_refusal, unsubscribe_refusal},
 };
 use crate::{
-    Event, PublishError, SessionEnd, StreamEnd, SubscribeError, UnsubscribeError,
+    Event, PendingMessage, PublishError, Receipt, SessionEnd, StreamEnd, SubscribeError,
+    UnsubscribeError, WhenFull,
     answer::Answer,
     builder::OPERATIONS_MAX,
     command::{Command, PublishCommand, SubscribeCommand, UnsubscribeCommand},
     dispatch::Wanted,
-    publish::Published,
+    publish::{PublishAnswer, Published},
 };
 
 /// A request that waits for the server's answer.
@@ -97,12 +98,18 @@ impl Driver {
                     answer.give(Err(UnsubscribeError::Over(end.clone())));
                 }
             }
+            Command::Receipt { answer, .. } => {
+                answer.give(Err(PublishError::Over(end.clone())));
+            }
+            // Dropped, an answer says that the session is over.
+            Command::Pending(_) => {}
             Command::Unmatched(queue) => queue.end(StreamEnd::Over(end.clone())),
             Command::Disconnect(disconnect) => self.leave(*disconnect),
         }
     }
 
-    /// Whether a command may be applied: while connected, a full queue holds publishers up; it refuses them otherwise.
+    /// Whether a command may be applied: while connected, a full queue holds publishers up; otherwise what was built
+    /// decides.
     fn can_take(&self, command: &Command) -> bool {
         match command {
             Command::Publish(publish) => {
@@ -111,7 +118,10 @@ impl Driver {
             Command::Subscribe(_) | Command::Unsubscribe(_) | Command::DropStream { .. } => {
                 self.operations.len() < OPERATIONS_MAX as usize
             }
-            Command::Unmatched(_) | Command::Disconnect(_) => true,
+            Command::Receipt { .. }
+            | Command::Pending(_)
+            | Command::Unmatched(_)
+            | Command::Disconnect(_) => true,
         }
     }
 
@@ -119,14 +129,15 @@ impl Driver {
         if self.vault.is_behind() {
             return false;
         }
-        if !self.is_connected {
+        let is_patient = self.when_full == WhenFull::Wait && !self.is_abandoned;
+        if !self.is_connected && (!is_patient || self.shared.is_leaving()) {
             return true;
         }
         let stats = self.machine.stats();
         let messages = stats.queued.saturating_add(stats.flights);
         let bytes = stats.bytes.saturating_add(publish.cost() as u64);
         messages == 0
-            || (stats.queued < QUEUED_SOFT_MAX
+            || ((stats.queued < QUEUED_SOFT_MAX || !self.is_connected)
                 && messages < self.queue_messages_max
                 && bytes <= self.queue_bytes_max)
     }
@@ -141,6 +152,8 @@ impl Driver {
             Command::Subscribe(subscribe) => self.subscribe(*subscribe),
             Command::Unsubscribe(unsubscribe) => self.unsubscribe(*unsubscribe),
             Command::DropStream { stream, answer } => self.drop_stream(stream, answer),
+            Command::Receipt { number, answer } => self.claim(number, answer),
+            Command::Pending(answer) => self.list(answer),
             Command::Unmatched(queue) => self.dispatch.open_unmatched(queue),
             Command::Disconnect(disconnect) => self.leave(*disconnect),
         }
@@ -149,12 +162,19 @@ impl Driver {
     fn publish(&mut self, command: PublishCommand) {
         let PublishCommand { head, payload, answer } = command;
         let topic = topic_if_large(head.topic.as_ref(), &payload);
+        let latest = self.supersede(&head);
         match self.machine.publish(head, Payload::Bytes(payload), self.now) {
-            Ok(Sent { number, .. }) => {
+            Ok(Sent { number, seq }) => {
                 self.stats.published += 1;
+                if let Some(topic) = latest {
+                    self.latest.insert(topic, number);
+                }
                 let Some(answer) = answer else { return };
                 if number > 0 {
-                    answer.taken(number);
+                    answer.taken(number, seq > 0);
+                    if seq > 0 {
+                        self.storing.push_back((seq, answer.storing()));
+                    }
                     self.pending.insert(number, answer);
                 } else {
                     // Nobody can be missed by a success.
@@ -162,7 +182,12 @@ impl Driver {
                 }
             }
             Err(refusal) => {
-                let error = publish_refusal(refusal, topic, self.shared.end());
+                let error = match publish_refusal(refusal, topic, self.shared.end()) {
+                    PublishError::QueueFull { .. } if self.when_full == WhenFull::DropNewest => {
+                        PublishError::Dropped
+                    }
+                    error => error,
+                };
                 let unheard = match answer {
                     Some(answer) => answer.done(Err(error)),
                     None => Some(error),
@@ -173,6 +198,45 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Drops the message that waits and has the topic of this one, if that is what the program wants. Returns the topic
+    /// to remember.
+    fn supersede(&mut self, head: &Publish) -> Option<Topic> {
+        if self.when_full != WhenFull::KeepLatest || head.qos == QoS::AtMostOnce {
+            return None;
+        }
+        if self.machine.is_idle() {
+            self.latest.clear();
+        }
+        let topic = head.topic.as_ref()?;
+        if let Some(number) = self.latest.get(topic).filter(|_| !self.is_connected) {
+            self.machine.supersede(*number);
+        }
+        Some(topic.detached())
+    }
+
+    fn claim(&mut self, number: u64, answer: Answer<Result<Receipt, PublishError>>) {
+        if !self.machine.is_open(number) {
+            return answer.give(Err(PublishError::NotOpen(number)));
+        }
+        let (receipt, claim) = Receipt::of(number);
+        match self.vault.last_open() {
+            _ if !self.vault.is_durable() => claim.taken(number, false),
+            Some(seq) => self.storing.push_back((seq, claim.storing())),
+            None => claim.storing().done(),
+        }
+        let claims = self.claims.entry(number).or_default();
+        claims.retain(PublishAnswer::is_awaited);
+        claims.push(claim);
+        answer.give(Ok(receipt));
+    }
+
+    fn list(&self, answer: Answer<Vec<PendingMessage>>) {
+        let open = self.machine.open();
+        let mut list: Vec<_> = open.map(|open| PendingMessage::new(open, self.now)).collect();
+        list.sort_unstable_by_key(|message| message.number);
+        answer.give(list);
     }
 
     fn subscribe(&mut self, command: SubscribeCommand) {

@@ -186,6 +186,9 @@ impl Driver {
             // Nobody waits for an answer that comes back; the session's end was told already.
             let _ = answer.done(Err(crate::PublishError::Over(end.clone())));
         }
+        for claim in std::mem::take(&mut self.claims).into_values().flatten() {
+            let _ = claim.done(Err(crate::PublishError::Over(end.clone())));
+        }
         for operation in std::mem::take(&mut self.operations).into_values() {
             operation.refuse(&end);
         }

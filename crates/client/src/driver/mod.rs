@@ -13,24 +13,25 @@ mod outputs;
 mod refusal;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use postrider_net::Clock;
 use postrider_proto::{
-    Client, Limits, Time,
+    Client, Fact, Limits, Time,
     client::{ClientConfig, OperationId},
-    wire::Version,
+    wire::{Topic, Version},
 };
 use postrider_store::StoreError;
 use tokio::time::{Instant, Sleep};
 
 use crate::{
-    ConnectError, LinkReason, Stats,
+    ConnectError, LinkReason, Stats, WhenFull,
     answer::Answer,
     command::Command,
     connector::Connector,
@@ -38,6 +39,7 @@ use crate::{
     driver::{commands::Operation, life::Life},
     line::{Line, Read, Written},
     pending::Pending,
+    publish::{PublishAnswer, Storing},
     shared::Shared,
     vault::{Place, Vault},
 };
@@ -53,6 +55,7 @@ pub(crate) struct Setup {
     pub(crate) who: String,
     pub(crate) connect_timeout: Duration,
     pub(crate) stall_budget_ms: u64,
+    pub(crate) when_full: WhenFull,
     pub(crate) connector: Option<Connector>,
     /// Whether nobody chose the client id, so that a store's is as good.
     pub(crate) is_client_id_made: bool,
@@ -69,6 +72,12 @@ pub(crate) struct Driver {
     vault: Vault,
     dispatch: Dispatch,
     pending: Pending,
+    /// Receipts that were asked for by number.
+    claims: BTreeMap<u64, Vec<PublishAnswer>>,
+    /// Publications that wait for the store, with the records they wait for.
+    storing: VecDeque<(u64, Storing)>,
+    /// With [`WhenFull::KeepLatest`]: the last message of each topic.
+    latest: HashMap<Topic, u64, RandomState>,
     operations: BTreeMap<OperationId, Operation>,
     /// Commands taken from the mailbox and not applied yet.
     inbox: VecDeque<Command>,
@@ -86,6 +95,7 @@ pub(crate) struct Driver {
     clean_start: bool,
     queue_messages_max: u32,
     queue_bytes_max: u64,
+    when_full: WhenFull,
     connector: Option<Connector>,
     // The connection.
     version: Version,
@@ -130,7 +140,15 @@ impl Driver {
         let client_id = setup.client.client_id.clone();
         let wanted = Some(client_id.as_str()).filter(|_| !setup.is_client_id_made);
         let mut driver = Self::new(setup, shared, connected, vault);
-        driver.vault.recover(wanted, |record| driver.machine.recover([record]))?;
+        driver.vault.recover(wanted, |record| {
+            if driver.when_full == WhenFull::KeepLatest
+                && let Fact::Queued { number, message, .. } = &record.fact
+                && let Some(topic) = &message.head.topic
+            {
+                driver.latest.insert(topic.clone(), *number);
+            }
+            driver.machine.recover([record]);
+        })?;
         Ok(driver)
     }
 
@@ -157,6 +175,9 @@ impl Driver {
             vault,
             dispatch,
             pending: Pending::default(),
+            claims: BTreeMap::new(),
+            storing: VecDeque::new(),
+            latest: HashMap::default(),
             operations: BTreeMap::new(),
             inbox: VecDeque::new(),
             is_abandoned: false,
@@ -170,6 +191,7 @@ impl Driver {
             clean_start,
             queue_messages_max: session.queue_messages_max,
             queue_bytes_max: session.queue_bytes_max,
+            when_full: setup.when_full,
             connector: setup.connector,
             version,
             is_connected: false,
@@ -355,6 +377,7 @@ impl Driver {
         stats.resent = session.resent;
         stats.dropped_full = session.dropped_full;
         stats.dropped_offline = session.dropped_offline;
+        stats.dropped_superseded = session.dropped_superseded;
         stats.dropped_expired = session.dropped_expired;
         stats.dropped_too_large = session.dropped_too_large;
         stats.dropped_not_offered = session.dropped_not_offered;

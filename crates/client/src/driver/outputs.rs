@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use postrider_proto::{
     Arrived, LinkEnd, Payload, Plan, SpoolOutput, Time,
-    client::{Event as MachineEvent, Failure, OperationId, Output},
+    client::{Event as MachineEvent, Failure, OperationId, Output, Restarted},
     wire::{ConnAck, Filter, QoS, ReasonCode, SubAck, UnsubAck},
 };
 
@@ -16,8 +16,8 @@ use super::{
     refusal::{link_reason, publish_failure, subscribe_failure, unsubscribe_failure},
 };
 use crate::{
-    ConnectError, Connected, Event, LinkReason, Message, SessionEnd, StreamEnd, SubscribeError,
-    UnsubscribeError, answer::Answer, connector, message::Body, publish::Published,
+    ConnectError, Connected, Event, LinkReason, Message, PublishError, SessionEnd, StreamEnd,
+    SubscribeError, UnsubscribeError, answer::Answer, connector, message::Body, publish::Published,
 };
 
 impl Driver {
@@ -54,6 +54,11 @@ impl Driver {
         match self.vault.take_stored() {
             Ok(Some(seq)) => {
                 self.machine.handle_stored(seq, self.now);
+                while self.storing.front().is_some_and(|(waits_for, _)| *waits_for <= seq) {
+                    if let Some((_, storing)) = self.storing.pop_front() {
+                        storing.done();
+                    }
+                }
                 self.feed();
             }
             Ok(None) => {}
@@ -103,8 +108,9 @@ impl Driver {
 
     fn handle_event(&mut self, event: MachineEvent) {
         match event {
-            MachineEvent::Connected { connack, limits, resubscribed } => {
-                self.handle_connected(connack, limits, resubscribed);
+            MachineEvent::Connected { connack, limits, resubscribed, restarted } => {
+                let restarted = restarted.map(|restarted| *restarted);
+                self.handle_connected(connack, limits, resubscribed, restarted);
             }
             MachineEvent::Disconnected { end, retry_at } => {
                 self.handle_disconnected(end, retry_at);
@@ -120,10 +126,7 @@ impl Driver {
                     }),
                     Err(failure) => Err(publish_failure(failure, self.end_or_ours())),
                 };
-                let Some(answer) = self.pending.take(number) else { return };
-                if let Some(error) = answer.done(result) {
-                    self.shared.tell(&Event::PublishFailed { number, error });
-                }
+                self.complete(number, result);
             }
             MachineEvent::Subscribed(id, result) => self.handle_subscribed(id, result),
             MachineEvent::Unsubscribed(id, result) => self.handle_unsubscribed(id, result),
@@ -143,11 +146,29 @@ impl Driver {
         }
     }
 
+    /// Tells those who wait for a publication, or everybody that it failed if nobody does.
+    fn complete(&mut self, number: u64, result: Result<Published, PublishError>) {
+        let mut is_heard = false;
+        for claim in self.claims.remove(&number).into_iter().flatten() {
+            is_heard |= claim.is_awaited();
+            // The answer of the publication itself comes last.
+            let _ = claim.done(result.clone());
+        }
+        let unheard = match self.pending.take(number) {
+            Some(answer) => answer.done(result),
+            None => result.err(),
+        };
+        if let Some(error) = unheard.filter(|_| !is_heard) {
+            self.shared.tell(&Event::PublishFailed { number, error });
+        }
+    }
+
     fn handle_connected(
         &mut self,
         connack: ConnAck,
         limits: postrider_proto::Limits,
         resubscribed: u32,
+        restarted: Option<Restarted>,
     ) {
         self.attempt.deadline = None;
         self.is_connected = true;
@@ -163,6 +184,7 @@ impl Driver {
             session_present: connack.session_present,
             limits,
             resubscribed,
+            restarted,
             properties: connack.properties,
         };
         tracing::info!(

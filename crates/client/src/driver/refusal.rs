@@ -57,6 +57,8 @@ pub(super) fn publish_failure(failure: Failure, end: SessionEnd) -> PublishError
         Failure::Expired => PublishError::Expired,
         Failure::NotOffered(what) => PublishError::NotOffered(what),
         Failure::Dropped => PublishError::Dropped,
+        Failure::SessionLost => PublishError::SessionLost,
+        Failure::Superseded => PublishError::Superseded,
         Failure::Over | _ => PublishError::Over(end),
     }
 }

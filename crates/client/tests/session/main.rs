@@ -4,6 +4,7 @@
 mod blocking;
 mod connecting;
 mod disconnecting;
+mod offline;
 mod peer;
 mod publishing;
 mod reconnecting;

@@ -1,6 +1,6 @@
 //! What a client answers: errors at once, events later, and outputs for its driver.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use postrider_wire::{Ack, ConnAck, Filter, Properties, ReasonCode, SubAck, UnsubAck};
 
@@ -59,10 +59,28 @@ pub enum Failure {
     Expired,
     /// The server does not offer this: retain, a QoS, a kind of subscription; noticed when it was about to be sent.
     NotOffered(&'static str),
-    /// Dropped from a full queue (QoS 0 only).
+    /// Dropped from a full queue.
     Dropped,
+    /// The server lost the session with the exchange open, and what may arrive twice is not sent again.
+    SessionLost,
+    /// A younger message took its place in the queue.
+    Superseded,
     /// The session ended first.
     Over,
+}
+
+/// What became of our open exchanges when the server had lost the session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restarted {
+    /// How many messages are sent again as new ones.
+    pub resent: u32,
+    /// Those of them, by number, that were at QoS 2 and may arrive twice.
+    pub may_be_double: Vec<u64>,
+    /// Messages at QoS 2, by number, that the server had taken over with its PUBREC: done.
+    pub completed: Vec<u64>,
+    /// Messages at QoS 2, by number, that failed, because they might have arrived twice.
+    pub failed: Vec<u64>,
 }
 
 /// Something the program may want to know.
@@ -77,6 +95,8 @@ pub enum Event {
         limits: Limits,
         /// Filters subscribed again because the server had no session.
         resubscribed: u32,
+        /// What became of exchanges that were open, if the server had no session and there were any.
+        restarted: Option<Box<Restarted>>,
     },
     /// The link ended, or an attempt failed.
     Disconnected {

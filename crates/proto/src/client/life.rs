@@ -1,10 +1,10 @@
 //! How a client gets a link, and what happens when that ends.
 
-use alloc::{format, vec::Vec};
+use alloc::{boxed::Box, format, vec::Vec};
 
 use postrider_wire::{Ack, ConnAck, Connect, Disconnect, Properties, Property, ReasonCode, Will};
 
-use super::{Client, Event, Failure, Phase};
+use super::{Client, Event, Failure, Phase, Restarted};
 use crate::{Fact, Fate, Link, LinkEnd, Plan, Resume, Time, Verdict};
 
 impl Client {
@@ -55,7 +55,9 @@ impl Client {
         self.phase = Phase::Open;
         self.has_session = true;
         let resume = if connack.session_present { Resume::Present } else { Resume::Lost };
+        let flights = self.session.stats().flights;
         self.session.attach(&limits, resume, self.config.is_durable, &mut self.journal);
+        let restarted = self.restarted(flights).filter(|_| resume == Resume::Lost);
         self.open_gates();
         let session = Fact::Session {
             client_id: self.client_id.clone(),
@@ -67,10 +69,30 @@ impl Client {
             Resume::Present => 0,
             Resume::Lost => self.subscriptions.doubt_all(),
         };
-        self.events.push_back(Event::Connected { connack, limits, resubscribed });
+        self.events.push_back(Event::Connected { connack, limits, resubscribed, restarted });
         self.resubscribe(&limits, now);
         self.send_operations(now);
         self.pump(now);
+    }
+
+    /// What became of our exchanges, `flights` of them, when the server had lost the session; `None` if there were none.
+    fn restarted(&self, flights: u32) -> Option<Box<Restarted>> {
+        let mut restarted = Restarted::default();
+        for (number, fate) in self.session.fates() {
+            match fate {
+                Fate::Completed(_) => restarted.completed.push(number),
+                Fate::Lost => restarted.failed.push(number),
+                Fate::MayBeDouble => restarted.may_be_double.push(number),
+                Fate::Dropped
+                | Fate::Expired
+                | Fate::NotOffered(_)
+                | Fate::Superseded
+                | Fate::TooLarge => {}
+            }
+        }
+        let ended = restarted.completed.len() + restarted.failed.len();
+        restarted.resent = flights.saturating_sub(u32::try_from(ended).unwrap_or(u32::MAX));
+        Some(Box::new(restarted)).filter(|_| flights > 0)
     }
 
     /// The link ended from our side, or must: what is in its outbox is still flushed.
@@ -149,8 +171,11 @@ impl Client {
                     let properties = Properties::new();
                     Ok(Ack { packet_id, reason: ReasonCode::Success, properties })
                 }
+                Fate::Dropped => Err(Failure::Dropped),
                 Fate::Expired => Err(Failure::Expired),
+                Fate::Lost => Err(Failure::SessionLost),
                 Fate::NotOffered(what) => Err(Failure::NotOffered(what)),
+                Fate::Superseded => Err(Failure::Superseded),
                 Fate::TooLarge => Err(Failure::TooLarge),
             };
             self.events.push_back(Event::Published { number, result, is_downgraded: false });

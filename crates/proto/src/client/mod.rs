@@ -27,13 +27,13 @@ use self::{
     subscriptions::Subscriptions,
 };
 use crate::{
-    Chunk, Fact, Gate, Journal, Limits, Link, LinkEnd, Payload, Plan, Reconnect, Record, Session,
-    SessionConfig, SessionStats, SpoolId, Spools, Time,
+    Chunk, Fact, Gate, Journal, Limits, Link, LinkEnd, OpenMessage, Payload, Plan, Reconnect,
+    Record, Session, SessionConfig, SessionStats, SpoolId, Spools, Time,
 };
 
 pub use self::{
     config::ClientConfig,
-    event::{Event, Failure, OperationError, OperationId, Output, PublishError},
+    event::{Event, Failure, OperationError, OperationId, Output, PublishError, Restarted},
 };
 
 /// The client machine.
@@ -327,6 +327,24 @@ impl Client {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.session.is_idle() && self.operations.is_empty()
+    }
+
+    /// All messages of QoS 1 and 2 that are not finished: in flight, then waiting.
+    pub fn open(&self) -> impl Iterator<Item = OpenMessage<'_>> {
+        self.session.open()
+    }
+
+    /// Whether a message of QoS 1 or 2 is not finished.
+    #[must_use]
+    pub fn is_open(&self, number: u64) -> bool {
+        self.session.is_open(number)
+    }
+
+    /// Drops a message that was not sent yet, because a younger one takes its place. Returns whether it waited.
+    pub fn supersede(&mut self, number: u64) -> bool {
+        let is_waiting = self.session.supersede(number, &mut self.journal);
+        self.collect_fates();
+        is_waiting
     }
 
     /// Counts.

@@ -26,7 +26,7 @@ use alloc::{collections::VecDeque, vec::Vec};
 use postrider_wire::{Ack, PacketId, QoS, ReasonCode};
 
 use crate::{
-    Fact, Journal, Limits, Record,
+    Fact, FlightState, Journal, Limits, Message, Record,
     session::{
         flights::{Chain, Flights},
         ids::{IdSet, Ids},
@@ -50,6 +50,11 @@ pub struct SessionConfig {
     pub is_qos0_queued_offline: bool,
     /// Whether a QoS 2 PUBLISH may be answered by PUBACK (RabbitMQ): done as QoS 1.
     pub is_puback_for_qos2_allowed: bool,
+    /// Whether the oldest message of a full queue gives way to a new one while there is no link.
+    pub is_oldest_dropped: bool,
+    /// Whether a QoS 2 message that the peer may have taken fails when the peer has lost the session. Otherwise it is
+    /// sent again and may arrive twice.
+    pub is_doubtful_failed: bool,
     /// Whether [`Session::poll_fate`] tells about messages that ended without an acknowledgement. Whoever asks for it
     /// must fetch it after each call.
     pub is_reporting: bool,
@@ -64,6 +69,8 @@ impl Default for SessionConfig {
             flights_max_unannounced: u16::MAX,
             is_qos0_queued_offline: false,
             is_puback_for_qos2_allowed: true,
+            is_oldest_dropped: false,
+            is_doubtful_failed: false,
             is_reporting: false,
         }
     }
@@ -141,14 +148,33 @@ pub enum Resume {
 pub enum Fate {
     /// The peer lost the session after its PUBREC, with which it had taken the message over: done.
     Completed(PacketId),
+    /// Gave way to a younger one in a full queue.
+    Dropped,
     /// Expired in the queue.
     Expired,
+    /// The peer lost the session before its PUBREC, and what may arrive twice is not sent again.
+    Lost,
     /// The peer lost the session before its PUBREC: the message waits again as a new one and may arrive twice.
     MayBeDouble,
     /// The peer takes no such QoS or no RETAIN.
     NotOffered(&'static str),
+    /// A younger one took its place: [`Session::supersede`].
+    Superseded,
     /// Larger than the peer accepts.
     TooLarge,
+}
+
+/// A message of QoS 1 or 2 that is not finished.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenMessage<'a> {
+    /// Message number.
+    pub number: u64,
+    /// QoS of its delivery.
+    pub qos: QoS,
+    /// How far its exchange is; `None` if its PUBLISH was not written yet.
+    pub flight: Option<FlightState>,
+    /// The message, as long as it is needed: until PUBREC.
+    pub message: Option<&'a Message>,
 }
 
 /// Counts for people.
@@ -170,6 +196,8 @@ pub struct SessionStats {
     pub dropped_not_offered: u64,
     /// QoS 0 messages dropped because there was no link.
     pub dropped_offline: u64,
+    /// Dropped because a younger one took their place.
+    pub dropped_superseded: u64,
     /// Sent again after a resume.
     pub resent: u64,
 }
@@ -333,13 +361,38 @@ impl Session {
     /// Numbers of all messages of QoS 1 and 2 that are not finished, in ascending order.
     #[must_use]
     pub fn open_numbers(&self) -> Vec<u64> {
-        let publishes = self.flights.walk(Chain::Publishes);
-        let releases = self.flights.walk(Chain::Releases);
-        let flying = publishes.chain(releases).map(|(_, flight)| flight.number);
-        let mut numbers: Vec<u64> =
-            flying.chain(self.queue.iter().map(|waiting| waiting.number)).collect();
+        let mut numbers: Vec<u64> = self.open().map(|open| open.number).collect();
         numbers.sort_unstable();
         numbers
+    }
+
+    /// All messages of QoS 1 and 2 that are not finished: in flight, then waiting.
+    pub fn open(&self) -> impl Iterator<Item = OpenMessage<'_>> {
+        let publishes = self.flights.walk(Chain::Publishes);
+        let releases = self.flights.walk(Chain::Releases);
+        let flying = publishes.chain(releases).map(|(_, flight)| OpenMessage {
+            number: flight.number,
+            qos: flight.delivery.qos,
+            flight: Some(flight.state).filter(|_| flight.was_sent),
+            message: flight.message.as_deref(),
+        });
+        flying.chain(self.queue.iter().map(|waiting| OpenMessage {
+            number: waiting.number,
+            qos: waiting.delivery.qos,
+            flight: None,
+            message: Some(&*waiting.message),
+        }))
+    }
+
+    /// Whether a message of QoS 1 or 2 is not finished.
+    #[must_use]
+    pub fn is_open(&self, number: u64) -> bool {
+        self.queue.has(number) || self.flights.find(number).is_some()
+    }
+
+    /// How messages ended, or changed, of which [`Session::poll_fate`] has not told yet.
+    pub fn fates(&self) -> impl Iterator<Item = (u64, Fate)> {
+        self.fates.iter().copied()
     }
 
     /// Counts.

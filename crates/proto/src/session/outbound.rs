@@ -206,13 +206,18 @@ impl Session {
         Ok(sent)
     }
 
-    /// Makes room for one more message: expired ones at the front of the queue go, then the oldest of QoS 0.
+    /// Makes room for one more message: expired ones at the front of the queue go, and others if they are to give way;
+    /// then the oldest of QoS 0.
     fn make_room(&mut self, cost: u64, journal: &mut Journal, now: Time) -> Result<(), QueueFull> {
         while self.is_full_of_kept(cost) {
             match self.queue.first() {
                 Some(first) if first.message.is_expired(now) => {
                     let number = first.number;
                     self.drop_expired(number, journal);
+                }
+                Some(first) if self.config.is_oldest_dropped && self.link.is_none() => {
+                    let number = first.number;
+                    self.drop_waiting(number, Fate::Dropped, journal);
                 }
                 _ => {
                     self.stats.dropped_full += 1;
@@ -399,9 +404,22 @@ impl Session {
         }
     }
 
+    /// Drops a message that waits, because a younger one takes its place. Returns whether it waited.
+    pub fn supersede(&mut self, number: u64, journal: &mut Journal) -> bool {
+        let is_waiting = self.queue.has(number);
+        if is_waiting {
+            self.drop_waiting(number, Fate::Superseded, journal);
+        }
+        is_waiting
+    }
+
     fn drop_expired(&mut self, number: u64, journal: &mut Journal) {
+        self.drop_waiting(number, Fate::Expired, journal);
+    }
+
+    fn drop_waiting(&mut self, number: u64, fate: Fate, journal: &mut Journal) {
         self.change(Fact::Finished { number }, None, journal);
-        self.give_up(number, Fate::Expired);
+        self.give_up(number, fate);
     }
 
     /// Counts and reports a message that was not delivered.
@@ -410,7 +428,9 @@ impl Session {
             Fate::Expired => self.stats.dropped_expired += 1,
             Fate::TooLarge => self.stats.dropped_too_large += 1,
             Fate::NotOffered(_) => self.stats.dropped_not_offered += 1,
-            Fate::Completed(_) | Fate::MayBeDouble => {}
+            Fate::Dropped => self.stats.dropped_full += 1,
+            Fate::Superseded => self.stats.dropped_superseded += 1,
+            Fate::Completed(_) | Fate::Lost | Fate::MayBeDouble => {}
         }
         self.report(number, fate);
     }

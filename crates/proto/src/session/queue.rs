@@ -81,6 +81,11 @@ impl Queue {
         Some(waiting)
     }
 
+    /// Whether the message with this number waits here.
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.kept.binary_search_by_key(&number, |other| other.number).is_ok()
+    }
+
     /// Takes the oldest message of QoS 0.
     pub(super) fn take_loose(&mut self) -> Option<Waiting> {
         let waiting = self.loose.pop_front()?;

@@ -60,14 +60,20 @@ impl Session {
             self.report(number, Fate::Completed(packet_id));
         }
         let publishes: Vec<_> = self.flights.walk(Chain::Publishes).map(summary).collect();
-        for &(_, number, _, is_doubtful) in &publishes {
-            if is_doubtful {
+        let fails = self.config.is_doubtful_failed;
+        for &(slot, number, _, is_doubtful) in &publishes {
+            if is_doubtful && fails {
+                self.change(Fact::Finished { number }, Some(slot), journal);
+                self.report(number, Fate::Lost);
+            } else if is_doubtful {
                 self.report(number, Fate::MayBeDouble);
             }
         }
         // Last first: each is then put at the very front of the queue, which is cheap.
-        for &(slot, number, _, _) in publishes.iter().rev() {
-            self.change(Fact::Requeued { number }, Some(slot), journal);
+        for &(slot, number, _, is_doubtful) in publishes.iter().rev() {
+            if !(is_doubtful && fails) {
+                self.change(Fact::Requeued { number }, Some(slot), journal);
+            }
         }
         let received: Vec<_> = self.received.iter().collect();
         for id in received {
