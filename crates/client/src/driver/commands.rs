@@ -182,12 +182,11 @@ impl Driver {
                 }
             }
             Err(refusal) => {
-                let error = match publish_refusal(refusal, topic, self.shared.end()) {
-                    PublishError::QueueFull { .. } if self.when_full == WhenFull::DropNewest => {
-                        PublishError::Dropped
-                    }
-                    error => error,
-                };
+                let mut error = publish_refusal(refusal, topic, self.shared.end());
+                let is_full = matches!(error, PublishError::QueueFull { .. });
+                if is_full && self.when_full == WhenFull::DropNewest {
+                    error = PublishError::Dropped;
+                }
                 let unheard = match answer {
                     Some(answer) => answer.done(Err(error)),
                     None => Some(error),
