@@ -14,8 +14,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use postrider_proto::{Fact, Payload, Record, SpoolOutput, wire::ClientId};
-use postrider_store::{Change, Disk, DiskOptions, DiskStore, MemoryStore, Mode, Store, StoreError};
+use postrider_proto::{Fact, Payload, Record, SpoolOutput};
+use postrider_store::{Change, Disk, DiskOptions, DiskStore, Mode, Scratch, Store, StoreError};
 
 use crate::{ConnectError, shared::Shared};
 
@@ -42,8 +42,8 @@ pub(crate) struct Vault {
 }
 
 enum Keep {
-    /// Without a store there are no records.
-    Memory(MemoryStore),
+    /// Without a store there are no records, and spools go with the process.
+    Scratch(Scratch),
     Disk {
         disk: Disk,
         store: DiskStore,
@@ -56,9 +56,9 @@ enum Keep {
 const OPEN_BYTES_MAX: usize = 2 << 20;
 
 impl Vault {
-    /// Without a store.
-    pub(crate) fn memory() -> Self {
-        Self::new(Keep::Memory(MemoryStore::new()))
+    /// Without a store; at most `bytes_max` in spools.
+    pub(crate) fn scratch(bytes_max: u64) -> Self {
+        Self::new(Keep::Scratch(Scratch::new(bytes_max)))
     }
 
     /// Opens a store; blocks.
@@ -144,8 +144,11 @@ impl Vault {
             self.open.push_back((self.seq, self.bytes));
             self.open_bytes += std::mem::take(&mut self.bytes);
         }
-        let store = self.keep.store_mut();
-        let dropped = self.drops.drain(..).try_for_each(|spool| store.spool_drop(spool));
+        let keep = &mut self.keep;
+        let dropped = self.drops.drain(..).try_for_each(|spool| match keep {
+            Keep::Disk { store, .. } => store.spool_drop(spool),
+            Keep::Scratch(scratch) => scratch.drop_spool(spool),
+        });
         self.has_failed |= dropped.is_err();
         dropped
     }
@@ -189,14 +192,20 @@ impl Vault {
     }
 
     pub(crate) fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.keep.store().read(key)
+        match &self.keep {
+            Keep::Disk { store, .. } => store.read(key),
+            Keep::Scratch(_) => Ok(None),
+        }
     }
 
     /// Appends to a spool now, and drops one with the next commit: the record that names it goes first.
     pub(crate) fn spool(&mut self, output: SpoolOutput) -> Result<(), StoreError> {
         match output {
             SpoolOutput::Append(spool, bytes) => {
-                let appended = self.keep.store_mut().spool_append(spool, bytes);
+                let appended = match &mut self.keep {
+                    Keep::Disk { store, .. } => store.spool_append(spool, bytes),
+                    Keep::Scratch(scratch) => scratch.append(spool, &bytes),
+                };
                 appended.inspect_err(|_| self.has_failed = true)
             }
             SpoolOutput::Drop(spool) => {
@@ -212,14 +221,17 @@ impl Vault {
         offset: u64,
         len: usize,
     ) -> Result<Bytes, StoreError> {
-        self.keep.store().spool_read(spool, offset, len)
+        match &self.keep {
+            Keep::Disk { store, .. } => store.spool_read(spool, offset, len),
+            Keep::Scratch(scratch) => scratch.read(spool, offset, len),
+        }
     }
 
     /// Takes the store out, to be closed where blocking does no harm.
     pub(crate) fn take_disk(&mut self) -> Option<Disk> {
-        match std::mem::replace(&mut self.keep, Keep::Memory(MemoryStore::new())) {
+        match std::mem::replace(&mut self.keep, Keep::Scratch(Scratch::new(0))) {
             Keep::Disk { disk, .. } => Some(disk),
-            Keep::Memory(_) => None,
+            Keep::Scratch(_) => None,
         }
     }
 
@@ -230,10 +242,10 @@ impl Vault {
         path: &Path,
         wanted: Option<&str>,
     ) -> Result<(), ConnectError> {
-        let Some(value) = store.read(&session_key()).map_err(ConnectError::Store)? else {
+        let Some(value) = store.read(&Record::session_key(0)).map_err(ConnectError::Store)? else {
             return Ok(());
         };
-        let record = Record::decode(&session_key(), &value)
+        let record = Record::decode(&Record::session_key(0), &value)
             .map_err(|error| ConnectError::Store(corrupt(path, error.what)))?;
         let Fact::Session { client_id, .. } = record.fact else { return Ok(()) };
         match wanted {
@@ -243,22 +255,6 @@ impl Vault {
                 Err(ConnectError::StoreOfOther { path, stored, wanted })
             }
             Some(_) | None => Ok(()),
-        }
-    }
-}
-
-impl Keep {
-    fn store(&self) -> &dyn Store {
-        match self {
-            Self::Memory(store) => store,
-            Self::Disk { store, .. } => store,
-        }
-    }
-
-    fn store_mut(&mut self) -> &mut dyn Store {
-        match self {
-            Self::Memory(store) => store,
-            Self::Disk { store, .. } => store,
         }
     }
 }
@@ -283,12 +279,6 @@ fn check_spool(
 
 fn corrupt(path: &Path, what: &str) -> StoreError {
     StoreError::Corrupt { path: path.to_owned(), what: what.to_owned() }
-}
-
-/// The key under which a client's session is recorded: owner 0, which has no other.
-fn session_key() -> Vec<u8> {
-    let client_id = ClientId::default();
-    Record { owner: 0, fact: Fact::Session { client_id, expiry_s: 0, detached: None } }.key()
 }
 
 /// Bytes of a change besides key and value, roughly.

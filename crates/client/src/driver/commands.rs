@@ -46,6 +46,8 @@ pub(super) struct Leaving {
 /// Messages that may wait in the session's queue while it is connected; more wait in the mailbox, where they cost
 /// less and hold up their publishers.
 const QUEUED_SOFT_MAX: u32 = 1024;
+/// Bytes above which a payload goes to a file.
+const SPOOL_ABOVE: usize = 1 << 20;
 /// Filters in one UNSUBSCRIBE.
 const FILTERS_PER_PACKET: usize = 200;
 
@@ -163,7 +165,8 @@ impl Driver {
         let PublishCommand { head, payload, answer } = command;
         let topic = topic_if_large(head.topic.as_ref(), &payload);
         let latest = self.supersede(&head);
-        match self.machine.publish(head, Payload::Bytes(payload), self.now) {
+        let payload = self.spooled(payload, head.qos);
+        match self.machine.publish(head, payload, self.now) {
             Ok(Sent { number, seq }) => {
                 self.stats.published += 1;
                 if let Some(topic) = latest {
@@ -196,6 +199,23 @@ impl Driver {
                     self.shared.tell(&Event::PublishFailed { number: 0, error });
                 }
             }
+        }
+    }
+
+    /// With a store large payloads go to files of their own at once, not into memory and records.
+    fn spooled(&mut self, payload: Bytes, qos: QoS) -> Payload {
+        let is_large = payload.len() > SPOOL_ABOVE && qos > QoS::AtMostOnce;
+        let len = u32::try_from(payload.len()).ok().filter(|_| is_large);
+        let Some(len) = len.filter(|_| self.vault.is_durable()) else {
+            return Payload::Bytes(payload);
+        };
+        match self.machine.begin_spool(len) {
+            Some(id) => {
+                self.machine.append_spool(&id, payload);
+                Payload::Spooled { id, len }
+            }
+            // Too much waits already: then the bounds of the queue decide.
+            None => Payload::Bytes(payload),
         }
     }
 

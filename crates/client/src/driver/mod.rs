@@ -135,7 +135,7 @@ impl Driver {
     ) -> Result<Self, ConnectError> {
         let vault = match &setup.store {
             Some(place) => Vault::open(place, &shared).map_err(ConnectError::Store)?,
-            None => Vault::memory(),
+            None => Vault::scratch(setup.client.spool_bytes_max),
         };
         let client_id = setup.client.client_id.clone();
         let wanted = Some(client_id.as_str()).filter(|_| !setup.is_client_id_made);

@@ -130,6 +130,34 @@ fn open_messages_start_again_where_the_server_has_forgotten_the_session() {
     }
 }
 
+/// A large payload lies in a file of its own, from the call until the exchange is complete.
+#[test]
+fn a_large_payload_outlives_the_process() {
+    let folder = TempDir::new().unwrap();
+    let spools = || fs::read_dir(folder.path().join("spools")).unwrap().count();
+    let payload = "0123456789".repeat(200_000);
+    process().block_on(async {
+        let (session, _desk) = background(Protocol::V5, folder.path()).await;
+        let publish = session.publish("large", &payload).qos(QoS::ExactlyOnce);
+        publish.stored().await.unwrap();
+        assert_eq!(session.stats().bytes, 5, "the topic");
+    });
+    assert_eq!(spools(), 1);
+    process().block_on(async {
+        let (session, mut desk) = background(Protocol::V5, folder.path()).await;
+        let receipt = session.receipt(1).await.unwrap();
+        let (mut peer, _) = accept(&mut desk, Protocol::V5, fresh()).await;
+        let publish = peer.publish().await;
+        assert_eq!(publish.payload, payload);
+        peer.ack(AckKind::PubRec, publish.packet_id).await;
+        assert!(matches!(peer.next().await, Packet::PubRel(_)));
+        peer.ack(AckKind::PubComp, publish.packet_id).await;
+        receipt.await.unwrap();
+        session.disconnect().await.unwrap();
+    });
+    assert_eq!(spools(), 0);
+}
+
 #[test]
 fn a_store_belongs_to_one_client_and_one_session_at_a_time() {
     let folder = TempDir::new().unwrap();
