@@ -46,6 +46,38 @@
 //! Without a store the session lives as long as the process. It starts clean unless [`Builder::clean_start`] says
 //! otherwise, and asks the server to keep it for an hour, so that a reconnect loses nothing.
 //!
+//! # With a store
+//!
+//! [`Builder::store`] keeps the session in a folder. Then this holds, however a process ends:
+//!
+//! - What [`PublishRequest::stored`] or [`Receipt::stored`] said is stored reaches the server, unless it expires or the
+//!   server refuses it: at QoS 1 at least once, at QoS 2 exactly once, in the order of publishing, as long as the server
+//!   keeps the session. [`Mode`] says whether a power cut counts too.
+//! - If the server has forgotten the session (see [`Builder::session_expiry`]), what is open starts again, and
+//!   [`Connected::restarted`] says what may arrive twice.
+//! - An arrived message at QoS 2 is acknowledged when its identifier is stored. The program gets it before that: a message
+//!   whose handler ran when the process died may come again.
+//! - Nothing is acknowledged that is not stored. A store that fails ends the session with [`SessionEnd::Store`]; a new one
+//!   goes on from the same folder.
+//! - [`Builder::start`] needs no broker: publish, end the program, and let a later one deliver.
+//!
+//! ```no_run
+//! use postrider::{QoS, Session};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let builder = Session::builder("mqtt://127.0.0.1:1883", "press-7").store("press-7.state");
+//! let session = builder.start().await?;
+//! let receipt = session.publish("plant/7/temp", "21.5").qos(QoS::ExactlyOnce).stored().await?;
+//! println!("message {} will not be lost", receipt.message_number());
+//! for message in session.pending().await? {
+//!     println!("{} {:?} {:?}", message.number, message.topic, message.stage);
+//! }
+//! session.disconnect().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Reading order
 //!
 //! [`Builder`], [`Session`], [`PublishRequest`] and [`Receipt`], [`Subscription`] and [`Message`], [`Events`], then
