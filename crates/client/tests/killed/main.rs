@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use postrider::{Mode, QoS, blocking};
+use postrider::{Mode, Protocol, QoS, blocking};
 use postrider_testing::TestBroker;
 use tempfile::TempDir;
 
@@ -27,7 +27,7 @@ fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
     match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["victim", url, store, mode, round] => victim(url, Path::new(store), mode, round),
-        ["last", url, store] => drain(url, Path::new(store)),
+        ["last", url, store, mode] => drain(url, Path::new(store), mode),
         // What `cargo test` passes on is for its own harness.
         _ => {
             for mode in ["durable", "process"] {
@@ -60,7 +60,7 @@ fn nothing_stored_is_lost(mode: &str) -> usize {
         victim.kill().unwrap();
         victim.wait().unwrap();
     }
-    let last = start(&["last", broker.url(), store.to_str().unwrap()]).wait().unwrap();
+    let last = start(&["last", broker.url(), store.to_str().unwrap(), mode]).wait().unwrap();
     assert!(last.success(), "what was open is finished: {last}");
     check(&stored, || Some(arriving.next_within(PATIENCE)?.text().unwrap().to_owned()))
 }
@@ -99,9 +99,9 @@ fn start(words: &[&str]) -> Child {
 
 /// Publishes until it is killed.
 fn victim(url: &str, store: &Path, mode: &str, round: &str) {
-    let mode = if mode == "process" { Mode::Process } else { Mode::Durable };
+    let (mode, version) = settings(mode);
     let builder = blocking::Session::builder(url, "victim").store(store).store_mode(mode);
-    let session = builder.start().unwrap();
+    let session = builder.version(version).start().unwrap();
     for number in 0.. {
         let (qos, name) =
             if number % 2 == 0 { (QoS::AtLeastOnce, "q1") } else { (QoS::ExactlyOnce, "q2") };
@@ -111,9 +111,16 @@ fn victim(url: &str, store: &Path, mode: &str, round: &str) {
     }
 }
 
+/// Both modes and both versions have their turn.
+fn settings(mode: &str) -> (Mode, Protocol) {
+    if mode == "process" { (Mode::Process, Protocol::V311) } else { (Mode::Durable, Protocol::V5) }
+}
+
 /// Finishes what the others left.
-fn drain(url: &str, store: &Path) {
-    let session = blocking::Session::builder(url, "victim").store(store).connect().unwrap();
+fn drain(url: &str, store: &Path, mode: &str) {
+    let (mode, version) = settings(mode);
+    let builder = blocking::Session::builder(url, "victim").store(store).store_mode(mode);
+    let session = builder.version(version).connect().unwrap();
     for message in session.pending().unwrap() {
         match session.complete(message.number) {
             Ok(_) | Err(postrider::PublishError::NotOpen(_)) => {}
