@@ -111,6 +111,7 @@ mod subscription;
 mod topic;
 mod trie;
 mod vault;
+mod when_full;
 mod will;
 
 pub use bytes::Bytes;
@@ -127,7 +128,7 @@ pub use postrider_proto::{
 pub use postrider_store::{Mode, StoreError};
 
 pub use crate::{
-    builder::{Builder, Protocol, WhenFull},
+    builder::{Builder, Protocol},
     connector::Attempt,
     error::{ConnectError, DisconnectError, PublishError, SubscribeError, UnsubscribeError},
     event::{Connected, Event, Events},
@@ -141,5 +142,6 @@ pub use crate::{
     stats::Stats,
     subscription::{SubscribeRequest, Subscription, Unmatched},
     topic::{IntoFilter, IntoTopic, NotFilter, NotTopic},
+    when_full::WhenFull,
     will::Will,
 };
