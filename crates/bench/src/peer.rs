@@ -124,7 +124,7 @@ impl Peer {
         let credentials = &address.credentials;
         let connect = Connect {
             version,
-            clean_start: version == Version::V5 || keeping == Keeping::Nothing,
+            clean_start: keeping == Keeping::Nothing,
             keep_alive: 0,
             client_id: ClientId::from_text(text(&peer.who)?),
             user_name: credentials.user.as_deref().map(text).transpose()?,
