@@ -446,6 +446,7 @@ impl<S> Builder<S> {
                 ..self.session
             },
             reconnect,
+            is_manual: false,
             is_durable: has_store,
             spool_bytes_max: SPOOL_BYTES_MAX,
         };

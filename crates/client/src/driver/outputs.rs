@@ -32,6 +32,10 @@ impl Driver {
                 Output::Store(seq, record) => {
                     self.vault.record(seq, &record);
                 }
+                // One write takes all of a drain.
+                Output::StoreBatch(seq, records) => {
+                    records.iter().for_each(|record| self.vault.record(seq, record));
+                }
                 Output::Load { ticket, key, offset, len } => {
                     let bytes = self.load(&key, offset, len);
                     self.machine.handle_loaded(ticket, bytes, self.now);
