@@ -58,6 +58,7 @@ pub struct Builder<S = Session> {
     when_full: WhenFull,
     store: Option<PathBuf>,
     store_mode: Mode,
+    is_manual: bool,
     connector: Option<Connector>,
 }
 
@@ -123,6 +124,7 @@ impl<S> Builder<S> {
             when_full: WhenFull::Refuse,
             store: None,
             store_mode: Mode::Durable,
+            is_manual: false,
             connector: None,
         }
     }
@@ -165,6 +167,36 @@ impl<S> Builder<S> {
     #[must_use]
     pub fn store(mut self, path: impl Into<PathBuf>) -> Self {
         self.store = Some(path.into());
+        self
+    }
+
+    /// The program acknowledges messages of QoS 1 and 2 itself, with [`crate::Message::ack`]; otherwise the session does
+    /// when they arrive.
+    ///
+    /// What holds when the process dies, for a message that arrived (and the server keeps the session):
+    ///
+    /// | | QoS 1 | QoS 2 |
+    /// | --- | --- | --- |
+    /// | automatic | gone, if its handler had not finished | the same |
+    /// | by hand | comes again until acknowledged | the same |
+    /// | ... with a store | and with the same [`crate::Message::number`] | the same; once acknowledged, never again |
+    /// | `ack_with` | what it stores is there at least once | what it stores is there exactly once |
+    ///
+    /// At QoS 1 the server does not hear that its PUBACK was lost: it sends a message that was acknowledged again, and
+    /// nobody can tell. A handler that does something outside the store may do it twice in any case, if the process dies
+    /// between doing it and the acknowledgement; then [`crate::Message::is_redelivery`] says so.
+    ///
+    /// - The server may leave [`Builder::receive_maximum`] messages open. A message that is not acknowledged holds the
+    ///   answers of later ones back, and in the end no more come; the connection stays, with its pings.
+    /// - A message that is dropped unacknowledged comes again on the same stream, after a tenth of a second at first,
+    ///   later less often. If its stream has ended, it goes where a new message would go.
+    /// - After a reconnect the server sends what is open again. It is not handed out again while the program, or a
+    ///   stream, has its copy; that one still counts.
+    /// - If the server has lost the session, its messages are gone: [`crate::AckError::Stale`].
+    /// - What no stream wants is kept unacknowledged, see [`crate::Session::unmatched`].
+    #[must_use]
+    pub fn manual_acknowledgement(mut self) -> Self {
+        self.is_manual = true;
         self
     }
 
@@ -422,7 +454,11 @@ impl<S> Builder<S> {
         } else {
             self.session.queue_bytes_max
         });
-        let link = LinkConfig { handshake_ms: connect_timeout_ms, ..self.link };
+        let mut link = LinkConfig { handshake_ms: connect_timeout_ms, ..self.link };
+        if self.is_manual {
+            // Servers of 3.1.1 are told no bound, so they are not read on beyond it.
+            link.receive_maximum_unannounced = Some(link.receive_maximum);
+        }
         let reconnect = ReconnectConfig {
             servers: vec![self.url],
             version: self.protocol.version(),
@@ -446,7 +482,7 @@ impl<S> Builder<S> {
                 ..self.session
             },
             reconnect,
-            is_manual: false,
+            is_manual: self.is_manual,
             is_durable: has_store,
             spool_bytes_max: SPOOL_BYTES_MAX,
         };

@@ -108,6 +108,7 @@ mod session;
 mod shared;
 mod stats;
 mod subscription;
+mod token;
 mod topic;
 mod trie;
 mod vault;
@@ -129,7 +130,10 @@ pub use postrider_store::{Mode, StoreError};
 pub use crate::{
     builder::{Builder, Protocol, WhenFull},
     connector::Attempt,
-    error::{ConnectError, DisconnectError, PublishError, SubscribeError, UnsubscribeError},
+    error::{
+        AckError, ConnectError, DisconnectError, PublishError, StoredError, SubscribeError,
+        UnsubscribeError,
+    },
     event::{Connected, Event, Events},
     message::{Message, NotText},
     payload::Payload,
@@ -140,6 +144,7 @@ pub use crate::{
     session::{DisconnectRequest, Session},
     stats::Stats,
     subscription::{SubscribeRequest, Subscription, Unmatched},
+    token::{Ack, Batch},
     topic::{IntoFilter, IntoTopic, NotFilter, NotTopic},
     will::Will,
 };

@@ -19,7 +19,6 @@ pub enum OwnChange {
 
 /// An acknowledgement was refused; nothing was stored and nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum AcknowledgeError {
     /// No message with this number waits: it is acknowledged, or the server lost the session it came in.
     Stale(u64),
@@ -50,6 +49,25 @@ pub fn own_key(key: &[u8]) -> Vec<u8> {
     Record { owner: 0, fact: Fact::OwnGone(Bytes::copy_from_slice(key)) }.key()
 }
 
+/// Checks the bounds of what the program wants stored with one acknowledgement.
+///
+/// # Errors
+/// [`AcknowledgeError::KeyTooLong`], [`AcknowledgeError::TooLarge`].
+pub fn check_own(own: &[OwnChange]) -> Result<(), AcknowledgeError> {
+    let mut bytes = 0;
+    for change in own {
+        let (key, value) = match change {
+            OwnChange::Put(key, value) => (key, value.len()),
+            OwnChange::Delete(key) => (key, 0),
+        };
+        if key.len() > OWN_KEY_BYTES_MAX {
+            return Err(AcknowledgeError::KeyTooLong { bytes: key.len() as u64 });
+        }
+        bytes += (key.len() + value + CHANGE_BYTES) as u64;
+    }
+    if bytes > BATCH_BYTES_MAX { Err(AcknowledgeError::TooLarge { bytes }) } else { Ok(()) }
+}
+
 impl Client {
     /// The program has done with the message `number` of [`Event::Entrusted`]. `own` is stored in one step with that:
     /// after a crash either both are there, or neither, and the message comes again. [`Event::Acknowledged`] follows once it
@@ -69,20 +87,7 @@ impl Client {
         if !own.is_empty() && !self.config.is_durable {
             return Err(AcknowledgeError::NoStore);
         }
-        let mut bytes = 0;
-        for change in &own {
-            let (key, value) = match change {
-                OwnChange::Put(key, value) => (key, value.len()),
-                OwnChange::Delete(key) => (key, 0),
-            };
-            if key.len() > OWN_KEY_BYTES_MAX {
-                return Err(AcknowledgeError::KeyTooLong { bytes: key.len() as u64 });
-            }
-            bytes += (key.len() + value + CHANGE_BYTES) as u64;
-        }
-        if bytes > BATCH_BYTES_MAX {
-            return Err(AcknowledgeError::TooLarge { bytes });
-        }
+        check_own(&own)?;
         let own = own.into_iter().map(|change| match change {
             OwnChange::Put(key, value) => Fact::Own { key, value },
             OwnChange::Delete(key) => Fact::OwnGone(key),
@@ -97,6 +102,12 @@ impl Client {
     /// which it does on the next connection, it is handed out again.
     pub fn take_back(&mut self, number: u64) {
         self.session.take_back(number);
+    }
+
+    /// Whether [`Client::acknowledge`] would know this number.
+    #[must_use]
+    pub fn is_entrusted(&self, number: u64) -> bool {
+        self.session.is_entrusted_number(number)
     }
 
     /// Messages that the program has and has not acknowledged.

@@ -35,7 +35,7 @@ use crate::{
 pub use self::{
     config::ClientConfig,
     event::{Event, Failure, OperationError, OperationId, Output, PublishError, Restarted},
-    manual::{AcknowledgeError, BATCH_BYTES_MAX, OWN_KEY_BYTES_MAX, OwnChange, own_key},
+    manual::{AcknowledgeError, BATCH_BYTES_MAX, OWN_KEY_BYTES_MAX, OwnChange, check_own, own_key},
 };
 
 /// The client machine.

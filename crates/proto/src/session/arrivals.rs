@@ -139,6 +139,12 @@ impl Session {
         self.arrivals.get(packet_id).is_some()
     }
 
+    /// Whether the message of this number waits for the program.
+    #[must_use]
+    pub fn is_entrusted_number(&self, number: u64) -> bool {
+        self.arrivals.unacknowledged(number).is_some()
+    }
+
     /// Messages that the program has not acknowledged.
     #[must_use]
     pub fn entrusted_len(&self) -> usize {
