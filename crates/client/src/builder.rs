@@ -194,6 +194,36 @@ impl<S> Builder<S> {
     ///   stream, has its copy; that one still counts.
     /// - If the server has lost the session, its messages are gone: [`crate::AckError::Stale`].
     /// - What no stream wants is kept unacknowledged, see [`crate::Session::unmatched`].
+    ///
+    /// A sum that counts every reading once, whenever this process dies:
+    ///
+    /// ```
+    /// use postrider::{QoS, blocking::Session};
+    /// use postrider_testing::TestBroker;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let broker = TestBroker::start()?;
+    /// # let folder = std::env::temp_dir().join(format!("postrider-sum-{}", std::process::id()));
+    /// let session = Session::builder(broker.url(), "sum")
+    ///     .store(&folder)
+    ///     .manual_acknowledgement()
+    ///     .connect()?;
+    /// let readings = session.subscribe_with("meter/+", QoS::ExactlyOnce).open()?;
+    /// for reading in ["3", "4"] {
+    ///     session.publish("meter/7", reading).qos(QoS::ExactlyOnce).wait()?;
+    /// }
+    /// for message in readings.take(2) {
+    ///     let sum = session.stored("sum")?.unwrap_or_default();
+    ///     let sum = std::str::from_utf8(&sum)?.parse().unwrap_or(0) + message.text()?.parse::<u64>()?;
+    ///     // The sum and the end of the message are stored in one step.
+    ///     message.ack_with(|batch| batch.put("sum", sum.to_string())).wait()?;
+    /// }
+    /// assert_eq!(session.stored("sum")?.as_deref(), Some(&b"7"[..]));
+    /// session.disconnect()?;
+    /// # std::fs::remove_dir_all(&folder).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn manual_acknowledgement(mut self) -> Self {
         self.is_manual = true;

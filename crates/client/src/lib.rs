@@ -41,6 +41,8 @@
 //! - Every queue is bounded, and everything dropped is counted in [`Stats`] or told by [`Events`].
 //! - A message goes once to every [`Subscription`] whose filter matches, however many copies the broker sends. One that
 //!   nobody asked for is kept for a while, see [`Session::unmatched`].
+//! - A message is acknowledged when it arrives, or when the program says so ([`Builder::manual_acknowledgement`]), with
+//!   what it stores in the same step ([`Message::ack_with`]).
 //! - Every verb may be called anywhere, from inside any callback too.
 //!
 //! Without a store the session lives as long as the process. It starts clean unless [`Builder::clean_start`] says
