@@ -23,11 +23,73 @@ use bytes::Bytes;
 use postrider_proto::client::{OwnChange, check_own};
 
 use crate::{
-    AckError, Message,
+    AckError, Builder, Message,
     answer::{Answer, Awaited, Gone, answer},
     lock::lock,
     shared::Shared,
 };
+
+impl<S> Builder<S> {
+    /// The program acknowledges messages of QoS 1 and 2 itself, with [`crate::Message::ack`]; otherwise the session does
+    /// when they arrive.
+    ///
+    /// What holds when the process dies, for a message that arrived (and the server keeps the session):
+    ///
+    /// | | QoS 1 | QoS 2 |
+    /// | --- | --- | --- |
+    /// | automatic | gone, if its handler had not finished | the same |
+    /// | by hand | comes again until acknowledged | the same |
+    /// | ... with a store | and with the same [`crate::Message::number`] | the same; once acknowledged, never again |
+    /// | `ack_with` | what it stores is there at least once | what it stores is there exactly once |
+    ///
+    /// At QoS 1 the server does not hear that its PUBACK was lost: it sends a message that was acknowledged again, and
+    /// nobody can tell. A handler that does something outside the store may do it twice in any case, if the process dies
+    /// between doing it and the acknowledgement; then [`crate::Message::is_redelivery`] says so.
+    ///
+    /// - The server may leave [`Builder::receive_maximum`] messages open. A message that is not acknowledged holds the
+    ///   answers of later ones back, and in the end no more come; the connection stays, with its pings.
+    /// - A message that is dropped unacknowledged comes again on the same stream, after a tenth of a second at first,
+    ///   later less often. If its stream has ended, it goes where a new message would go.
+    /// - After a reconnect the server sends what is open again. It is not handed out again while the program, or a
+    ///   stream, has its copy; that one still counts.
+    /// - If the server has lost the session, its messages are gone: [`crate::AckError::Stale`].
+    /// - What no stream wants is kept unacknowledged, see [`crate::Session::unmatched`].
+    ///
+    /// A sum that counts every reading once, whenever this process dies:
+    ///
+    /// ```
+    /// use postrider::{QoS, blocking::Session};
+    /// use postrider_testing::TestBroker;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let broker = TestBroker::start()?;
+    /// # let folder = std::env::temp_dir().join(format!("postrider-sum-{}", std::process::id()));
+    /// let session = Session::builder(broker.url(), "sum")
+    ///     .store(&folder)
+    ///     .manual_acknowledgement()
+    ///     .connect()?;
+    /// let readings = session.subscribe_with("meter/+", QoS::ExactlyOnce).open()?;
+    /// for reading in ["3", "4"] {
+    ///     session.publish("meter/7", reading).qos(QoS::ExactlyOnce).wait()?;
+    /// }
+    /// for message in readings.take(2) {
+    ///     let sum = session.stored("sum")?.unwrap_or_default();
+    ///     let sum = std::str::from_utf8(&sum)?.parse().unwrap_or(0) + message.text()?.parse::<u64>()?;
+    ///     // The sum and the end of the message are stored in one step.
+    ///     message.ack_with(|batch| batch.put("sum", sum.to_string())).wait()?;
+    /// }
+    /// assert_eq!(session.stored("sum")?.as_deref(), Some(&b"7"[..]));
+    /// session.disconnect()?;
+    /// # std::fs::remove_dir_all(&folder).ok();
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn manual_acknowledgement(mut self) -> Self {
+        self.is_manual = true;
+        self
+    }
+}
 
 /// What a program stores together with an acknowledgement, see [`Message::ack_with`]: at most 1 MiB of keys and values
 /// (32 bytes more for each change count too), and 1,024 bytes a key. The last change of a key counts.
