@@ -59,6 +59,7 @@ pub struct Builder<S = Session> {
     when_full: WhenFull,
     store: Option<PathBuf>,
     store_mode: Mode,
+    pub(crate) is_manual: bool,
     connector: Option<Connector>,
 }
 
@@ -105,6 +106,7 @@ impl<S> Builder<S> {
             when_full: WhenFull::Refuse,
             store: None,
             store_mode: Mode::Durable,
+            is_manual: false,
             connector: None,
         }
     }
@@ -404,7 +406,11 @@ impl<S> Builder<S> {
         } else {
             self.session.queue_bytes_max
         });
-        let link = LinkConfig { handshake_ms: connect_timeout_ms, ..self.link };
+        let mut link = LinkConfig { handshake_ms: connect_timeout_ms, ..self.link };
+        if self.is_manual {
+            // Servers of 3.1.1 are told no bound, so they are not read on beyond it.
+            link.receive_maximum_unannounced = Some(link.receive_maximum);
+        }
         let reconnect = ReconnectConfig {
             servers: vec![self.url],
             version: self.protocol.version(),
@@ -428,6 +434,7 @@ impl<S> Builder<S> {
                 ..self.session
             },
             reconnect,
+            is_manual: self.is_manual,
             is_durable: has_store,
             spool_bytes_max: SPOOL_BYTES_MAX,
         };

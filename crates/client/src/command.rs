@@ -6,8 +6,8 @@ use bytes::Bytes;
 use postrider_proto::wire::{Disconnect, Filter, Properties, Publish, QoS, SubscribeOptions};
 
 use crate::{
-    DisconnectError, PendingMessage, PublishError, Receipt, SubscribeError, UnsubscribeError,
-    answer::Answer, publish::PublishAnswer, queue::StreamQueue,
+    DisconnectError, PendingMessage, PublishError, Receipt, StoredError, SubscribeError,
+    UnsubscribeError, answer::Answer, publish::PublishAnswer, queue::StreamQueue,
 };
 
 /// One request. Publications stand here whole, so that they cost no allocation; the rest is rare and boxed.
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Pending(Answer<Vec<PendingMessage>>),
     /// Deliver what no subscription asks for to this stream.
     Unmatched(Arc<StreamQueue>),
+    /// Read what the program stored.
+    ReadOwn { key: Bytes, answer: Answer<Result<Option<Bytes>, StoredError>> },
     /// Flush, say goodbye, end.
     Disconnect(Box<DisconnectCommand>),
 }

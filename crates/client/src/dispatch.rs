@@ -207,6 +207,27 @@ impl Dispatch {
         self.found = found;
     }
 
+    /// Stages a message once more for the stream that had it; gives it back if that stream is no more.
+    pub(crate) fn restage(&mut self, stream: u64, message: Message) -> Option<Message> {
+        if let Some(outlet) = self.unmatched.as_mut().filter(|outlet| outlet.id() == stream) {
+            outlet.stage(message);
+            return None;
+        }
+        let key = self.by_stream.get(&stream).copied();
+        let Some((key, entry)) = key.and_then(|key| Some((key, self.entries.get_mut(key)?))) else {
+            return Some(message);
+        };
+        let Some(outlet) = entry.outlets.iter_mut().find(|outlet| outlet.id() == stream) else {
+            return Some(message);
+        };
+        outlet.stage(message);
+        if !entry.is_dirty {
+            entry.is_dirty = true;
+            self.dirty.push(key);
+        }
+        None
+    }
+
     /// Hands over what was staged; once per turn.
     pub(crate) fn flush(&mut self) {
         for key in self.dirty.drain(..) {

@@ -3,12 +3,16 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use postrider_net::UrlError;
-use postrider_proto::wire::{FilterError, ReasonCode, TextError, TopicError};
+use postrider_proto::{
+    client::{AcknowledgeError, BATCH_BYTES_MAX, OWN_KEY_BYTES_MAX},
+    wire::{FilterError, ReasonCode, TextError, TopicError},
+};
 use postrider_store::StoreError;
 
 use crate::{
     SessionEnd,
     reason::{LinkReason, explain, way_out},
+    shared::Shared,
     topic::{NotFilter, NotTopic},
 };
 
@@ -308,6 +312,80 @@ pub enum DisconnectError {
     /// The session had ended before, for this reason.
     #[error("{0}")]
     Over(SessionEnd),
+}
+
+/// Why a message was not acknowledged; nothing was stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// It is acknowledged already, or the server lost the session in which it came.
+    #[error(
+        "message {number} is not open: it is acknowledged already, or the server has lost the \
+         session in which it came"
+    )]
+    Stale {
+        /// Its number.
+        number: u64,
+    },
+    /// The session acknowledges it by itself, or it has QoS 0.
+    #[error("nothing is to be acknowledged here; build the session with manual_acknowledgement")]
+    NotManual,
+    /// Something is to be stored and there is no store.
+    #[error("the session has no store; give it one with Builder::store, or acknowledge without")]
+    NoStore,
+    /// The batch is too large.
+    #[error("a batch of {bytes} bytes is more than the {bytes_max} that may be stored at once")]
+    TooLarge {
+        /// Its bytes.
+        bytes: u64,
+        /// The most.
+        bytes_max: u64,
+    },
+    /// A key is too long.
+    #[error("a key of {bytes} bytes is longer than {bytes_max}")]
+    KeyTooLong {
+        /// Its bytes.
+        bytes: u64,
+        /// The most.
+        bytes_max: u64,
+    },
+    /// The session is over. Whether the acknowledgement was stored shows when the next one begins.
+    #[error("{0}")]
+    Over(SessionEnd),
+}
+
+/// Why what the program stored cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoredError {
+    /// There is no store.
+    #[error("the session has no store; give it one with Builder::store")]
+    NoStore,
+    /// What stands under the key was not written by this program.
+    #[error("what is stored under the key cannot be read")]
+    Unreadable,
+    /// The store failed.
+    #[error("{0}; {way_out}", way_out = way_out(.0))]
+    Store(StoreError),
+    /// The session is over.
+    #[error("{0}")]
+    Over(SessionEnd),
+}
+
+impl AckError {
+    pub(crate) fn from_machine(error: AcknowledgeError, shared: &Shared) -> Self {
+        match error {
+            AcknowledgeError::Stale(number) => Self::Stale { number },
+            AcknowledgeError::NoStore => Self::NoStore,
+            AcknowledgeError::TooLarge { bytes } => {
+                Self::TooLarge { bytes, bytes_max: BATCH_BYTES_MAX }
+            }
+            AcknowledgeError::KeyTooLong { bytes } => {
+                Self::KeyTooLong { bytes, bytes_max: OWN_KEY_BYTES_MAX as u64 }
+            }
+            AcknowledgeError::Over => Self::Over(shared.end()),
+        }
+    }
 }
 
 /// Shows a reason code with the server's explanation and our advice.

@@ -41,6 +41,8 @@
 //! - Every queue is bounded, and everything dropped is counted in [`Stats`] or told by [`Events`].
 //! - A message goes once to every [`Subscription`] whose filter matches, however many copies the broker sends. One that
 //!   nobody asked for is kept for a while, see [`Session::unmatched`].
+//! - A message is acknowledged when it arrives, or when the program says so ([`Builder::manual_acknowledgement`]), with
+//!   what it stores in the same step ([`Message::ack_with`]).
 //! - Every verb may be called anywhere, from inside any callback too.
 //!
 //! Without a store the session lives as long as the process. It starts clean unless [`Builder::clean_start`] says
@@ -108,6 +110,7 @@ mod session;
 mod shared;
 mod stats;
 mod subscription;
+mod token;
 mod topic;
 mod trie;
 mod vault;
@@ -130,7 +133,10 @@ pub use postrider_store::{Mode, StoreError};
 pub use crate::{
     builder::{Builder, Protocol},
     connector::Attempt,
-    error::{ConnectError, DisconnectError, PublishError, SubscribeError, UnsubscribeError},
+    error::{
+        AckError, ConnectError, DisconnectError, PublishError, StoredError, SubscribeError,
+        UnsubscribeError,
+    },
     event::{Connected, Event, Events},
     message::{Message, NotText},
     payload::Payload,
@@ -141,6 +147,7 @@ pub use crate::{
     session::{DisconnectRequest, Session},
     stats::Stats,
     subscription::{SubscribeRequest, Subscription, Unmatched},
+    token::{Ack, Batch},
     topic::{IntoFilter, IntoTopic, NotFilter, NotTopic},
     when_full::WhenFull,
     will::Will,

@@ -8,12 +8,19 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use postrider_proto::wire::{Properties, Publish, QoS, Text, Topic};
 
+use crate::{
+    AckError,
+    token::{Ack, Batch, Charge},
+};
+
 /// A message that arrived. Cheap to clone: topic and payload are shared.
 #[derive(Clone, Debug)]
 pub struct Message {
     head: Publish,
     body: Body,
     arrival: u64,
+    /// Of a message that the program acknowledges itself.
+    pub(crate) charge: Option<Box<Charge>>,
 }
 
 /// The payload is not UTF-8 text.
@@ -42,7 +49,7 @@ impl Message {
     /// `head.topic` must be there.
     pub(crate) fn new(head: Publish, body: Body, arrival: u64) -> Self {
         debug_assert!(head.topic.is_some(), "the link resolves aliases");
-        Self { head, body, arrival }
+        Self { head, body, arrival, charge: None }
     }
 
     /// The topic it was published to. The bytes are checked once more; [`Message::topic_name`] costs nothing.
@@ -138,6 +145,54 @@ impl Message {
         self.head.packet_id.map(|id| id.get())
     }
 
+    /// Acknowledges a message of a session with [`crate::Builder::manual_acknowledgement`]: the program has done with it.
+    /// It is on its way when this returns; await the answer to know that it is stored, after which the message does not
+    /// come again, but for a QoS 1 message whose PUBACK does not reach the server.
+    ///
+    /// Any order will do; the session answers the server in the order of arrival, so that a message that is not
+    /// acknowledged holds the answers of later ones of its QoS back. If several streams got the message, it is
+    /// acknowledged once all have done so, and all of their answers come then: do not await one of them before the others
+    /// are read. A stream that has ended does not count. Clones of a message are one and the same copy.
+    ///
+    /// Succeeds at once where nothing is to be acknowledged: at QoS 0, and in a session that does it by itself.
+    ///
+    /// # Errors
+    /// [`AckError`], when it is awaited.
+    pub fn ack(&self) -> Ack {
+        match &self.charge {
+            Some(charge) => charge.ack(Batch::default()),
+            None => Ack::nothing(),
+        }
+    }
+
+    /// [`Message::ack`], and stores what `fill` puts into the batch in the same step: after a crash both are there or
+    /// neither. [`crate::Session::stored`] reads it. If several streams have the message, all of their batches are stored
+    /// when the last one acknowledges.
+    ///
+    /// # Errors
+    /// [`AckError`], when it is awaited; nothing was stored then. After one that says so ([`AckError::NoStore`],
+    /// [`AckError::TooLarge`], [`AckError::KeyTooLong`]) the message can be acknowledged otherwise.
+    pub fn ack_with(&self, fill: impl FnOnce(&mut Batch)) -> Ack {
+        let Some(charge) = &self.charge else { return Ack::refused(AckError::NotManual) };
+        let mut batch = Batch::default();
+        fill(&mut batch);
+        charge.ack(batch)
+    }
+
+    /// The number of a message that the program acknowledges itself: from 1, never reused in this store, the same when the
+    /// message comes again after a crash or a reconnect. `None` for others.
+    #[must_use]
+    pub fn number(&self) -> Option<u64> {
+        self.charge.as_ref().map(|charge| charge.number())
+    }
+
+    /// Whether the program may have been given this message before, under the same number, without acknowledging it: by a
+    /// process that died, or in this one if it dropped its copy. [`Message::is_dup`] is what the server says.
+    #[must_use]
+    pub fn is_redelivery(&self) -> bool {
+        self.charge.as_ref().is_some_and(|charge| charge.is_redelivery)
+    }
+
     /// All its properties (5.0; before: none).
     #[must_use]
     pub fn properties(&self) -> &Properties {
@@ -177,6 +232,14 @@ impl Message {
     /// Names and values that the publisher added, in its order (5.0).
     pub fn user_properties(&self) -> impl Iterator<Item = (&str, &str)> {
         self.head.properties.user_properties().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The copy of one stream, which alone can be acknowledged.
+    pub(crate) fn for_stream(mut self, stream: u64) -> Self {
+        if let Some(charge) = self.charge.take() {
+            self.charge = Some(Box::new(charge.for_stream(stream, self.clone())));
+        }
+        self
     }
 
     /// Bytes it holds, for the bounds of queues.

@@ -101,6 +101,7 @@ impl Outlet {
 
     /// Takes a message in any case.
     pub(crate) fn stage(&mut self, message: Message) {
+        let message = message.for_stream(self.id());
         self.queue.reserve(&message);
         self.staged.push_back(message);
     }

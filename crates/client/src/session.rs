@@ -2,6 +2,7 @@
 
 use std::{future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use postrider_proto::{
     Limits,
     wire::{Disconnect, Filter, Properties, Property, QoS, ReasonCode, Text},
@@ -9,8 +10,8 @@ use postrider_proto::{
 
 use crate::{
     Builder, Connected, DisconnectError, Events, IntoFilter, IntoTopic, Payload, PendingMessage,
-    PublishError, PublishRequest, Receipt, SessionEnd, Stats, SubscribeRequest, Unmatched,
-    UnsubscribeError,
+    PublishError, PublishRequest, Receipt, SessionEnd, Stats, StoredError, SubscribeRequest,
+    Unmatched, UnsubscribeError,
     answer::{Gone, answer},
     command::{Command, DisconnectCommand, UnsubscribeCommand},
     event,
@@ -160,6 +161,20 @@ impl Session {
     /// [`Session::disconnect`] with options.
     pub fn disconnect_with(&self) -> DisconnectRequest {
         DisconnectRequest::new(Arc::clone(&self.handle))
+    }
+
+    /// Reads what [`crate::Message::ack_with`] has stored under a key; `None` if there is nothing. Acknowledgements that
+    /// were called before count, stored or not.
+    ///
+    /// # Errors
+    /// [`StoredError`].
+    pub async fn stored(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, StoredError> {
+        let (answer, answered) = answer();
+        let key = Bytes::copy_from_slice(key.as_ref());
+        let shared = self.shared();
+        let over = |Gone| StoredError::Over(shared.end());
+        send(shared, Command::ReadOwn { key, answer }).await.map_err(over)?;
+        answered.wait().await.map_err(over)?
     }
 
     /// What happens to the connection, beginning with the state of now.

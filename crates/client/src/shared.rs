@@ -1,8 +1,11 @@
 //! What handles and driver share.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+use std::{
+    mem,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
 };
 
 use postrider_proto::Limits;
@@ -13,6 +16,7 @@ use crate::{
     event::{Connected, Event, EventQueue},
     lock::lock,
     mailbox::{Mailbox, Room},
+    token::Outcome,
 };
 
 /// Between all handles of a session and its driver.
@@ -30,6 +34,9 @@ pub(crate) struct Shared {
     /// Largest packet the server accepts; 0 without a connection.
     packet_size_max: AtomicU32,
     streams: AtomicU64,
+    /// What became of messages that the program acknowledges itself, as many as the server may leave open; `None` once
+    /// nobody takes it.
+    outcomes: Mutex<Option<Vec<Outcome>>>,
     state: Mutex<State>,
 }
 
@@ -64,6 +71,7 @@ impl Shared {
             stream_room,
             packet_size_max: AtomicU32::new(0),
             streams: AtomicU64::new(0),
+            outcomes: Mutex::new(Some(Vec::new())),
             state: Mutex::new(State::default()),
         }
     }
@@ -71,6 +79,19 @@ impl Shared {
     /// A number for a new stream, never reused.
     pub(crate) fn next_stream(&self) -> u64 {
         self.streams.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Tells the driver what became of a message.
+    pub(crate) fn report(&self, outcome: Outcome) {
+        let mut outcomes = lock(&self.outcomes);
+        let Some(waiting) = &mut *outcomes else {
+            drop(outcomes);
+            // With its answers, and not under the lock.
+            return drop(outcome);
+        };
+        waiting.push(outcome);
+        drop(outcomes);
+        self.mailbox.nudge();
     }
 
     /// Largest packet the server accepts; 0 without a connection.
@@ -123,6 +144,15 @@ impl Shared {
 
     // Driver's side.
 
+    pub(crate) fn take_outcomes(&self) -> Vec<Outcome> {
+        lock(&self.outcomes).as_mut().map(mem::take).unwrap_or_default()
+    }
+
+    pub(crate) fn close_outcomes(&self) {
+        let rest = lock(&self.outcomes).take();
+        drop(rest);
+    }
+
     pub(crate) fn set_stats(&self, stats: Stats) {
         lock(&self.state).stats = stats;
     }
@@ -148,7 +178,7 @@ impl Shared {
             state.connected = None;
             self.packet_size_max.store(0, Ordering::Relaxed);
             let event = Event::Over(end);
-            std::mem::take(&mut state.listeners).iter().for_each(|queue| queue.push(event.clone()));
+            mem::take(&mut state.listeners).iter().for_each(|queue| queue.push(event.clone()));
         }
     }
 }

@@ -131,7 +131,7 @@ pub use crate::outbox::{Chunk, Outbox};
 pub use crate::reconnect::{Plan, Reconnect, ReconnectConfig, Verdict};
 pub use crate::record::{Fact, FlightState, Gate, Journal, Record, RecordError};
 pub use crate::session::{
-    AckOutcome, Arrival, Fate, OpenMessage, PeerFault, QueueFull, Resume, Sent, Session,
+    AckOutcome, Arrival, Entrusted, Fate, OpenMessage, PeerFault, QueueFull, Resume, Sent, Session,
     SessionConfig, SessionStats,
 };
 pub use crate::spool::{SpoolId, SpoolOutput, Spools};

@@ -57,6 +57,7 @@ impl SimClient {
                 is_first_retried: true,
                 ..ReconnectConfig::default()
             },
+            is_manual: false,
             is_durable: script.is_durable,
             spool_bytes_max: 1 << 30,
         };

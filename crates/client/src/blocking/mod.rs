@@ -33,6 +33,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use postrider_proto::{Limits, wire::QoS};
 
 pub use self::subscription::Subscription;
@@ -41,9 +42,10 @@ use self::{
     wait::{wait, wait_timeout},
 };
 use crate::{
-    Builder, ConnectError, Connected, DisconnectError, DisconnectRequest, Event, IntoFilter,
-    IntoTopic, Message, Payload, PendingMessage, PublishError, PublishRequest, Published,
-    Session as AsyncSession, SessionEnd, Stats, SubscribeError, SubscribeRequest, UnsubscribeError,
+    Ack, AckError, Builder, ConnectError, Connected, DisconnectError, DisconnectRequest, Event,
+    IntoFilter, IntoTopic, Message, Payload, PendingMessage, PublishError, PublishRequest,
+    Published, Session as AsyncSession, SessionEnd, Stats, StoredError, SubscribeError,
+    SubscribeRequest, UnsubscribeError,
     builder::{self, Connecting},
 };
 
@@ -218,6 +220,14 @@ impl Session {
         self.spawn(each(poll, move |message| weak.call(|session| callback(session, message))))
     }
 
+    /// Reads what [`crate::Message::ack_with`] has stored under a key. See [`crate::Session::stored`].
+    ///
+    /// # Errors
+    /// [`StoredError`].
+    pub fn stored(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, StoredError> {
+        wait(self.inner.session.stored(key))
+    }
+
     /// Counts, as of the driver's last turn.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -336,6 +346,16 @@ impl SubscribeRequest<Session> {
     /// [`SubscribeError`].
     pub fn open(self) -> Result<Subscription, SubscribeError> {
         wait(self.send()).map(Subscription::new)
+    }
+}
+
+impl Ack {
+    /// Waits until the acknowledgement is stored.
+    ///
+    /// # Errors
+    /// [`AckError`].
+    pub fn wait(self) -> Result<(), AckError> {
+        wait(self)
     }
 }
 

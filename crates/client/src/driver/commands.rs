@@ -12,8 +12,8 @@ use super::{
     refusal::{publish_refusal, subscribe_refusal, unsubscribe_refusal},
 };
 use crate::{
-    Event, PendingMessage, PublishError, Receipt, SessionEnd, StreamEnd, SubscribeError,
-    UnsubscribeError, WhenFull,
+    Event, PendingMessage, PublishError, Receipt, SessionEnd, StoredError, StreamEnd,
+    SubscribeError, UnsubscribeError, WhenFull,
     answer::Answer,
     builder::OPERATIONS_MAX,
     command::{Command, PublishCommand, SubscribeCommand, UnsubscribeCommand},
@@ -106,6 +106,7 @@ impl Driver {
             // Dropped, an answer says that the session is over.
             Command::Pending(_) => {}
             Command::Unmatched(queue) => queue.end(StreamEnd::Over(end.clone())),
+            Command::ReadOwn { answer, .. } => answer.give(Err(StoredError::Over(end.clone()))),
             Command::Disconnect(disconnect) => self.leave(*disconnect),
         }
     }
@@ -123,6 +124,7 @@ impl Driver {
             Command::Receipt { .. }
             | Command::Pending(_)
             | Command::Unmatched(_)
+            | Command::ReadOwn { .. }
             | Command::Disconnect(_) => true,
         }
     }
@@ -157,6 +159,10 @@ impl Driver {
             Command::Receipt { number, answer } => self.claim(number, answer),
             Command::Pending(answer) => self.list(answer),
             Command::Unmatched(queue) => self.dispatch.open_unmatched(queue),
+            Command::ReadOwn { key, answer } => {
+                let value = self.read_own(&key);
+                answer.give(value);
+            }
             Command::Disconnect(disconnect) => self.leave(*disconnect),
         }
     }

@@ -177,6 +177,7 @@ impl Driver {
     /// Tells everybody that nothing more will come. Harmless when called again.
     pub(super) fn finish(&mut self) {
         self.shared.set_end(SessionEnd::Stopped);
+        self.shared.close_outcomes();
         let end = self.shared.end();
         let late = self.shared.mailbox.close();
         for command in std::mem::take(&mut self.inbox).into_iter().chain(late) {

@@ -8,6 +8,7 @@
 //! ```
 
 mod commands;
+mod entrusted;
 mod life;
 mod outputs;
 mod refusal;
@@ -36,7 +37,7 @@ use crate::{
     command::Command,
     connector::Connector,
     dispatch::Dispatch,
-    driver::{commands::Operation, life::Life},
+    driver::{commands::Operation, entrusted::Entrusted, life::Life},
     line::{Line, Read, Written},
     pending::Pending,
     publish::{PublishAnswer, Storing},
@@ -71,6 +72,7 @@ pub(crate) struct Driver {
     line: Line,
     vault: Vault,
     dispatch: Dispatch,
+    entrusted: Entrusted,
     pending: Pending,
     /// Receipts that were asked for by number.
     claims: BTreeMap<u64, Vec<PublishAnswer>>,
@@ -174,6 +176,7 @@ impl Driver {
             line: Line::new(),
             vault,
             dispatch,
+            entrusted: Entrusted::default(),
             pending: Pending::default(),
             claims: BTreeMap::new(),
             storing: VecDeque::new(),
@@ -226,6 +229,7 @@ impl Driver {
     /// Applies commands, drains the machine once, and hands over what came out.
     fn turn(&mut self) {
         self.take_stored();
+        self.take_outcomes();
         self.apply_inbox();
         self.step_life();
         self.drain();
@@ -346,6 +350,7 @@ impl Driver {
             self.stalled_until,
             self.closing_until,
             self.life.deadline(),
+            self.entrusted.deadline(),
         ]
         .into_iter()
         .flatten()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postrider_proto::{
-    Arrived, LinkEnd, Payload, Plan, SpoolOutput, Time,
+    Arrived, LinkEnd, Plan, SpoolOutput, Time,
     client::{Event as MachineEvent, Failure, OperationId, Output, Restarted},
     wire::{ConnAck, Filter, QoS, ReasonCode, SubAck, UnsubAck},
 };
@@ -16,7 +16,7 @@ use super::{
     refusal::{link_reason, publish_failure, subscribe_failure, unsubscribe_failure},
 };
 use crate::{
-    ConnectError, Connected, Event, LinkReason, Message, PublishError, SessionEnd, StreamEnd,
+    ConnectError, Connected, Event, LinkReason, PublishError, SessionEnd, StreamEnd,
     SubscribeError, UnsubscribeError, answer::Answer, connector, message::Body, publish::Published,
 };
 
@@ -31,6 +31,10 @@ impl Driver {
                 Output::Hangup => self.hang_up(),
                 Output::Store(seq, record) => {
                     self.vault.record(seq, &record);
+                }
+                // One write takes all of a drain.
+                Output::StoreBatch(seq, records) => {
+                    records.iter().for_each(|record| self.vault.record(seq, record));
                 }
                 Output::Load { ticket, key, offset, len } => {
                     let bytes = self.load(&key, offset, len);
@@ -116,6 +120,10 @@ impl Driver {
                 self.handle_disconnected(end, retry_at);
             }
             MachineEvent::Message(arrived) => self.handle_message(arrived),
+            MachineEvent::Entrusted { arrived, number, is_redelivery } => {
+                self.handle_entrusted(arrived, number, is_redelivery);
+            }
+            MachineEvent::Acknowledged(number) => self.handle_acknowledged(number),
             MachineEvent::Published { number, result, is_downgraded } => {
                 let result = match result {
                     Ok(ack) => Ok(Published {
@@ -257,17 +265,12 @@ impl Driver {
     }
 
     fn handle_message(&mut self, arrived: Arrived) {
-        self.stats.received += 1;
-        let body = match arrived.payload {
-            Payload::Bytes(bytes) => Body::Whole(bytes),
-            Payload::Spooled { id, len } => self.unspool(id.number(), len),
-        };
-        let message = Message::new(arrived.publish, body, self.stats.received);
+        let message = self.message(arrived);
         self.dispatch.deliver(message, self.now);
     }
 
     /// The pieces of a large payload, as they came; nothing is copied.
-    fn unspool(&self, spool: u64, len: u32) -> Body {
+    pub(super) fn unspool(&self, spool: u64, len: u32) -> Body {
         let (mut pieces, mut at) = (Vec::new(), 0);
         while at < u64::from(len) {
             let Ok(piece) = self.vault.spool_read(spool, at, usize::MAX) else { break };

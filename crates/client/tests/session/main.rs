@@ -1,6 +1,7 @@
 //! A session against a peer that the test plays, packet by packet.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
 
+mod acknowledging;
 mod blocking;
 mod connecting;
 mod disconnecting;

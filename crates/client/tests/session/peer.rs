@@ -144,6 +144,11 @@ impl Peer {
         self.try_next().await.expect("a packet before the end")
     }
 
+    /// Whether it speaks 3.1.1; known from CONNECT on.
+    pub(crate) fn is_v311(&self) -> bool {
+        self.decoder.version() == Some(Version::V311)
+    }
+
     pub(crate) async fn connect(&mut self) -> Connect {
         let packet = self.next().await;
         let Packet::Connect(connect) = packet else { panic!("no CONNECT: {packet:?}") };

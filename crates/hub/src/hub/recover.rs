@@ -130,9 +130,14 @@ impl Recorded {
             | Fact::Numbers { .. }
             | Fact::Received(_)
             | Fact::Released(_)) => self.facts.push(fact),
-            // Deletes are not found in a store, and what belongs to no session was taken before.
+            // Deletes are not found in a store, what belongs to no session was taken before, and clients alone record
+            // what their programs do.
             Fact::SessionGone
             | Fact::SubscriptionGone(_)
+            | Fact::Arrived { .. }
+            | Fact::ArrivedGone(_)
+            | Fact::Own { .. }
+            | Fact::OwnGone(_)
             | Fact::WillGone
             | Fact::Retained { .. }
             | Fact::RetainedGone(_) => {}

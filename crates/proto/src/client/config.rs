@@ -36,6 +36,9 @@ pub struct ClientConfig {
     pub session: SessionConfig,
     /// Reconnecting.
     pub reconnect: ReconnectConfig,
+    /// Whether the program acknowledges messages of QoS 1 and 2 itself ([`crate::Client::acknowledge`]); else they are
+    /// acknowledged when they arrive.
+    pub is_manual: bool,
     /// Whether there is a store.
     pub is_durable: bool,
     /// Most bytes in spools.

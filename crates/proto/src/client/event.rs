@@ -107,6 +107,18 @@ pub enum Event {
     },
     /// A message arrived and is ours now (its acknowledgement is on its way).
     Message(Arrived),
+    /// A message of QoS 1 or 2 arrived that the program acknowledges itself. Its record is stored, so that it keeps its
+    /// number. Only with [`super::ClientConfig::is_manual`]; QoS 0 still comes as `Message`.
+    Entrusted {
+        /// The message.
+        arrived: Arrived,
+        /// Names it in [`super::Client::acknowledge`]; from 1, never reused.
+        number: u64,
+        /// The program may have been told of it before, under the same number, and not have acknowledged it.
+        is_redelivery: bool,
+    },
+    /// The program's acknowledgement of this number is stored, with all that belongs to it.
+    Acknowledged(u64),
     /// A publish of ours at QoS 1 or 2 is finished: the whole exchange, or why not.
     Published {
         /// Message number.
@@ -157,6 +169,8 @@ pub enum Output {
         /// Number of bytes.
         len: u32,
     },
+    /// Store these records as one: all of them survive a crash, or none. Else as `Store`.
+    StoreBatch(u64, Vec<Record>),
     /// Append to or drop a spool.
     Spool(SpoolOutput),
     /// Tell the program.

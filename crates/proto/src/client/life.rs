@@ -155,6 +155,7 @@ impl Client {
             self.events.push_back(request.failed(id, Failure::Over));
         }
         self.phase = Phase::Over;
+        self.gated.clear();
         self.must_dial = false;
         self.events.push_back(Event::Over(end));
     }

@@ -11,6 +11,7 @@
 mod config;
 mod event;
 mod life;
+mod manual;
 mod operations;
 mod output;
 mod packets;
@@ -34,6 +35,7 @@ use crate::{
 pub use self::{
     config::ClientConfig,
     event::{Event, Failure, OperationError, OperationId, Output, PublishError, Restarted},
+    manual::{AcknowledgeError, BATCH_BYTES_MAX, OWN_KEY_BYTES_MAX, OwnChange, check_own, own_key},
 };
 
 /// The client machine.
@@ -70,6 +72,8 @@ pub struct Client {
     announced: u64,
     // Outputs.
     events: VecDeque<Event>,
+    /// Events that may not be told before a record is stored, by its number, in order.
+    gated: VecDeque<(u64, Event)>,
     must_hang_up: bool,
     must_dial: bool,
 }
@@ -120,6 +124,7 @@ impl Client {
             consumed: 0,
             announced: 0,
             events: VecDeque::new(),
+            gated: VecDeque::new(),
             must_hang_up: false,
             must_dial: false,
             config,
@@ -141,7 +146,11 @@ impl Client {
                 Fact::Subscription { filter, options, identifier } => {
                     self.subscriptions.recover(filter, options, identifier);
                 }
-                Fact::SessionGone
+                Fact::Arrived { .. }
+                | Fact::ArrivedGone(_)
+                | Fact::Own { .. }
+                | Fact::OwnGone(_)
+                | Fact::SessionGone
                 | Fact::Queued { .. }
                 | Fact::Flight { .. }
                 | Fact::Requeued { .. }
@@ -230,6 +239,7 @@ impl Client {
     /// Records up to `seq` are durable.
     pub fn handle_stored(&mut self, seq: u64, now: Time) {
         self.journal.handle_stored(seq);
+        self.tell_stored();
         self.open_gates();
         self.pump(now);
     }
@@ -323,10 +333,10 @@ impl Client {
         self.open_link_ref().is_some_and(Link::is_receive_paused)
     }
 
-    /// Whether everything published so far is finished and no operation waits.
+    /// Whether everything published so far is finished, no operation waits, and what the program acknowledged is stored.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.session.is_idle() && self.operations.is_empty()
+        self.session.is_idle() && self.operations.is_empty() && self.gated.is_empty()
     }
 
     /// All messages of QoS 1 and 2 that are not finished: in flight, then waiting.

@@ -11,7 +11,12 @@ impl Client {
             return Output::Spool(output);
         }
         if let Some((seq, record)) = self.journal.poll_record() {
-            return Output::Store(seq, record);
+            let mut rest = self.journal.poll_rest(seq);
+            if rest.is_empty() {
+                return Output::Store(seq, record);
+            }
+            rest.insert(0, record);
+            return Output::StoreBatch(seq, rest);
         }
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);

@@ -33,8 +33,14 @@ impl Client {
     }
 
     fn handle_publish(&mut self, arrived: Arrived) {
-        let Some(link) = &mut self.link else { return };
         let (qos, packet_id) = (arrived.publish.qos, arrived.publish.packet_id);
+        // One that was left to the program by an earlier process may still be known.
+        if let Some(packet_id) = packet_id
+            && (self.config.is_manual || self.session.is_entrusted(packet_id))
+        {
+            return self.entrust(arrived, packet_id);
+        }
+        let Some(link) = &mut self.link else { return };
         let arrival = self.session.arrival(qos, packet_id);
         if arrival == Arrival::New {
             self.events.push_back(Event::Message(arrived));

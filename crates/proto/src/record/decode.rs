@@ -28,6 +28,20 @@ impl Record {
             return fault("unknown format version");
         }
         let fact = match kind {
+            kind::ARRIVED => {
+                let packet_id = key.packet_id()?;
+                let (qos, is_acknowledged) = value.flags()?;
+                let (number, digest) = (value.u64()?, value.u64()?);
+                if qos == QoS::AtMostOnce {
+                    return fault("an arrived message of QoS 0");
+                }
+                Fact::Arrived { packet_id, qos, number, digest, is_acknowledged }
+            }
+            kind::OWN => {
+                let len = key.u16()?;
+                let key = key.split(usize::from(len))?;
+                Fact::Own { key, value: value.payload()? }
+            }
             kind::RECEIVED => Fact::Received(key.packet_id()?),
             kind::MESSAGE => read_message_or_flight(&mut key, &mut value)?,
             kind::NUMBERS => Fact::Numbers { reserved: value.u64()? },

@@ -51,6 +51,14 @@ impl Record {
                 key.push(kind::FLIGHT);
             }
             Fact::Numbers { .. } => key.push(kind::NUMBERS),
+            Fact::Arrived { packet_id, .. } | Fact::ArrivedGone(packet_id) => {
+                key.push(kind::ARRIVED);
+                key.extend(packet_id.get().to_be_bytes());
+            }
+            Fact::Own { key: own, .. } | Fact::OwnGone(own) => {
+                key.push(kind::OWN);
+                put_text(&mut key, own);
+            }
             Fact::Received(id) | Fact::Released(id) => {
                 key.push(kind::RECEIVED);
                 key.extend(id.get().to_be_bytes());
@@ -81,6 +89,8 @@ impl Record {
             Fact::SessionGone
             | Fact::Finished { .. }
             | Fact::Requeued { .. }
+            | Fact::ArrivedGone(_)
+            | Fact::OwnGone(_)
             | Fact::Released(_)
             | Fact::SubscriptionGone(_)
             | Fact::RetainedGone(_)
@@ -103,6 +113,15 @@ impl Record {
                 });
             }
             Fact::Numbers { reserved } => value.extend(reserved.to_be_bytes()),
+            Fact::Arrived { qos, number, digest, is_acknowledged, .. } => {
+                value.push(flags(*qos, *is_acknowledged));
+                value.extend(number.to_be_bytes());
+                value.extend(digest.to_be_bytes());
+            }
+            Fact::Own { value: own, .. } => {
+                value.extend(u32::try_from(own.len()).unwrap_or(u32::MAX).to_be_bytes());
+                value.extend_from_slice(own);
+            }
             Fact::Received(_) => {}
             Fact::Subscription { options, identifier, .. } => {
                 value.push(options_byte(*options));

@@ -1,6 +1,6 @@
 //! Numbers records and remembers how far the store is.
 
-use alloc::collections::VecDeque;
+use alloc::{collections::VecDeque, vec::Vec};
 
 use crate::Record;
 
@@ -43,15 +43,34 @@ impl Journal {
         self.last
     }
 
+    /// Takes records that survive together or not at all, under one sequence number; returns it, or 0.
+    pub fn write_batch(&mut self, records: impl IntoIterator<Item = Record>) -> u64 {
+        if !self.is_on {
+            return 0;
+        }
+        self.last += 1;
+        self.pending.extend(records.into_iter().map(|record| (self.last, record)));
+        self.last
+    }
+
     /// Everything up to `seq` is durable.
     pub fn handle_stored(&mut self, seq: u64) {
         debug_assert!(seq <= self.last, "stored {seq}, but only {} were given", self.last);
         self.stored = self.stored.max(seq);
     }
 
-    /// The next record for the store, in order.
+    /// The next record for the store, in order. Of a batch, the first; [`Journal::poll_rest`] must follow.
     pub fn poll_record(&mut self) -> Option<(u64, Record)> {
         self.pending.pop_front()
+    }
+
+    /// The rest of the batch with this number; nothing where there was no batch.
+    pub fn poll_rest(&mut self, seq: u64) -> Vec<Record> {
+        let mut rest = Vec::new();
+        while let Some((_, record)) = self.pending.pop_front_if(|(other, _)| *other == seq) {
+            rest.push(record);
+        }
+        rest
     }
 
     /// Whether `seq` is durable.
@@ -92,6 +111,18 @@ mod tests {
         assert_eq!(journal.stored(), 1);
         assert_eq!(journal.poll_record(), Some((2, record(8))));
         assert_eq!(journal.poll_record(), None);
+    }
+
+    #[test]
+    fn a_batch_has_one_number() {
+        let mut journal = Journal::new(true);
+        let record = |owner| Record { owner, fact: Fact::WillGone };
+        assert_eq!(journal.write_batch([record(1), record(2), record(3)]), 1);
+        assert_eq!(journal.write(record(4)), 2);
+        assert_eq!(journal.poll_record(), Some((1, record(1))));
+        assert_eq!(journal.poll_rest(1), [record(2), record(3)]);
+        assert_eq!(journal.poll_record(), Some((2, record(4))));
+        assert_eq!(journal.poll_rest(2), []);
     }
 
     #[test]

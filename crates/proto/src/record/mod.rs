@@ -8,15 +8,24 @@
 //!
 //! ```text
 //! owner 8                            delete: SessionGone, everything of this owner
+//! owner 8  'A' id 2                  put: Arrived       delete: ArrivedGone
 //! owner 8  'I' id 2                  put: Received      delete: Released
 //! owner 8  'M' number 8              put: Queued        delete: Finished, with its flight
 //! owner 8  'M' number 8 'F'          put: Flight        delete: Requeued
 //! owner 8  'N'                       put: Numbers
+//! owner 8  'P' length 2, key         put: Own           delete: OwnGone
 //! owner 8  'R' length 2, topic       put: Retained      delete: RetainedGone
 //! owner 8  'S'                       put: Session
 //! owner 8  'U' length 2, filter      put: Subscription  delete: SubscriptionGone
 //! owner 8  'W'                       put: Will          delete: WillGone
 //! ```
+//!
+//! `'P'` is the space of the program: its keys stand behind their length, so that they meet neither ours nor, as the
+//! beginning of another, each other. They stay when the peer loses the session.
+//!
+//! # Batches
+//! Records that say one thing together (the end of `Arrived`, `Received`, and what the program stores with its
+//! acknowledgement) leave the [`Journal`] under one number, and the store takes all of them or none.
 //!
 //! # Values
 //! The first byte is the version of the format, 1. `time?` is one byte 0, or 1 and milliseconds since the epoch in 8.
@@ -24,10 +33,12 @@
 //! `payload` is a byte 0, a length in 4 bytes and the bytes; or a byte 1, the number of the spool (8) and its length (4).
 //!
 //! ```text
+//! Arrived       state 1 (bits 0 and 1 QoS, bit 2 acknowledged), number 8, digest 8
 //! Received      nothing
 //! Queued        flags 1 (of the delivery), count 2, subscription identifiers 4 each, message
 //! Flight        packet id 2, state 1 (0 AwaitAck, 1 AwaitRec, 2 AwaitComp)
 //! Numbers       reserved 8
+//! Own           length 4, bytes of the program
 //! Retained      stamp 8 + 2 + 8, message
 //! Session       client id (length 2, bytes), expiry in seconds 4, detached time?
 //! Subscription  options 1 (as in SUBSCRIBE), identifier 4 (0: none)
@@ -42,7 +53,8 @@ mod journal;
 
 use alloc::sync::Arc;
 
-use postrider_wire::{ClientId, Filter, PacketId, Publish, SubscribeOptions, Topic};
+use bytes::Bytes;
+use postrider_wire::{ClientId, Filter, PacketId, Publish, QoS, SubscribeOptions, Topic};
 
 use crate::{Delivery, Message, Time};
 
@@ -104,6 +116,22 @@ pub enum Fact {
         /// The first number that certainly was not.
         reserved: u64,
     },
+    /// A PUBLISH of QoS 1 or 2 arrived and the program has it, but the peer does not know yet that it was taken over:
+    /// its PUBACK or PUBREC has certainly not left.
+    Arrived {
+        /// Its packet id.
+        packet_id: PacketId,
+        /// QoS 1 or 2.
+        qos: QoS,
+        /// The number under which the program knows it.
+        number: u64,
+        /// Tells it from another message under the same packet id: a hash of topic and payload.
+        digest: u64,
+        /// The program has acknowledged it. QoS 1 only: `Received` says so at QoS 2.
+        is_acknowledged: bool,
+    },
+    /// The PUBLISH with this id is acknowledged, or the peer lost the session.
+    ArrivedGone(PacketId),
     /// A QoS 2 PUBLISH with this id was taken over; its PUBREL has not come yet.
     Received(PacketId),
     /// The PUBREL came.
@@ -139,6 +167,15 @@ pub enum Fact {
     },
     /// The session has no will.
     WillGone,
+    /// What the program stored under a key of its own.
+    Own {
+        /// The program's key, at most 65,535 bytes.
+        key: Bytes,
+        /// The program's value.
+        value: Bytes,
+    },
+    /// The program has nothing under this key.
+    OwnGone(Bytes),
 }
 
 /// How far a flight is, as recorded.
@@ -172,10 +209,12 @@ const FORMAT: u8 = 1;
 
 /// Tells the kinds of keys apart.
 mod kind {
+    pub(super) const ARRIVED: u8 = b'A';
     pub(super) const RECEIVED: u8 = b'I';
     pub(super) const MESSAGE: u8 = b'M';
     pub(super) const FLIGHT: u8 = b'F';
     pub(super) const NUMBERS: u8 = b'N';
+    pub(super) const OWN: u8 = b'P';
     pub(super) const RETAINED: u8 = b'R';
     pub(super) const SESSION: u8 = b'S';
     pub(super) const SUBSCRIPTION: u8 = b'U';

@@ -14,6 +14,7 @@
 //! of PUBREC, PUBREC and PUBCOMP for the record of the received id. A message that waits holds the younger ones of
 //! QoS 1 and 2 back, so that their order holds.
 
+mod arrivals;
 mod flights;
 mod ids;
 mod inbound;
@@ -28,6 +29,7 @@ use postrider_wire::{Ack, PacketId, QoS, ReasonCode};
 use crate::{
     Fact, FlightState, Journal, Limits, Message, Record,
     session::{
+        arrivals::Arrivals,
         flights::{Chain, Flights},
         ids::{IdSet, Ids},
         queue::Queue,
@@ -119,6 +121,25 @@ pub enum Arrival {
     New,
     /// Its id is known: acknowledge, do not deliver.
     Duplicate,
+}
+
+/// What became of a PUBLISH that the program acknowledges itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrusted {
+    /// Deliver it under this number once the record `seq` is stored (0: at once).
+    New {
+        /// Its number.
+        number: u64,
+        /// Sequence number of its record.
+        seq: u64,
+    },
+    /// The program may have seen it before, under this number, and has no copy of it: deliver it again.
+    Again {
+        /// Its number.
+        number: u64,
+    },
+    /// The program has it or is done with it: nothing to deliver.
+    Known,
 }
 
 /// The peer broke a rule of the exchange; the link must end with `reason`.
@@ -214,6 +235,8 @@ pub struct Session {
     ids: Ids,
     /// Identifiers of the peer's QoS 2 messages that were received and not yet released.
     received: IdSet,
+    /// Messages of the peer that the program acknowledges itself.
+    arrivals: Arrivals,
     /// The number of the next message.
     number_next: u64,
     /// Numbers from this one on are not yet reserved by a record.
@@ -255,6 +278,7 @@ impl Session {
             flights: Flights::new(),
             ids: Ids::new(),
             received: IdSet::new(),
+            arrivals: Arrivals::default(),
             number_next: 1,
             number_reserved: 1,
             is_persistent: false,
@@ -407,6 +431,7 @@ impl Session {
     }
 
     fn reset_link(&mut self) {
+        self.arrivals.reset_link();
         self.flights.reset_link();
         self.used = 0;
         self.must_release = false;

@@ -9,6 +9,7 @@ use crate::{
     Delivery, Fact, FlightState, Journal, Record, Session,
     session::{
         Fate,
+        arrivals::Arrived,
         flights::{Chain, Flight},
     },
 };
@@ -38,6 +39,18 @@ impl Session {
             self.take(fact, slot);
             0
         }
+    }
+
+    /// [`Session::change`] by several facts, of which the store takes all or none.
+    pub(super) fn change_together(&mut self, facts: Vec<Fact>, journal: &mut Journal) -> u64 {
+        for fact in &facts {
+            self.take(fact.clone(), None);
+        }
+        if !self.is_recording(journal) {
+            return 0;
+        }
+        let owner = self.owner;
+        journal.write_batch(facts.into_iter().map(|fact| Record { owner, fact }))
     }
 
     /// The number for a new message. Numbers are reserved in blocks, so that none is given out twice even if all
@@ -75,9 +88,11 @@ impl Session {
                 self.change(Fact::Requeued { number }, Some(slot), journal);
             }
         }
-        let received: Vec<_> = self.received.iter().collect();
-        for id in received {
-            let seq = self.change(Fact::Released(id), None, journal);
+        let released = self.received.iter().map(Fact::Released);
+        let gone = self.arrivals.facts().map(|(packet_id, _)| Fact::ArrivedGone(packet_id));
+        let facts: Vec<_> = released.chain(gone).collect();
+        for fact in facts {
+            let seq = self.change(fact, None, journal);
             self.inbound_seq = self.inbound_seq.max(seq);
         }
     }
@@ -111,6 +126,7 @@ impl Session {
             }
         }
         facts.extend(self.received.iter().map(Fact::Received));
+        facts.extend(self.arrivals.facts().map(|(_, fact)| fact));
         let mut seq = 0;
         for fact in facts {
             seq = self.record(fact, journal);
@@ -147,7 +163,14 @@ impl Session {
             Fact::Numbers { reserved } => self.number_reserved = self.number_reserved.max(reserved),
             Fact::Received(id) => self.received.insert(id),
             Fact::Released(id) => self.received.remove(id),
-            Fact::Session { .. }
+            Fact::Arrived { packet_id, qos, number, digest, is_acknowledged } => {
+                self.arrivals.put(packet_id, Arrived { qos, number, digest, is_acknowledged });
+                self.number_next = self.number_next.max(number.saturating_add(1));
+            }
+            Fact::ArrivedGone(packet_id) => self.arrivals.remove(packet_id),
+            Fact::Own { .. }
+            | Fact::OwnGone(_)
+            | Fact::Session { .. }
             | Fact::SessionGone
             | Fact::Subscription { .. }
             | Fact::SubscriptionGone(_)

@@ -25,6 +25,8 @@ pub(crate) struct Desk {
     /// Whether the store answers at once.
     pub(crate) is_store_prompt: bool,
     pub(crate) records: Vec<Record>,
+    /// The last number that was given to a record.
+    pub(crate) seq_last: u64,
     /// What the last `Wait` said.
     pub(crate) deadline: Option<Time>,
     /// Whether the driver may write.
@@ -56,6 +58,7 @@ pub(crate) fn config(version: Version) -> ClientConfig {
             version: Some(version),
             ..ReconnectConfig::default()
         },
+        is_manual: false,
         is_durable: false,
         spool_bytes_max: 1024 * 1024,
     }
@@ -71,6 +74,7 @@ impl Desk {
             plan: None,
             is_store_prompt: true,
             records: Vec::new(),
+            seq_last: 0,
             deadline: None,
             is_writable: true,
             connect: None,
@@ -104,7 +108,11 @@ impl Desk {
                 Output::Hangup => self.log.push("Hangup".into()),
                 Output::Store(seq, record) => {
                     self.records.push(record);
-                    seq_last = seq;
+                    (self.seq_last, seq_last) = (seq, seq);
+                }
+                Output::StoreBatch(seq, records) => {
+                    self.records.extend(records);
+                    (self.seq_last, seq_last) = (seq, seq);
                 }
                 Output::Spool(SpoolOutput::Drop(number)) => self.log.push(format!("Drop {number}")),
                 Output::Spool(SpoolOutput::Append(..)) | Output::Load { .. } => {
@@ -151,7 +159,7 @@ impl Desk {
 
     /// The store has everything that was handed to it.
     pub(crate) fn store_all(&mut self) {
-        self.client.handle_stored(self.records.len() as u64, self.now);
+        self.client.handle_stored(self.seq_last, self.now);
         self.drain();
     }
 
@@ -380,6 +388,11 @@ fn event_line(event: &Event) -> String {
         Event::Message(arrived) => {
             format!("Message {}", arrived.publish.topic.as_ref().unwrap())
         }
+        Event::Entrusted { arrived, number, is_redelivery } => {
+            let again = if *is_redelivery { " again" } else { "" };
+            format!("Entrusted {number} {}{again}", arrived.publish.topic.as_ref().unwrap())
+        }
+        Event::Acknowledged(number) => format!("Acknowledged {number}"),
         Event::Published { number, result, is_downgraded } => {
             let how = if *is_downgraded { " downgraded" } else { "" };
             match result {

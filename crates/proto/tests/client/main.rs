@@ -5,6 +5,8 @@ mod connecting;
 mod desk;
 mod durable;
 mod ends;
+mod entrusted;
+mod manual;
 mod operations;
 mod pair;
 mod publishing;

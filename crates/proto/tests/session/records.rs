@@ -108,6 +108,16 @@ fn put() -> impl Strategy<Value = Fact> {
         }),
         any::<u64>().prop_map(|reserved| Fact::Numbers { reserved }),
         id().prop_map(Fact::Received),
+        (id(), 1..3_u8, any::<u64>(), any::<u64>(), any::<bool>()).prop_map(
+            |(packet_id, qos, number, digest, is_acknowledged)| Fact::Arrived {
+                packet_id,
+                qos: QoS::from_bits(qos).unwrap(),
+                number,
+                digest,
+                is_acknowledged,
+            }
+        ),
+        (bytes(), bytes()).prop_map(|(key, value)| Fact::Own { key, value }),
         (filter(), options(), prop::option::of(1..=268_435_455_u32)).prop_map(
             |(filter, options, identifier)| Fact::Subscription { filter, options, identifier }
         ),
@@ -177,6 +187,19 @@ fn a_delete_has_the_key_of_its_put() {
     assert_eq!(key(1, flight(5)), key(1, Fact::Requeued { number: 5 }));
     assert!(key(1, flight(5)).starts_with(&key(1, Fact::Finished { number: 5 })));
     assert!(!key(1, flight(0x0500)).starts_with(&key(1, Fact::Finished { number: 5 })));
+    let arrived = Fact::Arrived {
+        packet_id: id,
+        qos: QoS::AtLeastOnce,
+        number: 1,
+        digest: 2,
+        is_acknowledged: false,
+    };
+    assert_eq!(key(1, arrived), key(1, Fact::ArrivedGone(id)));
+    let own = |name: &'static str| Bytes::from_static(name.as_bytes());
+    let put = |name| Fact::Own { key: own(name), value: Bytes::new() };
+    assert_eq!(key(1, put("a")), key(1, Fact::OwnGone(own("a"))));
+    assert!(!key(1, put("ab")).starts_with(&key(1, Fact::OwnGone(own("a")))));
+    assert!(!key(1, put("a")).starts_with(&key(1, Fact::OwnGone(own("")))));
     assert_eq!(key(1, subscription("a")), key(1, Fact::SubscriptionGone(filter("a"))));
     assert!(!key(1, subscription("a/b")).starts_with(&key(1, Fact::SubscriptionGone(filter("a")))));
     assert!(key(1, Fact::Received(id)).starts_with(&key(1, Fact::SessionGone)));
@@ -207,6 +230,15 @@ fn the_layout_is_pinned() {
     let (key, value) = hex(&Record { owner: 3, fact });
     assert_eq!(key, "0000000000000003".to_owned() + "4d" + "0000000000000005" + "46");
     assert_eq!(value, "01123402");
+    let qos = QoS::ExactlyOnce;
+    let fact = Fact::Arrived { packet_id: id, qos, number: 5, digest: 6, is_acknowledged: true };
+    let (key, value) = hex(&Record { owner: 3, fact });
+    assert_eq!(key, "0000000000000003".to_owned() + "41" + "1234");
+    assert_eq!(value, "0106".to_owned() + "0000000000000005" + "0000000000000006");
+    let own = Fact::Own { key: Bytes::from_static(b"ab"), value: Bytes::from_static(b"xyz") };
+    let (key, value) = hex(&Record { owner: 3, fact: own });
+    assert_eq!(key, "0000000000000003".to_owned() + "50" + "0002" + "6162");
+    assert_eq!(value, "01000000037879".to_owned() + "7a");
     let head = Publish {
         dup: false,
         qos: QoS::AtLeastOnce,

@@ -53,6 +53,13 @@ impl World {
                     self.clients[client].disk.write(seq, &record, at);
                     self.at(at, Happening::ClientSynced(client));
                 }
+                Output::StoreBatch(seq, records) => {
+                    let at = self.now + self.random.between(0, 20);
+                    for record in &records {
+                        self.clients[client].disk.write(seq, record, at);
+                    }
+                    self.at(at, Happening::ClientSynced(client));
+                }
                 Output::Load { ticket, .. } => {
                     let now = self.time();
                     self.clients[client].machine.handle_loaded(ticket, None, now);
