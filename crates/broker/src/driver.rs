@@ -12,7 +12,7 @@ use std::{
 use bytes::BytesMut;
 use postrider_hub::{Ask, Event, Hub, LinkId, MovedLink, Output, PeerMessage};
 use postrider_net::Clock;
-use postrider_proto::Time;
+use postrider_proto::{SpoolOutput, Time};
 use postrider_store::StoreError;
 use tokio::{
     sync::Semaphore,
@@ -157,7 +157,7 @@ impl Driver {
         if self.stop_by.is_some() {
             return;
         }
-        let link = self.hub.accept(self.now);
+        let link = self.hub.accept_relying_on(source.mode, self.now);
         self.add(link, source, BytesMut::new());
     }
 
@@ -173,7 +173,7 @@ impl Driver {
     }
 
     fn add(&mut self, link: LinkId, source: Source, unread: BytesMut) {
-        let Source { stream, peer } = source;
+        let Source { stream, peer, mode } = source;
         let stream = match stream {
             Carried::Ready(stream) => stream,
             Carried::Detached(detached) => match detached.attach() {
@@ -189,7 +189,7 @@ impl Driver {
         if self.conns.len() <= slot {
             self.conns.resize_with(slot + 1, || None);
         }
-        let mut conn = Conn::new(link, stream, peer, &self.around.inbox.ready);
+        let mut conn = Conn::new(link, stream, peer, mode, &self.around.inbox.ready);
         conn.input = unread;
         conn.signal.raise();
         if let Some(place) = self.conns.get_mut(slot) {
@@ -299,18 +299,36 @@ impl Driver {
                     let found = self.vault.read(&key, offset, len)?;
                     self.hub.handle_loaded(ticket, found, self.now);
                 }
-                Output::Spool(output) => self.vault.spool(output)?,
+                Output::Spool(output) => self.spool(output)?,
                 Output::Event(event) => self.report(&event),
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     self.vault.write()?;
+                    if self.hub.awaits_sync() {
+                        self.vault.sync()?;
+                    }
                     self.tell_peers();
                     match self.vault.stored()? {
-                        Some(seq) => self.hub.handle_stored(seq, self.now),
+                        Some(stored) => {
+                            self.hub.handle_stored(stored.synced, self.now);
+                            self.hub.handle_handed(stored.handed, self.now);
+                        }
                         None => return Ok(()),
                     }
                 }
             }
+        }
+    }
+
+    fn spool(&mut self, output: SpoolOutput) -> Result<(), StoreError> {
+        let (SpoolOutput::Append(number, _) | SpoolOutput::Drop(number)) = output;
+        match self.vault.spool(output) {
+            Err(error @ (StoreError::SpoolLimit(_) | StoreError::Full { .. })) => {
+                warn!(%error, "a large message is refused");
+                self.hub.handle_spool_failed(number, self.now);
+                Ok(())
+            }
+            other => other,
         }
     }
 
@@ -388,7 +406,7 @@ impl Driver {
     /// Gives a connection to the driver of the hub where its session lives.
     fn hand_over(&mut self, link: LinkId, to: u16, moved: Box<MovedLink>) {
         let Some(conn) = self.take(link) else { return };
-        let Conn { stream, peer, input: unread, .. } = conn;
+        let Conn { stream, peer, mode, input: unread, .. } = conn;
         let stream = match stream.detach() {
             Ok(detached) => Carried::Detached(detached),
             Err(error) => {
@@ -396,7 +414,7 @@ impl Driver {
                 return;
             }
         };
-        let input = Input::Adopt { source: Source { stream, peer }, unread, moved };
+        let input = Input::Adopt { source: Source { stream, peer, mode }, unread, moved };
         if let Some(driver) = self.around.drivers.get(usize::from(to)) {
             // If it has ended, the broker is stopping and the connection ends here.
             let _ = driver.send(input);

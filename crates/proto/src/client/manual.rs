@@ -6,7 +6,7 @@ use bytes::Bytes;
 use postrider_wire::PacketId;
 
 use super::{Client, Event, Phase};
-use crate::{Arrived, Entrusted, Fact, Payload, Record};
+use crate::{Arrived, Durability, Entrusted, Fact, Payload, Record};
 
 /// What the program wants stored together with its acknowledgement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ impl Client {
     fn tell_after(&mut self, seq: u64, event: Event) {
         let last = self.gated.back().map_or(0, |(last, _)| *last);
         let seq = seq.max(last);
-        if self.journal.is_stored(seq) {
+        if self.journal.is_stored(seq, Durability::Durable) {
             self.events.push_back(event);
         } else {
             self.gated.push_back((seq, event));
