@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use postrider_proto::{
-    Chunk, Delivery, Gate, Journal, Link, Record, Spools, Time, Wheel,
+    Chunk, Delivery, Durability, Journal, Link, Record, Spools, Time, Wheel,
     wire::{Bytes, ReasonCode},
 };
 use smallvec::SmallVec;
@@ -25,7 +25,7 @@ use crate::{
     HubConfig, LinkId, MovedLink, Output, PeerMessage,
     hash::KeyedHash,
     keep::{KeepLimits, Keeper},
-    links::Links,
+    links::{Links, Opened},
     peer::Peers,
     registry::Registry,
     route::Route,
@@ -93,7 +93,9 @@ pub struct Hub {
     /// Links that used up their turn.
     turns: Vec<LinkId>,
     /// How far the store and the peers were when links were told last.
-    opened: Gate,
+    opened: Opened,
+    /// Whether something waits until what was handed to the store is synced.
+    awaits_sync: bool,
     /// Highest sequence number handed to the store.
     written: u64,
     /// Deliveries caused by the input that is being handled.
@@ -153,7 +155,8 @@ impl Hub {
             closing: Vec::new(),
             moving: Vec::new(),
             turns: Vec::new(),
-            opened: Gate::default(),
+            opened: Opened::default(),
+            awaits_sync: false,
             written: 0,
             turn: 0,
             mark: 0,
@@ -181,10 +184,16 @@ impl Hub {
         self.spools.reserve(number);
     }
 
-    /// A stream was accepted.
+    /// A stream was accepted. What it hears of is synced first.
     pub fn accept(&mut self, now: Time) -> LinkId {
+        self.accept_relying_on(Durability::Durable, now)
+    }
+
+    /// As [`Hub::accept`]; `durability` says in which sense records must be stored before the link hears of them. With
+    /// [`Durability::Memory`] a session that begins there is not recorded; one that was goes on being recorded.
+    pub fn accept_relying_on(&mut self, durability: Durability, now: Time) -> LinkId {
         self.advance(now);
-        self.add_link(Link::server(self.config.link, now))
+        self.add_link(Link::server(self.config.link, now), durability)
     }
 
     /// A link arrives from another hub. Call `handle_bytes` next, also without new bytes.
@@ -192,7 +201,7 @@ impl Hub {
         self.advance(now);
         // Records and fences are numbered by each hub for itself.
         moved.link.close_gates();
-        let id = self.add_link(moved.link);
+        let id = self.add_link(moved.link, moved.durability);
         self.handle_connect(id.slot as usize, moved.connect);
         id
     }
@@ -237,6 +246,12 @@ impl Hub {
         self.journal.handle_stored(seq);
     }
 
+    /// Records up to `seq` survive the process, but not a power cut.
+    pub fn handle_handed(&mut self, seq: u64, now: Time) {
+        self.advance(now);
+        self.journal.handle_handed(seq);
+    }
+
     /// Answers a `Load`; `None` if the key is not there.
     ///
     /// This hub keeps its queues in memory and asks for nothing, so there is nothing to do with an answer.
@@ -276,6 +291,13 @@ impl Hub {
         if let Some(at) = self.links.find(link) {
             self.written_out(at, bytes);
         }
+    }
+
+    /// Whether anything waits until the records of the last drain, and all before, are synced. If not, the driver may
+    /// take its time. To be asked at `Wait`.
+    #[must_use]
+    pub fn awaits_sync(&self) -> bool {
+        self.awaits_sync
     }
 
     /// Whether [`Hub::handle_bytes`] would take packets of this link now.

@@ -1,6 +1,6 @@
 //! The hub's table of links.
 
-use postrider_proto::{Gate, Link, Time, wire::Connect};
+use postrider_proto::{Durability, Gate, Link, Progress, Time, wire::Connect};
 use slab::Slab;
 
 use crate::LinkId;
@@ -11,6 +11,8 @@ pub(crate) struct LinkSlot {
     pub(crate) id: LinkId,
     pub(crate) link: Link,
     pub(crate) stage: Stage,
+    /// In which sense records must be stored before it hears of them.
+    pub(crate) durability: Durability,
     /// Whether there are too many links already, so that its CONNECT is refused.
     pub(crate) is_surplus: bool,
     /// Whether it waits for a slow subscriber of what it publishes.
@@ -27,6 +29,25 @@ pub(crate) struct LinkSlot {
     waits: Option<Gate>,
     /// When the timer wheel wakes it.
     pub(crate) armed: Option<Time>,
+}
+
+/// How far the store and the peers are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Opened {
+    pub(crate) progress: Progress,
+    pub(crate) fence: u64,
+}
+
+impl Opened {
+    /// The gate that is open for a link that relies on this.
+    pub(crate) fn gate(self, durability: Durability) -> Gate {
+        Gate { stored: self.progress.stored(durability), fence: self.fence }
+    }
+
+    /// Whether nothing need be waited for.
+    pub(crate) fn is_open(self, gate: Gate, durability: Durability) -> bool {
+        gate.stored <= self.progress.stored(durability) && gate.fence <= self.fence
+    }
 }
 
 /// What the hub does with a link.
@@ -74,7 +95,7 @@ impl LinkSlot {
 
 impl Links {
     /// Adds a link.
-    pub(crate) fn add(&mut self, link: Link) -> LinkId {
+    pub(crate) fn add(&mut self, link: Link, durability: Durability) -> LinkId {
         let entry = self.slots.vacant_entry();
         self.generation = self.generation.wrapping_add(1);
         let id = LinkId { slot: entry.key() as u32, generation: self.generation };
@@ -82,6 +103,7 @@ impl Links {
             id,
             link,
             stage: Stage::AwaitConnect,
+            durability,
             is_surplus: false,
             is_stalled: false,
             is_held: false,
@@ -173,15 +195,15 @@ impl Links {
     }
 
     /// Takes the list of links whose output may wait; those that still wait at `opened` stay in it.
-    pub(crate) fn take_gated(&mut self, opened: Gate) -> Vec<usize> {
+    pub(crate) fn take_gated(&mut self, opened: Opened) -> Vec<usize> {
         let gated = core::mem::take(&mut self.gated);
         for &at in &gated {
             let Some(slot) = self.slots.get_mut(at) else { continue };
             let Some(waits) = slot.waits else { continue };
-            if waits.stored > opened.stored || waits.fence > opened.fence {
-                self.gated.push(at);
-            } else {
+            if opened.is_open(waits, slot.durability) {
                 slot.waits = None;
+            } else {
+                self.gated.push(at);
             }
         }
         gated

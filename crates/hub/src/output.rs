@@ -1,7 +1,7 @@
 //! What a hub asks of its driver.
 
 use postrider_proto::{
-    Link, Record, SpoolOutput, Time,
+    Durability, Link, Record, SpoolOutput, Time,
     wire::{Bytes, ClientId, Connect, Text},
 };
 
@@ -33,6 +33,7 @@ pub struct Ask {
 #[derive(Debug)]
 pub struct MovedLink {
     pub(crate) link: Link,
+    pub(crate) durability: Durability,
     pub(crate) connect: Box<Connect>,
 }
 

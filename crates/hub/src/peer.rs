@@ -10,7 +10,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use hashbrown::HashTable;
 use postrider_proto::{
-    Delivery, Journal, Message,
+    Delivery, Durability, Journal, Message,
     wire::{Bytes, Filter},
 };
 
@@ -43,6 +43,7 @@ pub(crate) enum Item {
         publisher: Option<Publisher>,
         /// With RETAIN=1: its place among the writers of its topic.
         stamp: Option<Stamp>,
+        durability: Durability,
     },
     /// A session joins a group whose home is the receiver, or changes what it wants.
     Join(Filter, Member),
@@ -67,7 +68,30 @@ pub(crate) enum Leaf {
         message: Arc<Message>,
         delivery: Delivery,
         publisher: Option<Publisher>,
+        durability: Durability,
     },
+}
+
+impl Item {
+    /// In which sense it must be stored before it is answered.
+    pub(crate) fn durability(&self) -> Durability {
+        match self {
+            Self::Publish { durability, .. } => *durability,
+            Self::Join(..) | Self::Leave(..) => Durability::Memory,
+            // Its publisher is not known any more.
+            Self::Returned(..) => Durability::Durable,
+        }
+    }
+}
+
+impl Leaf {
+    /// In which sense it must be stored before it is answered.
+    pub(crate) fn durability(&self) -> Durability {
+        match self {
+            Self::Need(_) | Self::NeedNot(_) => Durability::Memory,
+            Self::Deliver { durability, .. } => *durability,
+        }
+    }
 }
 
 /// Something that wants no answer.
@@ -104,14 +128,15 @@ struct Round {
 
 /// An answer that we owe.
 #[derive(Debug)]
-struct Debt {
-    hub: u16,
-    kind: Kind,
-    round: u64,
-    /// Sequence number that must be stored.
-    stored: u64,
+pub(crate) struct Debt {
+    pub(crate) hub: u16,
+    pub(crate) kind: Kind,
+    pub(crate) round: u64,
+    /// Sequence number that must be stored, and in which sense.
+    pub(crate) stored: u64,
+    pub(crate) durability: Durability,
     /// Round of our leaves that must be done.
-    leaf: u64,
+    pub(crate) leaf: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,9 +299,9 @@ impl Peers {
         }
     }
 
-    /// Notes that a round of a peer was handled; it is answered once `stored` and `leaf` are reached.
-    pub(crate) fn owe(&mut self, hub: u16, kind: Kind, round: u64, stored: u64, leaf: u64) {
-        self.debts.push(Debt { hub, kind, round, stored, leaf });
+    /// Notes that a round of a peer was handled; it is answered once what it waits for is reached.
+    pub(crate) fn owe(&mut self, debt: Debt) {
+        self.debts.push(debt);
     }
 
     /// A peer answered.
@@ -295,14 +320,18 @@ impl Peers {
         self.items.advance(self.leaves.done)
     }
 
-    /// Closes the rounds and hands out what was gathered, with the answers that are due.
-    pub(crate) fn flush(&mut self, journal: &Journal, outputs: &mut VecDeque<Output>) {
+    /// Closes the rounds and hands out what was gathered, with the answers that are due. Returns whether an answer waits
+    /// for a sync.
+    pub(crate) fn flush(&mut self, journal: &Journal, outputs: &mut VecDeque<Output>) -> bool {
         if !self.are_there() {
-            return;
+            return false;
         }
+        let mut awaits_sync = false;
         let Self { debts, parcels, leaves, .. } = self;
         debts.retain(|debt| {
-            let is_due = journal.is_stored(debt.stored) && debt.leaf <= leaves.done;
+            let is_stored = journal.is_stored(debt.stored, debt.durability);
+            awaits_sync |= !is_stored && debt.durability == Durability::Durable;
+            let is_due = is_stored && debt.leaf <= leaves.done;
             if is_due && let Some(parcel) = parcels.get_mut(usize::from(debt.hub)) {
                 match debt.kind {
                     Kind::Items => parcel.items_done.push(debt.round),
@@ -338,6 +367,7 @@ impl Peers {
             }
             outputs.push_back(Output::Peer(hub as u16, PeerMessage(Box::new(parcel))));
         }
+        awaits_sync
     }
 }
 

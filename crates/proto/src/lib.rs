@@ -129,7 +129,9 @@ pub use crate::link_terms::{EmptyClientId, Terms};
 pub use crate::message::{Delivery, Envelope, Message, Payload};
 pub use crate::outbox::{Chunk, Outbox};
 pub use crate::reconnect::{Plan, Reconnect, ReconnectConfig, Verdict};
-pub use crate::record::{Fact, FlightState, Gate, Journal, Record, RecordError};
+pub use crate::record::{
+    Durability, Fact, FlightState, Gate, Journal, Progress, Record, RecordError,
+};
 pub use crate::session::{
     AckOutcome, Arrival, Fate, OpenMessage, PeerFault, QueueFull, Resume, Sent, Session,
     SessionConfig, SessionStats,

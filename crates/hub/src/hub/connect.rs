@@ -1,7 +1,7 @@
 //! CONNECT: who may come in, which session it gets, and what becomes of the link that had it.
 
 use postrider_proto::{
-    EmptyClientId, Fact, Gate, LinkEnd, Record, Resume, Terms,
+    Durability, EmptyClientId, Fact, Gate, LinkEnd, Record, Resume, Terms,
     wire::{ClientId, ConnAck, Connect, Properties, Property, ReasonCode, Text},
 };
 
@@ -9,7 +9,9 @@ use super::{
     Hub,
     receive::{Last, Parting},
 };
-use crate::{Ask, Authentication, Event, LinkId, Output, links::Stage, will::Will};
+use crate::{
+    Ask, Authentication, Event, LinkId, Output, links::Stage, registry::Subscription, will::Will,
+};
 
 /// What a CONNECT asked for, after our limits.
 struct Wish {
@@ -106,7 +108,7 @@ impl Hub {
             self.registry.create(id, self.config.session)
         });
         self.registry.set_online(session);
-        stored = stored.max(self.begin(session, connect.will, &wish));
+        stored = stored.max(self.begin(at, session, connect.will, &wish));
         let Some(id) = self.open(at, session, &wish, found.is_some(), stored) else { return };
         self.tell_presence(session, true);
         let client_id = wish.client_id;
@@ -128,20 +130,24 @@ impl Hub {
     /// Sets what CONNECT says about the session, and records it. Returns what CONNACK waits for.
     fn begin(
         &mut self,
+        at: usize,
         session: usize,
         will: Option<postrider_proto::wire::Will>,
         wish: &Wish,
     ) -> u64 {
+        let is_worth_it =
+            wish.session_expiry_s > 0 && self.durability_of(Some(at)) != Durability::Memory;
         let Some(entry) = self.registry.get_mut(session) else { return 0 };
         let owner = entry.owner;
         let had_will = entry.will.take().is_some();
         entry.will = will.map(|will| Will::new(will, self.now));
         entry.expiry_s = wish.session_expiry_s;
-        if entry.expiry_s == 0 && !entry.is_recorded {
+        // A stored session that will end with this link is recorded as one that ends at once.
+        let was_recorded = core::mem::replace(&mut entry.is_recorded, true);
+        if !was_recorded && !is_worth_it {
+            entry.is_recorded = false;
             return 0;
         }
-        // A stored session that will end with this link is recorded as one that ends at once.
-        entry.is_recorded = true;
         let fact = Fact::Session {
             client_id: entry.client_id.clone(),
             expiry_s: entry.expiry_s,
@@ -155,6 +161,13 @@ impl Hub {
         if let Some(fact) = fact {
             stored = stored.max(self.journal.write(Record { owner, fact }));
         }
+        if !was_recorded {
+            for (filter, Subscription { options, identifier, .. }) in &entry.subscriptions {
+                let (filter, options, identifier) = (filter.clone(), *options, *identifier);
+                let fact = Fact::Subscription { filter, options, identifier };
+                stored = stored.max(self.journal.write(Record { owner, fact }));
+            }
+        }
         stored
     }
 
@@ -167,10 +180,10 @@ impl Hub {
         session_present: bool,
         stored: u64,
     ) -> Option<LinkId> {
-        let gate = self.gate();
+        let opened = self.opened();
         let slot = self.links.get_mut(at)?;
         slot.stage = Stage::Open(session);
-        let id = slot.id;
+        let (id, durability) = (slot.id, slot.durability);
         let mut properties = Properties::new();
         if wish.is_assigned {
             let id = wish.client_id.text().clone();
@@ -180,11 +193,12 @@ impl Hub {
         let entry = self.registry.get_mut(session)?;
         entry.link = Some(at);
         let link = self.links.write(at)?;
-        link.open_gates(gate);
+        link.open_gates(opened.gate(durability));
         let connack_gate = Gate { stored, fence: 0 };
         let limits = *link.accept(connack, wish.keep_alive_s, wish.session_expiry_s, connack_gate);
         let is_over = link.is_over();
-        let is_persistent = wish.session_expiry_s > 0;
+        let is_persistent = wish.session_expiry_s > 0 && entry.is_recorded;
+        entry.session.rely_on(durability);
         entry.session.attach(&limits, Resume::Present, is_persistent, &mut self.journal);
         entry.session.pump(link, &mut self.journal, self.now);
         self.replay_later(session);

@@ -1,10 +1,10 @@
 //! One message to one session, and what a slow reader means for those who publish to it.
 
-use postrider_proto::{Delivery, Envelope, Gate, SessionStats};
+use postrider_proto::{Delivery, Durability, Envelope, SessionStats};
 
 use super::{Hub, time::Timer};
 use crate::{
-    links::Stage,
+    links::{Opened, Stage},
     peer::Note,
     stall::{Publisher, Stall},
 };
@@ -64,13 +64,14 @@ impl Hub {
     }
 
     /// What is stored, and what the peers have answered.
-    pub(super) fn gate(&self) -> Gate {
-        Gate { stored: self.journal.stored(), fence: self.peers.fenced() }
+    pub(super) fn opened(&self) -> Opened {
+        Opened { progress: self.journal.progress(), fence: self.peers.fenced() }
     }
 
-    /// Whether nothing need be waited for.
-    pub(super) fn is_open(&self, gate: Gate) -> bool {
-        self.journal.is_stored(gate.stored) && gate.fence <= self.peers.fenced()
+    /// What a link relies on; that of none relies on nothing.
+    pub(super) fn durability_of(&self, at: Option<usize>) -> Durability {
+        let slot = at.and_then(|at| self.links.get(at));
+        slot.map_or(Durability::Memory, |slot| slot.durability)
     }
 
     /// Pauses a publisher while the queue of a slow subscriber is long, for a limited time.

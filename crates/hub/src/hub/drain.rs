@@ -1,6 +1,6 @@
 //! What the driver has to do: gathered once per drain, then handed out one by one.
 
-use postrider_proto::{Gate, Time};
+use postrider_proto::{Durability, Gate, Time};
 
 use super::Hub;
 use crate::{
@@ -54,7 +54,7 @@ impl Hub {
             self.written = seq;
             self.outputs.push_back(Output::Store(seq, record));
         }
-        self.peers.flush(&self.journal, &mut self.outputs);
+        self.awaits_sync = self.peers.flush(&self.journal, &mut self.outputs);
         while let Some(output) = self.spools.poll_output() {
             self.outputs.push_back(Output::Spool(output));
         }
@@ -65,12 +65,13 @@ impl Hub {
 
     /// The store or the peers have moved on: writes what waited for them.
     pub(super) fn open_gates(&mut self) {
-        let gate = self.gate();
-        if gate == self.opened {
+        let opened = self.opened();
+        if opened == self.opened {
             return;
         }
-        self.opened = gate;
-        for at in self.links.take_gated(gate) {
+        self.opened = opened;
+        for at in self.links.take_gated(opened) {
+            let gate = opened.gate(self.durability_of(Some(at)));
             if let Some(link) = self.links.write(at) {
                 link.open_gates(gate);
             }
@@ -82,16 +83,20 @@ impl Hub {
 
     /// Announces output, and notes which links wait for the store or the peers.
     fn transmit(&mut self) {
-        let opened = self.gate();
+        let opened = self.opened();
         // What was written up to now may wait for all of this.
         let last = Gate { stored: self.written, fence: self.peers.fence() - 1 };
-        let is_waiting = last.stored > opened.stored || last.fence > opened.fence;
         let is_gated = self.config.is_durable || self.peers.are_there();
         let dirty = self.links.take_dirty();
         for &at in &dirty {
             let Some(slot) = self.links.get_mut(at) else { continue };
             if is_gated {
-                slot.link.open_gates(opened);
+                slot.link.open_gates(opened.gate(slot.durability));
+            }
+            let is_waiting = !opened.is_open(last, slot.durability);
+            let awaits_sync = last.stored > opened.progress.stored(Durability::Durable);
+            if awaits_sync && slot.durability == Durability::Durable {
+                self.awaits_sync = true;
             }
             if !slot.link.outbox().is_empty() {
                 self.outputs.push_back(Output::Transmit(slot.id));
@@ -121,8 +126,10 @@ impl Hub {
         for id in core::mem::take(&mut self.moving) {
             let Some(at) = self.links.find(id) else { continue };
             let Some(slot) = self.links.take_moving(at) else { continue };
-            let LinkSlot { link, stage: Stage::Moving(to, connect), .. } = slot else { continue };
-            let moved = Box::new(MovedLink { link, connect });
+            let LinkSlot { link, durability, stage: Stage::Moving(to, connect), .. } = slot else {
+                continue;
+            };
+            let moved = Box::new(MovedLink { link, durability, connect });
             self.outputs.push_back(Output::Move { link: id, to, moved });
         }
     }

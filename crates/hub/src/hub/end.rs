@@ -1,6 +1,6 @@
 //! The end of links and of sessions.
 
-use postrider_proto::{Envelope, Fact, Link, Record, wire::ReasonCode};
+use postrider_proto::{Durability, Envelope, Fact, Link, Record, wire::ReasonCode};
 
 use super::{
     Hub, deliver,
@@ -12,9 +12,9 @@ use crate::{Event, LinkId, Output, links::Stage, registry::Entry};
 
 impl Hub {
     /// Adds a link.
-    pub(super) fn add_link(&mut self, link: Link) -> LinkId {
+    pub(super) fn add_link(&mut self, link: Link, durability: Durability) -> LinkId {
         let is_surplus = self.links.len() >= self.config.links_max as usize;
-        let id = self.links.add(link);
+        let id = self.links.add(link, durability);
         let at = id.slot as usize;
         if let Some(slot) = self.links.get_mut(at) {
             slot.is_surplus = is_surplus;

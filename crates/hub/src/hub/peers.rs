@@ -1,13 +1,13 @@
 //! What the other hubs say.
 
-use postrider_proto::Envelope;
+use postrider_proto::{Durability, Envelope};
 
 use super::{
     Hub,
     publish::{Origin, Routed},
 };
 use crate::{
-    peer::{Item, Kind, Leaf, Note, Parcel},
+    peer::{Debt, Item, Kind, Leaf, Note, Parcel},
     route::{Route, Target},
 };
 
@@ -21,20 +21,24 @@ impl Hub {
             self.open_gates();
         }
         if let Some((round, leaves)) = parcel.leaves {
-            let mut stored = 0;
+            let (mut stored, mut durability) = (0, Durability::Memory);
             for leaf in leaves {
+                durability = durability.max(leaf.durability());
                 stored = stored.max(self.handle_leaf(from, leaf));
             }
-            self.peers.owe(from, Kind::Leaves, round, stored, 0);
+            let (hub, kind, leaf) = (from, Kind::Leaves, 0);
+            self.peers.owe(Debt { hub, kind, round, stored, durability, leaf });
         }
         if let Some((round, items)) = parcel.items {
-            let mut all = Routed::default();
+            let (mut all, mut durability) = (Routed::default(), Durability::Memory);
             for item in items {
+                durability = durability.max(item.durability());
                 let done = self.handle_item(item);
                 all.gate.stored = all.gate.stored.max(done.gate.stored);
                 all.leaf = all.leaf.max(done.leaf);
             }
-            self.peers.owe(from, Kind::Items, round, all.gate.stored, all.leaf);
+            let (hub, kind, stored, leaf) = (from, Kind::Items, all.gate.stored, all.leaf);
+            self.peers.owe(Debt { hub, kind, round, stored, durability, leaf });
         }
         for note in parcel.notes {
             self.handle_note(note);
@@ -43,11 +47,13 @@ impl Hub {
 
     fn handle_item(&mut self, item: Item) -> Routed {
         match item {
-            Item::Publish { message, publisher, stamp } => {
+            Item::Publish { message, publisher, stamp, durability } => {
                 let overtaken = stamp
                     .zip(message.head.topic.as_ref())
                     .and_then(|(stamp, topic)| self.keeper.overtaken(topic, stamp));
-                let origin = Origin { session: None, publisher, is_from_peer: true, overtaken };
+                let session = None;
+                let origin =
+                    Origin { session, publisher, durability, is_from_peer: true, overtaken };
                 let mut envelope = Envelope::from_shared(message);
                 let mut routed = self.route(&mut envelope, &origin, stamp);
                 if let Some(stamp) = stamp {
@@ -87,7 +93,7 @@ impl Hub {
                 self.router.remove(&path, key);
                 0
             }
-            Leaf::Deliver { filter, slot, owner, message, delivery, publisher } => {
+            Leaf::Deliver { filter, slot, owner, message, delivery, publisher, .. } => {
                 let entry = self.registry.owned(slot, owner);
                 if entry.is_none_or(|entry| !entry.subscriptions.contains_key(&filter)) {
                     self.peers.tell(from, Item::Returned(filter, message));

@@ -1,7 +1,7 @@
 //! PUBLISH: from a client to everybody whose filter matches.
 
 use postrider_proto::{
-    Arrival, Arrived, Delivery, Envelope, Fact, Gate, Message, Record,
+    Arrival, Arrived, Delivery, Durability, Envelope, Fact, Gate, Message, Record,
     wire::{PacketId, QoS, ReasonCode, Topic},
 };
 use smallvec::SmallVec;
@@ -22,6 +22,8 @@ pub(super) struct Origin {
     pub(super) session: Option<usize>,
     /// The link to pause if a subscriber is slow.
     pub(super) publisher: Option<Publisher>,
+    /// In which sense it must be stored before its publisher hears of it.
+    pub(super) durability: Durability,
     /// Whether a peer sent it, so that no peer gets it again.
     pub(super) is_from_peer: bool,
     /// If a later writer of the topic is known: the order number of what that one wrote. Subscriptions made after it
@@ -41,9 +43,9 @@ pub(super) struct Routed {
 }
 
 impl Origin {
-    /// The will of a session.
+    /// The will of a session, of which nobody hears.
     pub(super) fn will(session: usize) -> Self {
-        Self { session: Some(session), ..Self::default() }
+        Self { session: Some(session), durability: Durability::Memory, ..Self::default() }
     }
 }
 
@@ -68,6 +70,7 @@ impl Hub {
         let link = self.links.get(at).map(|slot| slot.id);
         let origin = Origin {
             session: Some(slot),
+            durability: self.durability_of(Some(at)),
             publisher: link.map(|link| Publisher { hub: self.config.index, link }),
             ..Origin::default()
         };
@@ -221,7 +224,8 @@ impl Hub {
         }
         let filter = share.filter.clone();
         let (message, publisher) = (envelope.shared(), origin.publisher);
-        let leaf = Leaf::Deliver { filter, slot, owner, message, delivery, publisher };
+        let durability = origin.durability;
+        let leaf = Leaf::Deliver { filter, slot, owner, message, delivery, publisher, durability };
         self.peers.tell_leaf(hub, leaf);
         routed.leaf = self.peers.leaf();
         routed.gate.fence = self.peers.fence();
@@ -240,7 +244,8 @@ impl Hub {
                 continue;
             }
             let (message, publisher) = (envelope.shared(), origin.publisher);
-            self.peers.tell(hub, Item::Publish { message, publisher, stamp });
+            let durability = origin.durability;
+            self.peers.tell(hub, Item::Publish { message, publisher, stamp, durability });
             routed.gate.fence = self.peers.fence();
         }
     }

@@ -98,7 +98,8 @@ impl Hub {
             return None;
         }
         let is_busy = entry.session.is_congested() || entry.session.stats().queued > QUEUED_MAX;
-        if entry.link.is_none() || is_busy || !self.is_open(cursor.gate) {
+        let durability = self.durability_of(entry.link);
+        if entry.link.is_none() || is_busy || !self.opened().is_open(cursor.gate, durability) {
             return Some(Pause::Blocked);
         }
         if self.turn >= self.config.turn_deliveries {

@@ -52,6 +52,50 @@ fn acknowledgements_wait_for_the_store() {
     });
 }
 
+/// What a link relies on decides what its acknowledgements and messages wait for, whichever hub stores them.
+#[test]
+fn what_waits_for_the_store_is_the_matter_of_the_link() {
+    use postrider_proto::Durability::{Durable, Memory, Process};
+    each_stored(|world| {
+        world.resume("away");
+        world.subscribe("away", &[("t", 2)]);
+        world.cut("away");
+        for (name, durability) in [("m", Memory), ("p", Process), ("d", Durable)] {
+            world.durability = durability;
+            world.resume(name);
+            world.subscribe(name, &[("own", 2)]);
+            world.set_answering(name, false);
+        }
+        world.is_store_slow = true;
+        world.was_sync_asked = false;
+        world.send("m", &publish_packet("t", "x", 2, 1));
+        world.send("p", &publish_packet("t", "x", 2, 1));
+        assert!(!world.was_sync_asked);
+        world.send("d", &publish_packet("t", "x", 2, 1));
+        assert!(world.was_sync_asked);
+        let received = |world: &mut World| ["m", "p", "d"].map(|name| world.received(name).len());
+        assert_eq!(received(world), [1, 0, 0]);
+        world.hand_over();
+        assert_eq!(received(world), [0, 1, 0]);
+        world.store();
+        assert_eq!(received(world), [0, 0, 1]);
+        // On the way out: what a session must remember before it is sent.
+        world.durability = Durable;
+        world.connect("sender");
+        world.send("sender", &publish_packet("own", "y", 0, 0));
+        assert_eq!(received(world), [1, 1, 1], "QoS 0 waits for nothing");
+        world.send("sender", &publish_packet("own", "y", 2, 1));
+        assert_eq!(received(world), [1, 0, 0]);
+        world.hand_over();
+        assert_eq!(received(world), [0, 1, 0]);
+        world.store();
+        assert_eq!(received(world), [0, 0, 1]);
+        world.is_store_slow = false;
+        world.restart(world.setup.hubs);
+        assert_eq!(["m", "p", "d"].map(|name| world.resume(name)), [false, true, true]);
+    });
+}
+
 /// v5 [MQTT-3.8.4-1] [MQTT-3.10.4-4], v3.1.1 [MQTT-3.8.4-1]: SUBACK and UNSUBACK of a session that stays wait too.
 #[test]
 fn subscriptions_wait_for_the_store() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::BytesMut;
 use postrider_hub::{Hub, HubConfig, LinkId, MovedLink, Output, PeerMessage};
 use postrider_proto::{
-    Chunk, Record, SpoolOutput, Time,
+    Chunk, Durability, Record, SpoolOutput, Time,
     wire::{
         Ack, Bytes, ClientId, ConnAck, Connect, Decoder, DecoderConfig, Disconnect, Event, Filter,
         PACKET_SIZE_MAX, Packet, PacketId, Properties, Property, Publish, QoS, ReasonCode,
@@ -77,6 +77,10 @@ pub struct World {
     pub spools: BTreeMap<u64, Vec<u8>>,
     /// Whether the store answers only when asked to.
     pub is_store_slow: bool,
+    /// What links rely on that are opened from now on.
+    pub durability: Durability,
+    /// Whether a hub asked for a sync.
+    pub was_sync_asked: bool,
     /// Whether messages between hubs stay where they are.
     pub are_peers_slow: bool,
     accepted: usize,
@@ -132,6 +136,8 @@ impl World {
             unstored: VecDeque::new(),
             spools: BTreeMap::new(),
             is_store_slow: false,
+            durability: Durability::Durable,
+            was_sync_asked: false,
             are_peers_slow: false,
             accepted: 0,
             moves: 0,
@@ -177,7 +183,7 @@ impl World {
         }
         let hub = self.accepted % self.hubs.len();
         self.accepted += 1;
-        let link = self.hubs[hub].accept(self.now);
+        let link = self.hubs[hub].accept_relying_on(self.durability, self.now);
         let version = self.setup.version;
         let config = DecoderConfig {
             packet_size_max: PACKET_SIZE_MAX,
@@ -514,6 +520,14 @@ impl World {
         self.settle();
     }
 
+    /// Hands what was written to the operating system: it would survive the process.
+    pub fn hand_over(&mut self) {
+        for (hub, seq, _) in &self.unstored {
+            self.hubs[*hub].handle_handed(*seq, self.now);
+        }
+        self.settle();
+    }
+
     /// All processes end at once and start again with what is stored. `hubs` may differ.
     pub fn restart(&mut self, hubs: u16) {
         assert!(self.setup.is_durable, "nothing survives without a store");
@@ -577,6 +591,7 @@ impl World {
             let output = self.hubs[hub].poll_output();
             match output {
                 Output::Wait(at) => {
+                    self.was_sync_asked |= self.hubs[hub].awaits_sync();
                     if at.is_some_and(|at| at <= self.now) {
                         self.turns += 1;
                         self.hubs[hub].handle_time(self.now);

@@ -4,6 +4,37 @@ use alloc::collections::VecDeque;
 
 use crate::Record;
 
+/// What "stored" must mean before a link hears of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Durability {
+    /// Nothing waits; lost with the process.
+    Memory,
+    /// Handed to the operating system: survives the death of the process, but not a power cut.
+    Process,
+    /// Synced to the disk: survives a power cut.
+    #[default]
+    Durable,
+}
+
+/// How far a store is in each sense, in sequence numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    handed: u64,
+    synced: u64,
+}
+
+impl Progress {
+    /// The highest number that is stored in this sense.
+    #[must_use]
+    pub fn stored(self, durability: Durability) -> u64 {
+        match durability {
+            Durability::Memory => u64::MAX,
+            Durability::Process => self.handed,
+            Durability::Durable => self.synced,
+        }
+    }
+}
+
 /// What an output waits for: a record to be stored, and a fence of the peer hubs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gate {
@@ -23,14 +54,14 @@ pub struct Journal {
     pending: VecDeque<(u64, Record)>,
     /// The last number given.
     last: u64,
-    stored: u64,
+    progress: Progress,
 }
 
 impl Journal {
     /// A journal; `is_on` says whether there is a store behind it.
     #[must_use]
     pub fn new(is_on: bool) -> Self {
-        Self { is_on, pending: VecDeque::new(), last: 0, stored: 0 }
+        Self { is_on, pending: VecDeque::new(), last: 0, progress: Progress::default() }
     }
 
     /// Takes a record; returns its sequence number (from 1), or 0 if nothing must be waited for.
@@ -46,7 +77,14 @@ impl Journal {
     /// Everything up to `seq` is durable.
     pub fn handle_stored(&mut self, seq: u64) {
         debug_assert!(seq <= self.last, "stored {seq}, but only {} were given", self.last);
-        self.stored = self.stored.max(seq);
+        self.progress.synced = self.progress.synced.max(seq);
+        self.handle_handed(seq);
+    }
+
+    /// Everything up to `seq` survives the process, but not a power cut.
+    pub fn handle_handed(&mut self, seq: u64) {
+        debug_assert!(seq <= self.last, "handed over {seq}, but only {} were given", self.last);
+        self.progress.handed = self.progress.handed.max(seq);
     }
 
     /// The next record for the store, in order.
@@ -54,16 +92,23 @@ impl Journal {
         self.pending.pop_front()
     }
 
-    /// Whether `seq` is durable.
+    /// Whether `seq` is stored in this sense.
     #[must_use]
-    pub fn is_stored(&self, seq: u64) -> bool {
-        seq <= self.stored()
+    pub fn is_stored(&self, seq: u64, durability: Durability) -> bool {
+        seq <= self.progress().stored(durability)
     }
 
-    /// Highest durable number; the highest of all numbers when nothing needs to be stored.
+    /// How far the store is; at the highest of all numbers when nothing needs to be stored.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let all = Progress { handed: u64::MAX, synced: u64::MAX };
+        if self.is_on { self.progress } else { all }
+    }
+
+    /// Highest durable number, as [`Journal::progress`].
     #[must_use]
     pub fn stored(&self) -> u64 {
-        if self.is_on { self.stored } else { u64::MAX }
+        self.progress().stored(Durability::Durable)
     }
 
     /// Whether there is a store, so that records are worth making.
@@ -84,11 +129,17 @@ mod tests {
         let record = |owner| Record { owner, fact: Fact::WillGone };
         assert_eq!([journal.write(record(7)), journal.write(record(8))], [1, 2]);
         assert_eq!(journal.poll_record(), Some((1, record(7))));
-        assert!(journal.is_stored(0));
-        assert!(!journal.is_stored(1));
+        let is_stored = |journal: &Journal, seq| {
+            [Durability::Memory, Durability::Process, Durability::Durable]
+                .map(|durability| journal.is_stored(seq, durability))
+        };
+        assert_eq!(is_stored(&journal, 0), [true; 3]);
+        assert_eq!(is_stored(&journal, 1), [true, false, false]);
+        journal.handle_handed(1);
+        assert_eq!(is_stored(&journal, 1), [true, true, false]);
         journal.handle_stored(1);
-        assert!(journal.is_stored(1));
-        assert!(!journal.is_stored(2));
+        assert_eq!(is_stored(&journal, 1), [true; 3]);
+        assert_eq!(is_stored(&journal, 2), [true, false, false]);
         assert_eq!(journal.stored(), 1);
         assert_eq!(journal.poll_record(), Some((2, record(8))));
         assert_eq!(journal.poll_record(), None);
@@ -99,6 +150,6 @@ mod tests {
         let mut journal = Journal::new(false);
         assert_eq!(journal.write(Record { owner: 0, fact: Fact::SessionGone }), 0);
         assert_eq!(journal.poll_record(), None);
-        assert!(journal.is_stored(u64::MAX));
+        assert!(journal.is_stored(u64::MAX, Durability::Durable));
     }
 }

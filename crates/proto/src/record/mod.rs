@@ -46,7 +46,7 @@ use postrider_wire::{ClientId, Filter, PacketId, Publish, SubscribeOptions, Topi
 
 use crate::{Delivery, Message, Time};
 
-pub use self::journal::{Gate, Journal};
+pub use self::journal::{Durability, Gate, Journal, Progress};
 
 /// One durable fact: a put or a delete of one keyed thing; applying it twice is the same as once.
 #[derive(Clone, Debug, PartialEq, Eq)]

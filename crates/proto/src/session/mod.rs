@@ -26,7 +26,7 @@ use alloc::{collections::VecDeque, vec::Vec};
 use postrider_wire::{Ack, PacketId, QoS, ReasonCode};
 
 use crate::{
-    Fact, FlightState, Journal, Limits, Message, Record,
+    Durability, Fact, FlightState, Journal, Limits, Message, Record,
     session::{
         flights::{Chain, Flights},
         ids::{IdSet, Ids},
@@ -226,6 +226,8 @@ pub struct Session {
     stats: SessionStats,
     // Link: reset by detach.
     link: Option<Facing>,
+    /// In which sense records must be stored before this link hears of them.
+    durability: Durability,
     /// Flights that take one of the peer's receive maximum; at most `window` but for PUBRELs sent again.
     used: u32,
     /// Whether PUBRELs must be sent again before anything else.
@@ -262,6 +264,7 @@ impl Session {
             fates: VecDeque::new(),
             stats: SessionStats::default(),
             link: None,
+            durability: Durability::default(),
             used: 0,
             must_release: false,
             is_congested: false,
@@ -296,6 +299,12 @@ impl Session {
             Resume::Present => self.must_release = self.flights.has_releases(),
             Resume::Lost => self.start_again(journal),
         }
+    }
+
+    /// In which sense records must be stored before packets leave that depend on them; to be called before
+    /// [`Session::attach`]. Synced unless this says otherwise.
+    pub fn rely_on(&mut self, durability: Durability) {
+        self.durability = durability;
     }
 
     /// From now on facts go to the store, also while there is no link; those that hold already are recorded first.

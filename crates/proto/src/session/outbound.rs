@@ -3,8 +3,8 @@
 use postrider_wire::{Ack, AckKind, PacketId, QoS, ReasonCode};
 
 use crate::{
-    AckOutcome, Delivery, Envelope, Fact, FlightState, Gate, Journal, Link, PeerFault, QueueFull,
-    Sent, Session, Time,
+    AckOutcome, Delivery, Durability, Envelope, Fact, FlightState, Gate, Journal, Link, PeerFault,
+    QueueFull, Sent, Session, Time,
     session::{Facing, Fate},
 };
 
@@ -42,7 +42,9 @@ impl Session {
         self.make_room(envelope.message().cost_bytes(), journal, now)?;
         let number = self.new_number(journal);
         let Some(link) = link else { return Ok(self.enqueue(number, envelope, delivery, journal)) };
-        let must_wait = delivery.qos == QoS::ExactlyOnce && self.is_recording(journal);
+        let must_wait = delivery.qos == QoS::ExactlyOnce
+            && self.is_recording(journal)
+            && self.durability != Durability::Memory;
         if !must_wait
             && link.has_room()
             && let Some((facing, id)) = self.free_way()
@@ -309,7 +311,7 @@ impl Session {
         let unsent = self.flights.first_unsent();
         if let Some((slot, flight)) = unsent
             && self.used < facing.window
-            && journal.is_stored(flight.seq)
+            && journal.is_stored(flight.seq, self.durability)
         {
             return Some(Step::Send(slot));
         }
