@@ -47,6 +47,20 @@ impl DiskStore {
         }
     }
 
+    /// Asks for a sync of what was written up to now, and all before. To be called by an owner in [`Mode::Process`], some
+    /// of whose writes must survive a power cut before it goes on.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store has failed.
+    pub fn sync_soon(&self) -> Result<(), StoreError> {
+        let shared = &self.core.shared;
+        let mut state = shared.lock();
+        state.check(&shared.path)?;
+        state.needs_sync = true;
+        shared.work.notify_one();
+        Ok(())
+    }
+
     /// The folder of the store.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -111,7 +125,7 @@ impl Store for DiskStore {
         let shared = &self.core.shared;
         let state = shared.lock();
         state.check(&shared.path)?;
-        Ok(state.owners.get(&self.owner).map_or(0, |owner| owner.stored(mode.min(owner.mode))))
+        Ok(state.owners.get(&self.owner).map_or(0, |owner| owner.stored(mode)))
     }
 
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {

@@ -106,7 +106,8 @@ pub trait Store: Send {
     /// [`StoreError`]; nothing that was not reported stored before may be acknowledged then.
     fn stored(&mut self) -> Result<u64, StoreError>;
 
-    /// As [`Store::stored`] in the sense of a mode, which is weaker than the owner's or the same.
+    /// As [`Store::stored`] in the sense of a mode. In a stronger one than the owner's it follows within seconds, or when
+    /// somebody asks for a sync.
     ///
     /// # Errors
     /// As [`Store::stored`].
