@@ -9,6 +9,7 @@ use std::{
 };
 
 use postrider_net::{Listener, Stream};
+use postrider_proto::Durability;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
@@ -19,15 +20,17 @@ use crate::inbox::{Address, Carried, Input, Source};
 pub(crate) struct Dealer {
     drivers: Arc<[Address]>,
     next: Arc<AtomicUsize>,
+    /// For streams within the process.
+    mode: Durability,
 }
 
 impl Dealer {
-    pub(crate) fn new(drivers: Arc<[Address]>) -> Self {
-        Self { drivers, next: Arc::default() }
+    pub(crate) fn new(drivers: Arc<[Address]>, mode: Durability) -> Self {
+        Self { drivers, next: Arc::default(), mode }
     }
 
     /// Gives a stream of the first driver's event loop to the next driver. False if that has ended.
-    fn deal_socket(&self, stream: Stream, peer: String) -> bool {
+    fn deal_socket(&self, stream: Stream, peer: String, mode: Durability) -> bool {
         let index = self.turn();
         let stream = match index {
             0 => Carried::Ready(stream),
@@ -39,13 +42,14 @@ impl Dealer {
                 }
             },
         };
-        self.give(index, Source { stream, peer })
+        self.give(index, Source { stream, peer, mode })
     }
 
     /// Gives a stream that needs no event loop to the next driver. If that has ended the stream is dropped, which its
     /// other end sees.
     pub(crate) fn deal_local(&self, stream: Stream) {
-        let source = Source { stream: Carried::Ready(stream), peer: "this process".to_owned() };
+        let (stream, peer) = (Carried::Ready(stream), "this process".to_owned());
+        let source = Source { stream, peer, mode: self.mode };
         self.give(self.turn(), source);
     }
 
@@ -60,13 +64,13 @@ impl Dealer {
 }
 
 /// Accepts until the broker ends. Runs in the event loop of the first driver.
-pub(crate) async fn accept(listener: Listener, dealer: Dealer) {
+pub(crate) async fn accept(listener: Listener, mode: Durability, dealer: Dealer) {
     let mut failures = 0;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 failures = 0;
-                if !dealer.deal_socket(stream, peer) {
+                if !dealer.deal_socket(stream, peer, mode) {
                     return;
                 }
             }

@@ -9,7 +9,7 @@ use std::{
 
 use postrider_hub::{Hub, HubStats};
 use postrider_net::{Clock, Endpoint, Listener, Stream};
-use postrider_proto::Time;
+use postrider_proto::{Durability, Time};
 use postrider_store::{Disk, StoreError};
 use tracing::{debug, error, info, warn};
 
@@ -49,7 +49,7 @@ struct Beginning {
     index: u16,
     around: Surroundings,
     /// The first hub's thread also accepts.
-    listen: Vec<Endpoint>,
+    listen: Vec<(Endpoint, Durability)>,
     started: mpsc::SyncSender<Result<Vec<Endpoint>, StartError>>,
 }
 
@@ -67,7 +67,7 @@ impl Broker {
         let Recovered { hubs, disk } = open(&mut plan, &inboxes, Time(clock.now_ms()))?;
         let users: Arc<Users> = Arc::new(plan.users);
         let (started, reports) = mpsc::sync_channel(hubs.len());
-        let dealer = Dealer::new(Arc::clone(&drivers));
+        let dealer = Dealer::new(Arc::clone(&drivers), plan.mode);
         // Dropped on a failure below, it stops the threads that run already.
         let mut broker = Self {
             endpoints: Vec::new(),
@@ -227,12 +227,13 @@ impl Beginning {
                 Ok(listeners) => listeners,
                 Err(error) => return self.report(Err(error)),
             };
-            let endpoints = listeners.iter().map(|listener| listener.endpoint().clone()).collect();
+            let endpoints =
+                listeners.iter().map(|(listener, _)| listener.endpoint().clone()).collect();
             let Self { hub, vault, around, started, .. } = self;
             let drivers = Arc::clone(&around.drivers);
             let driver = Driver::new(hub, vault, index, around);
-            for listener in listeners {
-                tokio::spawn(accept(listener, dealer.clone()));
+            for (listener, mode) in listeners {
+                tokio::spawn(accept(listener, mode, dealer.clone()));
             }
             // The starter may have given up because of another hub; then it stops this one.
             let _ = started.send(Ok(endpoints));
@@ -260,19 +261,22 @@ fn open(plan: &mut Plan, inboxes: &[Inbox], now: Time) -> Result<Recovered, Star
     let configs = std::mem::take(&mut plan.hubs);
     let Some(path) = &plan.store else { return Ok(recovery::begin_empty(configs, now)) };
     let ready: Vec<_> = inboxes.iter().map(|inbox| Arc::clone(&inbox.ready)).collect();
-    match recovery::recover(path, configs.clone(), &ready, now) {
+    let mode = plan.mode_weakest();
+    match recovery::recover(path, configs.clone(), mode, &ready, now) {
         Err(error @ StoreError::Corrupt { .. }) if plan.quarantines => {
             let aside = Disk::quarantine(path).map_err(StartError::Store)?;
             warn!(%error, aside = %aside.display(), "the store was set aside; an empty one begins");
-            recovery::recover(path, configs, &ready, now).map_err(StartError::Store)
+            recovery::recover(path, configs, mode, &ready, now).map_err(StartError::Store)
         }
         other => other.map_err(StartError::Store),
     }
 }
 
-async fn bind(endpoints: &[Endpoint]) -> Result<Vec<Listener>, StartError> {
+async fn bind(
+    endpoints: &[(Endpoint, Durability)],
+) -> Result<Vec<(Listener, Durability)>, StartError> {
     let mut listeners = Vec::with_capacity(endpoints.len());
-    for endpoint in endpoints {
+    for (endpoint, mode) in endpoints {
         let listener = Listener::bind(endpoint).await.map_err(|source| {
             let endpoint = endpoint.clone();
             if source.kind() == io::ErrorKind::AddrInUse {
@@ -281,7 +285,7 @@ async fn bind(endpoints: &[Endpoint]) -> Result<Vec<Listener>, StartError> {
                 StartError::Listen { endpoint, source }
             }
         })?;
-        listeners.push(listener);
+        listeners.push((listener, *mode));
     }
     Ok(listeners)
 }

@@ -10,7 +10,7 @@ use std::{
 
 use postrider_hub::{Authentication, HubConfig};
 use postrider_net::{Address, Endpoint, UrlError};
-use postrider_proto::wire::PACKET_SIZE_MAX;
+use postrider_proto::{Durability as Mode, wire::PACKET_SIZE_MAX};
 use postrider_store::StoreError;
 
 use crate::{Broker, users::Users};
@@ -21,7 +21,8 @@ use crate::{Broker, users::Users};
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
-    listen: Vec<String>,
+    listen: Vec<(String, Option<Mode>)>,
+    mode: Option<Mode>,
     hubs: u16,
     hub: HubConfig,
     users: Passwords,
@@ -50,6 +51,12 @@ pub enum StartError {
     /// A listener's URL names a user.
     #[error("the URL of a listener has no user; add users by name and password instead")]
     UrlWithUser,
+    /// A listener's URL names a mode that there is not.
+    #[error("mode '{0}' is none of durable, process and memory")]
+    Mode(String),
+    /// A mode that needs a store.
+    #[error("mode {0} needs a store; name a folder for it, or leave the mode out")]
+    ModeWithoutStore(&'static str),
     /// Somebody listens there already.
     #[error(
         "{endpoint} is in use by another program; stop that, or choose another port (port 0 takes a free one)"
@@ -86,7 +93,9 @@ pub enum StartError {
 
 /// A builder's settings, checked.
 pub(crate) struct Plan {
-    pub(crate) listen: Vec<Endpoint>,
+    pub(crate) listen: Vec<(Endpoint, Mode)>,
+    /// For connections within the process.
+    pub(crate) mode: Mode,
     pub(crate) hubs: Vec<HubConfig>,
     pub(crate) users: Users,
     pub(crate) flush_max: Duration,
@@ -94,10 +103,23 @@ pub(crate) struct Plan {
     pub(crate) quarantines: bool,
 }
 
+impl Plan {
+    /// The weakest mode of all connections, as the store names it.
+    pub(crate) fn mode_weakest(&self) -> postrider_store::Mode {
+        let modes = self.listen.iter().map(|(_, mode)| *mode).chain([self.mode]);
+        match modes.min().unwrap_or_default() {
+            Mode::Durable => postrider_store::Mode::Durable,
+            // Retained messages are stored whoever publishes them.
+            Mode::Memory | Mode::Process => postrider_store::Mode::Process,
+        }
+    }
+}
+
 impl Default for Builder {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            mode: None,
             hubs: 1,
             hub: HubConfig::default(),
             users: Passwords::default(),
@@ -111,9 +133,25 @@ impl Default for Builder {
 
 impl Builder {
     /// Listens at a URL such as `tcp://127.0.0.1:1883` or `unix:/run/postrider.sock`; may be called several times.
-    /// Port 0 takes a free port; [`Broker::endpoints`] tells which.
+    /// Port 0 takes a free port; [`Broker::endpoints`] tells which. What is acknowledged there relies on [`Builder::mode`],
+    /// unless the URL says otherwise: `?mode=durable`, `?mode=process` or `?mode=memory` at its end.
     pub fn listen(mut self, url: impl Into<String>) -> Self {
-        self.listen.push(url.into());
+        self.listen.push((url.into(), None));
+        self
+    }
+
+    /// As [`Builder::listen`], with a mode of its own.
+    pub fn listen_with(mut self, url: impl Into<String>, mode: Mode) -> Self {
+        self.listen.push((url.into(), Some(mode)));
+        self
+    }
+
+    /// What an acknowledgement promises, where there is a store: that its message is synced to the disk and survives a
+    /// power cut ([`Mode::Durable`], the default), or that it is handed to the operating system and survives the death
+    /// of the broker ([`Mode::Process`]), or nothing ([`Mode::Memory`]: sessions that begin there are not stored; retained
+    /// messages are, a little later). What waits for a client's QoS 2 messages follows the listener that it uses.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = Some(mode);
         self
     }
 
@@ -247,7 +285,16 @@ impl Builder {
         let packet_size_max = u64::from(link.packet_size_max);
         let top = u64::from(PACKET_SIZE_MAX);
         check("the packet size", packet_size_max, PACKET_SIZE_LEAST, top, "64 to 268435460 bytes")?;
-        let listen: Result<Vec<_>, _> = self.listen.iter().map(|url| endpoint(url)).collect();
+        let mode = self.mode.unwrap_or_default();
+        let asked = self.listen.iter().map(|(url, own)| place(url, own.or(self.mode)));
+        let listen = asked.collect::<Result<Vec<_>, _>>()?;
+        let strongest = listen.iter().filter_map(|(_, mode)| *mode).chain(self.mode).max();
+        if self.store.is_none()
+            && let Some(mode) = strongest.filter(|mode| *mode > Mode::Memory)
+        {
+            return Err(StartError::ModeWithoutStore(mode_name(mode)));
+        }
+        let listen = listen.into_iter().map(|(place, own)| (place, own.unwrap_or(mode))).collect();
         let is_anonymous_allowed = self.anonymous.unwrap_or(self.users.0.is_empty());
         let users = Users::new(self.users.0, is_anonymous_allowed);
         let hub = HubConfig {
@@ -262,7 +309,7 @@ impl Builder {
         };
         let hubs = (0..self.hubs).map(|index| HubConfig { index, ..hub.clone() }).collect();
         let Self { flush_max, store, quarantines, .. } = self;
-        Ok(Plan { listen: listen?, hubs, users, flush_max, store, quarantines })
+        Ok(Plan { listen, mode, hubs, users, flush_max, store, quarantines })
     }
 }
 
@@ -277,7 +324,30 @@ fn way_out(error: &StoreError) -> &'static str {
         StoreError::Locked(_) => "; stop that one, or choose another folder",
         StoreError::Newer { .. } => "; use a newer Postrider, or another folder",
         StoreError::NotAStore(_) => "; choose an empty folder, or one that a broker has used",
-        _ => "",
+        StoreError::Closed(_)
+        | StoreError::Io { .. }
+        | StoreError::NoSpool(_)
+        | StoreError::SpoolLimit(_)
+        | StoreError::SpoolRange { .. }
+        | _ => "",
+    }
+}
+
+/// The place in a listener's URL, and its mode: the URL's own, or what was said besides.
+fn place(url: &str, mode: Option<Mode>) -> Result<(Endpoint, Option<Mode>), StartError> {
+    let Some((place, name)) = url.rsplit_once("?mode=") else { return Ok((endpoint(url)?, mode)) };
+    let modes = [Mode::Memory, Mode::Process, Mode::Durable];
+    let own = modes.into_iter().find(|mode| mode_name(*mode) == name);
+    let own = own.ok_or_else(|| StartError::Mode(name.to_owned()))?;
+    Ok((endpoint(place)?, Some(own)))
+}
+
+/// How a mode is written in a URL.
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Memory => "memory",
+        Mode::Process => "process",
+        Mode::Durable => "durable",
     }
 }
 
@@ -336,6 +406,25 @@ mod tests {
         let text = format!("{:?}", Broker::builder().user("ann", "hush"));
         assert!(text.contains("ann"), "{text}");
         assert!(!text.contains("hush"), "{text}");
+    }
+
+    #[test]
+    fn a_listener_has_the_mode_of_its_url_or_that_of_all() {
+        let builder =
+            Broker::builder().store("s").listen("tcp://h:1").listen("unix:/a?mode=memory");
+        assert_eq!(modes(builder.clone()), [Mode::Durable, Mode::Memory]);
+        let builder = builder.mode(Mode::Process).listen_with("tcp://h:2", Mode::Durable);
+        assert_eq!(modes(builder), [Mode::Process, Mode::Memory, Mode::Durable]);
+        let bad = Broker::builder().listen("tcp://h?mode=fast");
+        check(bad, "mode 'fast' is none of durable");
+        check(Broker::builder().mode(Mode::Process), "mode process needs a store");
+        let bare = Broker::builder().listen_with("tcp://h", Mode::Durable);
+        check(bare, "mode durable needs a store");
+        assert_eq!(modes(Broker::builder().listen("tcp://h?mode=memory")), [Mode::Memory]);
+    }
+
+    fn modes(builder: Builder) -> Vec<Mode> {
+        builder.plan().unwrap().listen.into_iter().map(|(_, mode)| mode).collect()
     }
 
     fn check(builder: Builder, expected: &str) {

@@ -11,7 +11,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use postrider_hub::{Hub, LinkId};
 use postrider_net::Stream;
-use postrider_proto::{Chunk, Time};
+use postrider_proto::{Chunk, Durability, Time};
 use postrider_store::StoreError;
 use smallvec::SmallVec;
 use tokio::io::{AsyncReadExt, AsyncWrite};
@@ -27,6 +27,8 @@ pub(crate) struct Conn {
     pub(crate) stream: Stream,
     /// Where it comes from, for the log.
     pub(crate) peer: String,
+    /// What its acknowledgements rely on.
+    pub(crate) mode: Durability,
     /// Bytes of a packet that is not complete, or bytes that the hub did not want yet. Mostly empty: reading goes into
     /// the driver's buffer, so an idle connection has none.
     pub(crate) input: BytesMut,
@@ -73,12 +75,19 @@ pub(crate) enum Writing {
 }
 
 impl Conn {
-    pub(crate) fn new(link: LinkId, stream: Stream, peer: String, ready: &Arc<Ready>) -> Self {
+    pub(crate) fn new(
+        link: LinkId,
+        stream: Stream,
+        peer: String,
+        mode: Durability,
+        ready: &Arc<Ready>,
+    ) -> Self {
         let signal = Signal::new(link.slot, ready);
         Self {
             link,
             stream,
             peer,
+            mode,
             input: BytesMut::new(),
             waker: Waker::from(Arc::clone(&signal)),
             signal,

@@ -157,7 +157,7 @@ impl Driver {
         if self.stop_by.is_some() {
             return;
         }
-        let link = self.hub.accept(self.now);
+        let link = self.hub.accept_relying_on(source.mode, self.now);
         self.add(link, source, BytesMut::new());
     }
 
@@ -173,7 +173,7 @@ impl Driver {
     }
 
     fn add(&mut self, link: LinkId, source: Source, unread: BytesMut) {
-        let Source { stream, peer } = source;
+        let Source { stream, peer, mode } = source;
         let stream = match stream {
             Carried::Ready(stream) => stream,
             Carried::Detached(detached) => match detached.attach() {
@@ -189,7 +189,7 @@ impl Driver {
         if self.conns.len() <= slot {
             self.conns.resize_with(slot + 1, || None);
         }
-        let mut conn = Conn::new(link, stream, peer, &self.around.inbox.ready);
+        let mut conn = Conn::new(link, stream, peer, mode, &self.around.inbox.ready);
         conn.input = unread;
         conn.signal.raise();
         if let Some(place) = self.conns.get_mut(slot) {
@@ -304,9 +304,15 @@ impl Driver {
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
                     self.vault.write()?;
+                    if self.hub.awaits_sync() {
+                        self.vault.sync()?;
+                    }
                     self.tell_peers();
                     match self.vault.stored()? {
-                        Some(seq) => self.hub.handle_stored(seq, self.now),
+                        Some(stored) => {
+                            self.hub.handle_stored(stored.synced, self.now);
+                            self.hub.handle_handed(stored.handed, self.now);
+                        }
                         None => return Ok(()),
                     }
                 }
@@ -388,7 +394,7 @@ impl Driver {
     /// Gives a connection to the driver of the hub where its session lives.
     fn hand_over(&mut self, link: LinkId, to: u16, moved: Box<MovedLink>) {
         let Some(conn) = self.take(link) else { return };
-        let Conn { stream, peer, input: unread, .. } = conn;
+        let Conn { stream, peer, mode, input: unread, .. } = conn;
         let stream = match stream.detach() {
             Ok(detached) => Carried::Detached(detached),
             Err(error) => {
@@ -396,7 +402,7 @@ impl Driver {
                 return;
             }
         };
-        let input = Input::Adopt { source: Source { stream, peer }, unread, moved };
+        let input = Input::Adopt { source: Source { stream, peer, mode }, unread, moved };
         if let Some(driver) = self.around.drivers.get(usize::from(to)) {
             // If it has ended, the broker is stopping and the connection ends here.
             let _ = driver.send(input);

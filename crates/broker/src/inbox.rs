@@ -9,6 +9,7 @@ use std::sync::{
 use bytes::BytesMut;
 use postrider_hub::{HubStats, MovedLink, PeerMessage};
 use postrider_net::{Detached, Stream};
+use postrider_proto::Durability;
 use tokio::sync::mpsc;
 
 use crate::ready::Ready;
@@ -36,6 +37,8 @@ pub(crate) struct Source {
     pub(crate) stream: Carried,
     /// Where it comes from, for the log.
     pub(crate) peer: String,
+    /// What its acknowledgements rely on.
+    pub(crate) mode: Durability,
 }
 
 /// Whether a stream must change event loops.

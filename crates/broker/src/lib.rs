@@ -35,7 +35,7 @@ mod vault;
 
 pub use postrider_hub::HubStats;
 pub use postrider_net::{Address, Endpoint, Stream, UrlError};
-pub use postrider_proto::wire;
+pub use postrider_proto::{Durability as Mode, wire};
 
 pub use crate::broker::{Broker, Connector};
 pub use crate::builder::{Builder, StartError};

@@ -44,6 +44,7 @@ pub(crate) fn begin_empty(configs: Vec<HubConfig>, now: Time) -> Recovered {
 pub(crate) fn recover(
     path: &Path,
     configs: Vec<HubConfig>,
+    mode: Mode,
     ready: &[Arc<Ready>],
     now: Time,
 ) -> Result<Recovered, StoreError> {
@@ -59,7 +60,7 @@ pub(crate) fn recover(
             .into_iter()
             .zip(ready)
             .map(|(config, ready)| {
-                let vault = Vault::disk(&disk, Mode::Durable, sharers.clone(), ready);
+                let vault = Vault::disk(&disk, mode, sharers.clone(), ready);
                 let lengths = &lengths;
                 scope.spawn(move || recover_one(config, vault, lengths, now))
             })

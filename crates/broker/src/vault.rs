@@ -23,9 +23,12 @@ pub(crate) struct Vault {
     changes: Vec<Change>,
     /// Spools that go with this drain.
     drops: Vec<u64>,
-    /// The hub's number of the last record, and the last that is stored.
+    /// The hub's number of the last record.
     last: u64,
-    stored: u64,
+    /// The last record that is handed to the operating system, that is synced, and whose sync was asked for.
+    handed: u64,
+    synced: u64,
+    asked: u64,
 }
 
 enum Place {
@@ -38,7 +41,16 @@ struct OnDisk {
     store: DiskStore,
     /// The store has something to say since it was last asked.
     has_news: Arc<AtomicBool>,
+    /// Some listener needs no sync, so that each is asked for.
+    is_asking: bool,
     sharers: Sharers,
+}
+
+/// How far the store is, in a hub's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) handed: u64,
+    pub(crate) synced: u64,
 }
 
 /// Spools of an earlier run, with the number of hubs that have messages with them. The last one drops the file.
@@ -51,7 +63,7 @@ impl Vault {
         Self::new(Place::Scratch(scratch))
     }
 
-    /// For a hub whose driver is woken by `ready` when something was stored.
+    /// For a hub whose driver is woken by `ready` when something was stored. `mode` is the weakest of all listeners.
     pub(crate) fn disk(disk: &Disk, mode: Mode, sharers: Sharers, ready: &Arc<Ready>) -> Self {
         let has_news = Arc::new(AtomicBool::new(false));
         let (news, ready) = (Arc::clone(&has_news), Arc::clone(ready));
@@ -59,11 +71,13 @@ impl Vault {
             news.store(true, Ordering::Release);
             ready.nudge();
         });
-        Self::new(Place::Disk(OnDisk { store, has_news, sharers }))
+        let is_asking = mode != Mode::Durable;
+        Self::new(Place::Disk(OnDisk { store, has_news, is_asking, sharers }))
     }
 
     fn new(place: Place) -> Self {
-        Self { place, changes: Vec::new(), drops: Vec::new(), last: 0, stored: 0 }
+        let (changes, drops) = (Vec::new(), Vec::new());
+        Self { place, changes, drops, last: 0, handed: 0, synced: 0, asked: 0 }
     }
 
     /// The store, if there is one.
@@ -85,6 +99,17 @@ impl Vault {
         }
     }
 
+    /// Sees to it that what was taken up to now is synced soon: somebody waits for that.
+    pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
+        match &self.place {
+            Place::Disk(disk) if disk.is_asking && self.asked < self.last => {
+                self.asked = self.last;
+                disk.store.sync_soon()
+            }
+            Place::Disk(_) | Place::Scratch(_) => Ok(()),
+        }
+    }
+
     /// Writes what was taken since the last call, as one.
     pub(crate) fn write(&mut self) -> Result<(), StoreError> {
         if let Place::Disk(disk) = &mut self.place
@@ -103,17 +128,19 @@ impl Vault {
         Ok(())
     }
 
-    /// The hub's highest number that has become durable since the last call, if any. Asks the store only if it has news.
-    pub(crate) fn stored(&mut self) -> Result<Option<u64>, StoreError> {
-        let before = self.stored;
+    /// The hub's highest numbers that are handed to the operating system and synced, if that is news. Asks the store only
+    /// if it has any.
+    pub(crate) fn stored(&mut self) -> Result<Option<Stored>, StoreError> {
+        let before = (self.handed, self.synced);
         match &mut self.place {
             Place::Disk(disk) if disk.has_news.swap(false, Ordering::AcqRel) => {
-                self.stored = disk.store.stored()?;
+                self.synced = disk.store.stored_in(Mode::Durable)?;
+                self.handed = disk.store.stored_in(Mode::Process)?;
             }
-            Place::Disk(_) => {}
-            Place::Scratch(_) => self.stored = self.last,
+            Place::Disk(_) | Place::Scratch(_) => {}
         }
-        Ok((self.stored > before).then_some(self.stored))
+        let is_news = before != (self.handed, self.synced);
+        Ok(is_news.then_some(Stored { handed: self.handed, synced: self.synced }))
     }
 
     /// Reads a range of what stands under `key`; `None` if the key is not there. A range past the end is cut.
@@ -219,7 +246,7 @@ mod tests {
                 }
                 std::thread::yield_now();
             };
-            assert_eq!(stored, last);
+            assert_eq!(stored, Stored { handed: last, synced: last });
             assert_eq!(vault.stored().unwrap(), None);
         }
     }

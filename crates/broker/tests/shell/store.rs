@@ -1,10 +1,10 @@
 //! What a store brings through the end of a broker.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use bytes::Bytes;
 use postrider_broker::{
-    Broker, Builder, StartError,
+    Broker, Builder, Mode, StartError,
     wire::{
         Connect, Disconnect, Packet, Properties, Property, Publish, QoS, ReasonCode, Topic,
         Version, Will,
@@ -237,6 +237,16 @@ async fn resume(
     client_id: &str,
     will: Option<&str>,
 ) -> (Peer, bool) {
+    resume_at(broker, 0, version, client_id, will).await
+}
+
+async fn resume_at(
+    broker: &Broker,
+    listener: usize,
+    version: Version,
+    client_id: &str,
+    will: Option<&str>,
+) -> (Peer, bool) {
     let Packet::Connect(first) = connect(version, client_id, None) else { panic!() };
     let mut properties = Properties::new();
     if version == Version::V5 {
@@ -249,7 +259,7 @@ async fn resume(
         retain: false,
         properties: Properties::new(),
     });
-    let mut peer = Peer::open(&broker.endpoints()[0], version).await;
+    let mut peer = Peer::open(&broker.endpoints()[listener], version).await;
     let packet = Connect { clean_start: false, properties, will, ..*first };
     peer.send(&Packet::Connect(Box::new(packet))).await;
     match peer.packet().await {
@@ -274,4 +284,84 @@ async fn deliver(peer: &mut Peer, packet: Packet) {
 
 fn goodbye() -> Disconnect {
     Disconnect { reason: ReasonCode::Success, properties: Properties::new() }
+}
+
+/// Sessions of a listener in mode memory are not stored, but when they come by another one they are, with all they have.
+#[tokio::test]
+async fn the_mode_of_the_listener_decides_what_is_stored() {
+    for hubs in [1, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = mixed(folder.path(), hubs);
+        for name in ["stays", "moves"] {
+            let (mut peer, _) = resume_at(&broker, 2, Version::V5, name, None).await;
+            peer.subscribe("q", QoS::ExactlyOnce).await;
+            let Packet::Publish(kept) = publish(name, "k", QoS::AtLeastOnce) else { panic!() };
+            deliver(&mut peer, Packet::Publish(Publish { retain: true, ..kept })).await;
+            peer.send(&Packet::Disconnect(goodbye())).await;
+            assert_eq!(peer.next().await, "the end");
+        }
+        let (mut sender, _) = resume_at(&broker, 1, Version::V5, "sender", None).await;
+        deliver(&mut sender, publish("q", "one", QoS::ExactlyOnce)).await;
+        let (mut moves, is_present) = resume_at(&broker, 0, Version::V5, "moves", None).await;
+        assert!(is_present);
+        assert!(moves.next().await.starts_with("PUBLISH \"q\" qos=2"));
+        end(broker, true).await;
+
+        let broker = mixed(folder.path(), hubs);
+        assert_eq!(broker.stats().retained, 2 * u64::from(hubs));
+        for (name, expected) in [("stays", false), ("sender", true), ("moves", true)] {
+            let (peer, is_present) = resume_at(&broker, 2, Version::V5, name, None).await;
+            assert_eq!(is_present, expected, "{name}");
+            if name == "moves" {
+                moves = peer;
+            }
+        }
+        let line = moves.next().await;
+        assert!(line.starts_with("PUBLISH \"q\" qos=2 id=1 dup"), "{line}");
+        // A stored session goes on being stored, whoever listens.
+        moves.send(&Packet::PubRec(ack(1))).await;
+        assert!(moves.next().await.starts_with("PUBREL id=1"));
+        let (mut sender, _) = resume_at(&broker, 0, Version::V5, "sender", None).await;
+        deliver(&mut sender, publish("q", "two", QoS::AtLeastOnce)).await;
+        end(broker, true).await;
+        let broker = mixed(folder.path(), hubs);
+        let (mut moves, is_present) = resume_at(&broker, 0, Version::V5, "moves", None).await;
+        assert!(is_present);
+        assert!(moves.next().await.starts_with("PUBREL id=1"));
+        let line = moves.next().await;
+        assert!(line.starts_with("PUBLISH \"q\" qos=1 id=2"), "{line}");
+    }
+}
+
+/// Beside listeners that need no sync, one that does gets it at once and not with the next of the store's own.
+#[tokio::test]
+async fn a_durable_acknowledgement_is_not_delayed_by_weaker_listeners() {
+    const MESSAGES: u32 = 20;
+    for hubs in [1, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = mixed(folder.path(), hubs);
+        for name in ["a", "b", "c"] {
+            let (mut away, _) = resume_at(&broker, 1, Version::V5, name, None).await;
+            away.subscribe("q", QoS::AtLeastOnce).await;
+            away.send(&Packet::Disconnect(goodbye())).await;
+            assert_eq!(away.next().await, "the end");
+        }
+        let (mut sender, _) = resume_at(&broker, 0, Version::V5, "sender", None).await;
+        let begin = Instant::now();
+        for _ in 0..MESSAGES {
+            deliver(&mut sender, publish("q", "x", QoS::AtLeastOnce)).await;
+        }
+        // The store syncs by itself every five seconds.
+        assert!(begin.elapsed().as_secs() < u64::from(MESSAGES), "{:?}", begin.elapsed());
+    }
+}
+
+/// Listeners in mode durable, process and memory.
+fn mixed(folder: &Path, hubs: u16) -> Broker {
+    let builder = stored(folder).hubs(hubs).listen_with("tcp://127.0.0.1:0", Mode::Durable);
+    start(
+        builder
+            .listen("tcp://127.0.0.1:0?mode=process")
+            .listen_with("tcp://127.0.0.1:0", Mode::Memory),
+    )
 }
