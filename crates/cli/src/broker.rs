@@ -3,10 +3,15 @@
 use std::net::{IpAddr, ToSocketAddrs};
 
 use anyhow::{Context, bail};
-use postrider_broker::{Address, Broker, Builder, Endpoint};
+use postrider_broker::{Address, Broker, Builder, Endpoint, Mode};
 use tracing::info;
 
-use crate::{args::BrokerArgs, log, out::say, stop::asked_to_stop};
+use crate::{
+    args::{BrokerArgs, ModeArg},
+    log,
+    out::say,
+    stop::asked_to_stop,
+};
 
 /// Runs the broker until SIGTERM or SIGINT.
 pub(crate) fn broker(args: BrokerArgs) -> anyhow::Result<()> {
@@ -64,6 +69,13 @@ fn builder(args: &BrokerArgs) -> anyhow::Result<Builder> {
     if let Some(folder) = &args.store {
         builder = builder.store(folder).quarantine(args.quarantine);
     }
+    if let Some(mode) = args.mode {
+        builder = builder.mode(match mode {
+            ModeArg::Durable => Mode::Durable,
+            ModeArg::Process => Mode::Process,
+            ModeArg::Memory => Mode::Memory,
+        });
+    }
     if let Some(seconds) = args.max_keepalive {
         builder = builder.keep_alive_s_max(seconds);
     }
@@ -78,7 +90,8 @@ fn builder(args: &BrokerArgs) -> anyhow::Result<Builder> {
 
 /// Whether other machines may reach a listener.
 fn is_public(url: &str) -> anyhow::Result<bool> {
-    let Endpoint::Tcp { host, port } = Address::parse(url)?.endpoint else { return Ok(false) };
+    let place = url.rsplit_once("?mode=").map_or(url, |(place, _)| place);
+    let Endpoint::Tcp { host, port } = Address::parse(place)?.endpoint else { return Ok(false) };
     let is_local = |address: IpAddr| address.to_canonical().is_loopback();
     let addresses = (host.as_str(), port).to_socket_addrs();
     let mut addresses = addresses.with_context(|| format!("host '{host}' cannot be resolved"))?;
@@ -94,7 +107,9 @@ mod tests {
         for url in ["tcp://127.0.0.1:1", "tcp://127.9.9.9", "mqtt://[::1]:5", "unix:/a"] {
             assert!(!is_public(url).unwrap(), "{url}");
         }
-        for url in ["tcp://0.0.0.0:1", "tcp://[::]:1", "tcp://192.0.2.7"] {
+        for url in
+            ["tcp://0.0.0.0:1", "tcp://0.0.0.0:1?mode=process", "tcp://[::]:1", "tcp://192.0.2.7"]
+        {
             assert!(is_public(url).unwrap(), "{url}");
         }
         assert!(!is_public("tcp://[::ffff:127.0.0.1]:1").unwrap());

@@ -88,8 +88,80 @@ fn what_cannot_work_is_refused_with_a_way_out() {
 
 /// MQTT 3.1.1, clean session, keep alive 60 s, client id "c".
 const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c";
+/// The same with client id "s" and a session that stays.
+const CONNECT_SUB: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x00\x00\x3c\x00\x01s";
 /// The same with user name "ann" and password "hush".
 const CONNECT_ANN: &[u8] = b"\x10\x18\x00\x04MQTT\x04\xc2\x00\x3c\x00\x01c\x00\x03ann\x00\x04hush";
+
+/// SIGKILL at any moment loses nothing that was acknowledged, in mode durable and process.
+#[test]
+fn what_was_acknowledged_survives_a_kill() {
+    for mode in ["durable", "process"] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().to_str().unwrap();
+        let args = ["--port", "0", "--store", store, "--mode", mode, "--hubs", "2"];
+        let mut broker = Running::start(&args);
+        let mut sub = dial(&mut broker);
+        exchange(&mut sub, CONNECT_SUB, &[0x20, 2, 0, 0]);
+        exchange(&mut sub, b"\x82\x06\0\x01\0\x01t\x01", &[0x90, 3, 0, 1, 1]);
+        drop(sub);
+        for round in 0..3_u8 {
+            let mut sender = dial(&mut broker);
+            exchange(&mut sender, CONNECT, &[0x20, 2, 0, 0]);
+            for number in 0..50 {
+                let publish = [0x32, 7, 0, 1, b't', 0, number + 1, round, number];
+                exchange(&mut sender, &publish, &[0x40, 2, 0, number + 1]);
+            }
+            broker.signal(Signal::KILL);
+            broker.child.wait().unwrap();
+            broker = Running::start(&args);
+        }
+        let mut sub = dial(&mut broker);
+        exchange(&mut sub, CONNECT_SUB, &[0x20, 2, 1, 0]);
+        let mut found = Vec::new();
+        for id in 1..=150_u8 {
+            let mut message = [0; 9];
+            sub.read_exact(&mut message).unwrap();
+            assert_eq!(message[..7], [0x32, 7, 0, 1, b't', 0, id], "{mode}");
+            found.push((message[7], message[8]));
+        }
+        let sent: Vec<_> =
+            (0..3).flat_map(|round| (0..50).map(move |number| (round, number))).collect();
+        assert_eq!(found, sent, "{mode}");
+        broker.signal(Signal::TERM);
+        assert_eq!(broker.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_store_in_use_is_refused_with_a_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().to_str().unwrap();
+    let mut broker = Running::start_with("POSTRIDER_STORE", store, &["--port", "0"]);
+    broker.place();
+    check(&["--port", "0", "--store", store], 1, "stop that one, or choose another folder");
+    check(&["--port", "0", "--mode", "process"], 2, "--store");
+    broker.signal(Signal::TERM);
+    assert_eq!(broker.child.wait().unwrap().code(), Some(0));
+    let file = folder.path().join("format");
+    std::fs::write(&file, "?").unwrap();
+    check(&["--port", "0", "--store", store], 1, "--quarantine");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "?", "nothing was wiped");
+}
+
+fn dial(broker: &mut Running) -> TcpStream {
+    let client = TcpStream::connect(broker.place()).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    client
+}
+
+/// Sends a packet and waits for this answer.
+fn exchange(client: &mut TcpStream, packet: &[u8], expected: &[u8]) {
+    client.write_all(packet).unwrap();
+    let mut answer = vec![0; expected.len()];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, expected);
+}
 
 /// A broker process; killed if the test fails.
 struct Running {
@@ -142,7 +214,12 @@ impl Drop for Running {
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
-    command.arg("broker").args(args).env_remove("POSTRIDER_USERS").env_remove("RUST_LOG");
+    command
+        .arg("broker")
+        .args(args)
+        .env_remove("POSTRIDER_USERS")
+        .env_remove("RUST_LOG")
+        .env_remove("POSTRIDER_STORE");
     command
 }
 

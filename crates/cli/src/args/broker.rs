@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 /// Runs a broker for MQTT 3.1, 3.1.1 and 5.0. With --store its sessions and messages survive it.
 #[derive(Debug, Args)]
@@ -11,7 +11,8 @@ pub(crate) struct BrokerArgs {
     /// Port on 127.0.0.1; 0 takes a free one.
     #[arg(short, long, default_value_t = 1883, conflicts_with = "listen")]
     pub(crate) port: u16,
-    /// Where to listen: tcp://HOST:PORT or unix:/PATH. May be given several times.
+    /// Where to listen: tcp://HOST:PORT or unix:/PATH, with ?mode=MODE behind it to differ from --mode. May be given
+    /// several times.
     #[arg(short, long, value_name = "URL")]
     pub(crate) listen: Vec<String>,
     /// A user who may connect; clients without user name are refused then. May be given several times. Other users of
@@ -32,9 +33,13 @@ pub(crate) struct BrokerArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) hubs: u16,
     /// Keeps sessions, queued and retained messages in this folder, which is made if it is not there. Nothing is
-    /// acknowledged before it is synced to the disk.
+    /// acknowledged before it is synced to the disk, unless --mode says otherwise.
     #[arg(short, long, value_name = "DIR", env = "POSTRIDER_STORE")]
     pub(crate) store: Option<PathBuf>,
+    /// What an acknowledgement promises where there is a store: synced to the disk, handed to the operating system
+    /// (survives a crash of the broker, not of the machine), or nothing. A listener may have its own: URL?mode=MODE.
+    #[arg(long, env = "POSTRIDER_MODE", requires = "store")]
+    pub(crate) mode: Option<ModeArg>,
     /// If the store is corrupt, sets its folder aside as DIR.corrupt-1 and begins an empty one.
     #[arg(long, requires = "store")]
     pub(crate) quarantine: bool,
@@ -54,6 +59,17 @@ pub(crate) struct BrokerArgs {
     /// Says more on standard error: connections; twice decisions, thrice everything.
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+/// As `--mode` has it.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ModeArg {
+    /// Synced to the disk.
+    Durable,
+    /// Handed to the operating system.
+    Process,
+    /// Nothing waits; sessions are not stored, retained messages are.
+    Memory,
 }
 
 const AFTER_HELP: &str = "\

@@ -23,7 +23,7 @@ use clap::{Arg, Parser, Subcommand};
 
 pub(crate) use self::{
     bench::{BenchArgs, ShapeArgs},
-    broker::BrokerArgs,
+    broker::{BrokerArgs, ModeArg},
     check::CheckArgs,
     connection::{ConnectionArgs, ProtocolArg},
     demo::DemoArgs,
