@@ -12,7 +12,7 @@ use std::{
 use bytes::BytesMut;
 use postrider_hub::{Ask, Event, Hub, LinkId, MovedLink, Output, PeerMessage};
 use postrider_net::Clock;
-use postrider_proto::Time;
+use postrider_proto::{SpoolOutput, Time};
 use postrider_store::StoreError;
 use tokio::{
     sync::Semaphore,
@@ -299,7 +299,7 @@ impl Driver {
                     let found = self.vault.read(&key, offset, len)?;
                     self.hub.handle_loaded(ticket, found, self.now);
                 }
-                Output::Spool(output) => self.vault.spool(output)?,
+                Output::Spool(output) => self.spool(output)?,
                 Output::Event(event) => self.report(&event),
                 Output::Wait(deadline) => {
                     self.deadline = deadline;
@@ -317,6 +317,18 @@ impl Driver {
                     }
                 }
             }
+        }
+    }
+
+    fn spool(&mut self, output: SpoolOutput) -> Result<(), StoreError> {
+        let (SpoolOutput::Append(number, _) | SpoolOutput::Drop(number)) = output;
+        match self.vault.spool(output) {
+            Err(error @ (StoreError::SpoolLimit(_) | StoreError::Full { .. })) => {
+                warn!(%error, "a large message is refused");
+                self.hub.handle_spool_failed(number, self.now);
+                Ok(())
+            }
+            other => other,
         }
     }
 

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use postrider_proto::{
-    Chunk, Delivery, Durability, Journal, Link, Record, Spools, Time, Wheel,
+    Arrived, Chunk, Delivery, Durability, Journal, Link, Record, Spools, Time, Wheel,
     wire::{Bytes, ReasonCode},
 };
 use smallvec::SmallVec;
@@ -90,6 +90,9 @@ pub struct Hub {
     closing: Vec<LinkId>,
     /// Links that go to another hub.
     moving: Vec<LinkId>,
+    /// Large messages whose last bytes go to the driver with the next drain, and those that went with the last.
+    arriving: Vec<(LinkId, Arrived)>,
+    arrived: Vec<(LinkId, Arrived)>,
     /// Links that used up their turn.
     turns: Vec<LinkId>,
     /// How far the store and the peers were when links were told last.
@@ -154,6 +157,8 @@ impl Hub {
             replays: Vec::new(),
             closing: Vec::new(),
             moving: Vec::new(),
+            arriving: Vec::new(),
+            arrived: Vec::new(),
             turns: Vec::new(),
             opened: Opened::default(),
             awaits_sync: false,
@@ -250,6 +255,13 @@ impl Hub {
     pub fn handle_handed(&mut self, seq: u64, now: Time) {
         self.advance(now);
         self.journal.handle_handed(seq);
+    }
+
+    /// There was no room for bytes of this spool: its message is refused. To be called before the drain ends that asked
+    /// for them to be appended.
+    pub fn handle_spool_failed(&mut self, number: u64, now: Time) {
+        self.advance(now);
+        self.spools.fail(number);
     }
 
     /// Answers a `Load`; `None` if the key is not there.

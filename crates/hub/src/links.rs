@@ -17,6 +17,8 @@ pub(crate) struct LinkSlot {
     pub(crate) is_surplus: bool,
     /// Whether it waits for a slow subscriber of what it publishes.
     pub(crate) is_stalled: bool,
+    /// Whether it published a large message, of which the driver has not said yet whether there was room.
+    pub(crate) is_unconfirmed: bool,
     /// Whether it takes nothing until its peer or the store has moved on.
     pub(crate) is_held: bool,
     /// Whether it used up its turn and waits for the next.
@@ -89,7 +91,9 @@ impl LinkSlot {
             Stage::AwaitConnect | Stage::Open(_) => true,
             Stage::Asking(_) | Stage::Moving(..) | Stage::Over => false,
         };
-        is_ready && !self.is_stalled && !self.is_held && !self.is_turn_over
+        let is_waiting =
+            self.is_stalled || self.is_unconfirmed || self.is_held || self.is_turn_over;
+        is_ready && !is_waiting
     }
 }
 
@@ -106,6 +110,7 @@ impl Links {
             durability,
             is_surplus: false,
             is_stalled: false,
+            is_unconfirmed: false,
             is_held: false,
             is_turn_over: false,
             is_paused: false,

@@ -52,6 +52,8 @@ struct Live {
     len: u32,
     /// Whether the driver was told of it.
     is_created: bool,
+    /// Whether the driver had no room for some of it.
+    has_failed: bool,
 }
 
 impl SpoolId {
@@ -112,7 +114,8 @@ impl Spools {
         let number = self.number_next;
         self.number_next += self.number_step;
         let id = SpoolId(Arc::new(Handle { number, released: Arc::clone(&self.released) }));
-        let live = Live { handle: Arc::downgrade(&id.0), len, is_created: false };
+        let live =
+            Live { handle: Arc::downgrade(&id.0), len, is_created: false, has_failed: false };
         self.live.insert(number, live);
         Some(id)
     }
@@ -127,7 +130,7 @@ impl Spools {
             return SpoolId(handle);
         }
         let id = SpoolId(Arc::new(Handle { number, released: Arc::clone(&self.released) }));
-        let live = Live { handle: Arc::downgrade(&id.0), len, is_created: true };
+        let live = Live { handle: Arc::downgrade(&id.0), len, is_created: true, has_failed: false };
         self.bytes += u64::from(len);
         if let Some(old) = self.live.insert(number, live) {
             self.bytes -= u64::from(old.len);
@@ -145,10 +148,25 @@ impl Spools {
 
     /// Appends to a spool that these spools began; to another one, nothing happens.
     pub fn append(&mut self, id: &SpoolId, bytes: Bytes) {
-        if let Some(live) = self.live.get_mut(&id.number()) {
+        if let Some(live) = self.live.get_mut(&id.number())
+            && !live.has_failed
+        {
             live.is_created = true;
             self.outputs.push_back(SpoolOutput::Append(id.number(), bytes));
         }
+    }
+
+    /// The driver had no room for what it was to append.
+    pub fn fail(&mut self, number: u64) {
+        if let Some(live) = self.live.get_mut(&number) {
+            live.has_failed = true;
+        }
+    }
+
+    /// Whether a spool lacks bytes for which there was no room.
+    #[must_use]
+    pub fn has_failed(&self, id: &SpoolId) -> bool {
+        self.live.get(&id.number()).is_some_and(|live| live.has_failed)
     }
 
     /// The next thing to do; also drops spools that nobody refers to.

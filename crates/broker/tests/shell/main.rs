@@ -1,6 +1,8 @@
 //! The broker over real sockets, with raw packets.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+#[cfg(target_os = "linux")]
+mod full_unix;
 mod life;
 mod load;
 mod peer;

@@ -67,6 +67,15 @@ impl Peer {
         self.stream.write_all(&bytes).await.unwrap();
     }
 
+    /// Sends as far as the broker reads.
+    #[cfg(target_os = "linux")]
+    pub(crate) async fn try_send(&mut self, packet: &Packet) {
+        let mut bytes = Vec::new();
+        encode(packet, self.version, PACKET_SIZE_MAX, &mut bytes).unwrap();
+        // The broker may hang up meanwhile; it says why.
+        let _ = self.stream.write_all(&bytes).await;
+    }
+
     /// Subscribes and waits for the answer.
     pub(crate) async fn subscribe(&mut self, filter: &str, qos: QoS) {
         let options = SubscribeOptions { qos, ..SubscribeOptions::default() };

@@ -217,7 +217,7 @@ fn refused(path: &Path, what: &str, way_out: &str) {
     assert!(text.contains(what) && text.contains(way_out), "{text}");
 }
 
-fn open(folder: &Path, hubs: u16) -> Broker {
+pub(crate) fn open(folder: &Path, hubs: u16) -> Broker {
     start(stored(folder).hubs(hubs))
 }
 
@@ -231,7 +231,7 @@ async fn end(broker: Broker, is_crash: bool) {
 }
 
 /// Connects without a clean start to a session that lives an hour; also whether it was there.
-async fn resume(
+pub(crate) async fn resume(
     broker: &Broker,
     version: Version,
     client_id: &str,
@@ -271,7 +271,7 @@ async fn resume_at(
 }
 
 /// Publishes and goes through the exchange.
-async fn deliver(peer: &mut Peer, packet: Packet) {
+pub(crate) async fn deliver(peer: &mut Peer, packet: Packet) {
     peer.send(&packet).await;
     let answer = peer.next().await;
     if answer.starts_with("PUBREC") {

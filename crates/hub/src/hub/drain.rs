@@ -41,6 +41,7 @@ impl Hub {
     /// Does all that was put off, so that outputs of a batch come together.
     fn flush(&mut self) {
         self.turn = 0;
+        self.take_arrived();
         self.bound_offline();
         self.peers.advance();
         self.open_gates();
@@ -139,6 +140,7 @@ impl Hub {
         let is_busy = !self.pumps.is_empty()
             || !self.replays.is_empty()
             || !self.turns.is_empty()
+            || !self.arrived.is_empty()
             || !self.closing.is_empty()
             || !self.moving.is_empty()
             || self.links.is_any_dirty();

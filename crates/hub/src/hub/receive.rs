@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 use postrider_proto::{
-    LinkEnd, Received,
+    Arrived, LinkEnd, Payload, Received,
     wire::{Ack, AckKind, Disconnect, Properties, ReasonCode},
 };
 
@@ -148,7 +148,10 @@ impl Hub {
 
     fn handle(&mut self, at: usize, received: Received) {
         match received {
-            Received::Publish(arrived) => self.handle_publish(at, arrived),
+            Received::Publish(arrived) => match &arrived.payload {
+                Payload::Bytes(_) => self.handle_publish(at, arrived),
+                Payload::Spooled { .. } => self.await_room(at, arrived),
+            },
             Received::Ack(kind, ack) => self.handle_ack(at, kind, ack),
             Received::Connect(connect) => self.handle_connect(at, connect),
             Received::Subscribe(subscribe) => self.handle_subscribe(at, subscribe),
@@ -169,6 +172,32 @@ impl Hub {
                 "MQTT-4.13.1-1",
                 "a packet that only a server may send",
             ),
+        }
+    }
+
+    /// A large message has arrived; whether there was room for its last bytes is known after the next drain.
+    fn await_room(&mut self, at: usize, arrived: Arrived) {
+        if let Some(slot) = self.links.get_mut(at) {
+            slot.is_unconfirmed = true;
+            self.arriving.push((slot.id, arrived));
+        }
+    }
+
+    /// Publishes the large messages for which there was room, and refuses the others.
+    pub(super) fn take_arrived(&mut self) {
+        let next = core::mem::take(&mut self.arriving);
+        for (id, arrived) in core::mem::replace(&mut self.arrived, next) {
+            let Some(at) = self.links.find(id) else { continue };
+            let Some(slot) = self.links.get_mut(at) else { continue };
+            slot.is_unconfirmed = false;
+            match &arrived.payload {
+                Payload::Spooled { id, len } if self.spools.has_failed(id) => {
+                    let what = format!("no room for a payload of {len} bytes");
+                    self.fault(at, ReasonCode::QuotaExceeded, "MQTT-4.13.1-1", &what);
+                }
+                Payload::Spooled { .. } | Payload::Bytes(_) => self.handle_publish(at, arrived),
+            }
+            self.go_on(at);
         }
     }
 

@@ -36,7 +36,9 @@ impl Link {
                     self.begin_spool(publish, len, spools)?;
                     None
                 }
-                Event::PublishChunk { bytes, is_last } => self.take_chunk(bytes, is_last, spools),
+                Event::PublishChunk { bytes, is_last } => {
+                    self.take_chunk(bytes, is_last, spools)?
+                }
             };
             if taken.is_some() {
                 return Ok(taken);
@@ -293,23 +295,33 @@ impl Link {
         self.admit(&mut publish)?;
         let Some(id) = spools.begin(len) else {
             // Not the peer's fault, but there is no place for what it is already sending.
-            let reason = ReasonCode::QuotaExceeded;
-            let what = alloc::format!("no room for a payload of {len} bytes");
-            let statement = self.statement("MQTT-4.8.0-2", "MQTT-4.13.1-1");
-            return Err(self.fault(reason, statement, what));
+            return Err(self.no_room(len));
         };
         self.spooling = Some(Spooling { publish, id, len }.into());
         Ok(())
     }
 
-    fn take_chunk(&mut self, bytes: Bytes, is_last: bool, spools: &mut Spools) -> Option<Received> {
-        let spooling = self.spooling.as_ref()?;
+    fn take_chunk(&mut self, bytes: Bytes, is_last: bool, spools: &mut Spools) -> Taken {
+        let Some(spooling) = self.spooling.as_ref() else { return Ok(None) };
+        if spools.has_failed(&spooling.id) {
+            return Err(self.no_room(spooling.len));
+        }
         spools.append(&spooling.id, bytes);
         if !is_last {
-            return None;
+            return Ok(None);
         }
-        let Spooling { publish, id, len } = *self.spooling.take()?;
-        Some(Received::Publish(Arrived { publish, payload: Payload::Spooled { id, len } }))
+        let Some(Spooling { publish, id, len }) = self.spooling.take().map(|it| *it) else {
+            return Ok(None);
+        };
+        let payload = Payload::Spooled { id, len };
+        Ok(Some(Received::Publish(Arrived { publish, payload })))
+    }
+
+    /// There is no place for a large payload, which ends the link.
+    fn no_room(&mut self, len: u32) -> LinkEnd {
+        let what = alloc::format!("no room for a payload of {len} bytes");
+        let statement = self.statement("MQTT-4.8.0-2", "MQTT-4.13.1-1");
+        self.fault(ReasonCode::QuotaExceeded, statement, what)
     }
 
     fn take_ack(&mut self, kind: AckKind, ack: Ack) -> Result<Received, LinkEnd> {
