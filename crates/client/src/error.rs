@@ -172,6 +172,9 @@ pub enum PublishError {
     /// A full queue gave it up for a newer one (QoS 0).
     #[error("message was dropped from a full queue")]
     Dropped,
+    /// The store gave something else back; what is there stays there.
+    #[error("message cannot be read back from the store")]
+    Unreadable,
     /// The session is over.
     #[error("{0}")]
     Over(SessionEnd),

@@ -131,8 +131,8 @@ pub use crate::outbox::{Chunk, Outbox};
 pub use crate::reconnect::{Plan, Reconnect, ReconnectConfig, Verdict};
 pub use crate::record::{Fact, FlightState, Gate, Journal, Record, RecordError};
 pub use crate::session::{
-    AckOutcome, Arrival, Fate, PeerFault, QueueFull, Resume, Sent, Session, SessionConfig,
-    SessionStats,
+    AckOutcome, Arrival, Fate, PageRequest, PageRows, PeerFault, QueueFull, Resume, Sent, Session,
+    SessionConfig, SessionStats,
 };
 pub use crate::spool::{SpoolId, SpoolOutput, Spools};
 pub use crate::time::Time;

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use postrider_proto::{
-    Arrived, LinkEnd, Payload, Plan, Record, SpoolOutput, Time,
+    Arrived, LinkEnd, PageRequest, PageRows, Payload, Plan, Record, SpoolOutput, Time,
     client::{Event as MachineEvent, Failure, OperationId, Output},
     wire::{ConnAck, Filter, QoS, ReasonCode, SubAck, UnsubAck},
 };
@@ -46,9 +45,9 @@ impl Driver {
                     self.store(seq, &record);
                     stored = Some(seq);
                 }
-                Output::Load { ticket, key, offset, len } => {
-                    let bytes = self.load(&key, offset, len);
-                    self.machine.handle_loaded(ticket, bytes, self.now);
+                Output::Page(request) => {
+                    let page = self.page(&request);
+                    self.machine.handle_page(page, self.now);
                 }
                 Output::Spool(output) => self.spool(output),
                 Output::Event(event) => self.handle_event(event),
@@ -98,11 +97,14 @@ impl Driver {
         debug_assert!(written.is_ok());
     }
 
-    fn load(&self, key: &[u8], offset: u64, len: u32) -> Option<Bytes> {
-        let value = self.spools.read(key).ok()??;
-        let from = usize::try_from(offset).ok()?.min(value.len());
-        let to = from.saturating_add(usize::try_from(len).ok()?).min(value.len());
-        Some(value.slice(from..to))
+    /// Reads a page. On the driver's thread: a page is small, and asked for early.
+    fn page(&self, request: &PageRequest) -> PageRows {
+        let mut page = PageRows::new(request);
+        let PageRequest { prefix, after, .. } = request;
+        let mut each = |key: &[u8], value| page.push(key, value);
+        let read: Result<(), StoreError> = self.spools.scan_after(prefix, after, &mut each);
+        debug_assert!(read.is_ok(), "memory cannot fail");
+        page
     }
 
     fn spool(&mut self, output: SpoolOutput) {
@@ -141,6 +143,9 @@ impl Driver {
             MachineEvent::Unsubscribed(id, result) => self.handle_unsubscribed(id, result),
             MachineEvent::SubscriptionLost { filter, reason } => self.lose(&filter, reason),
             MachineEvent::MayBeDouble(number) => self.shared.tell(&Event::MayBeDouble { number }),
+            MachineEvent::Unreadable(error) => {
+                tracing::error!(server = %self.server, %error, "queued messages are lost");
+            }
             MachineEvent::Pong(ms) => self.stats.round_trip = Some(Duration::from_millis(ms)),
             MachineEvent::Over(end) => {
                 let end = match (&self.life, end) {

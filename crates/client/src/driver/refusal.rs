@@ -57,6 +57,7 @@ pub(super) fn publish_failure(failure: Failure, end: SessionEnd) -> PublishError
         Failure::Expired => PublishError::Expired,
         Failure::NotOffered(what) => PublishError::NotOffered(what),
         Failure::Dropped => PublishError::Dropped,
+        Failure::Unreadable => PublishError::Unreadable,
         Failure::Over | _ => PublishError::Over(end),
     }
 }
@@ -92,7 +93,9 @@ pub(super) fn subscribe_failure(
             reason: ReasonCode::PacketTooLarge,
             explanation: None,
         },
-        Failure::Expired | Failure::Dropped | Failure::Over | _ => SubscribeError::Over(end),
+        Failure::Expired | Failure::Dropped | Failure::Unreadable | Failure::Over | _ => {
+            SubscribeError::Over(end)
+        }
     }
 }
 

@@ -187,6 +187,7 @@ impl Hub {
         let is_persistent = wish.session_expiry_s > 0;
         entry.session.attach(&limits, Resume::Present, is_persistent, &mut self.journal);
         entry.session.pump(link, &mut self.journal, self.now);
+        self.page_later(session);
         self.replay_later(session);
         self.arm(at);
         if is_over {

@@ -617,7 +617,7 @@ impl World {
                 self.peers.entry((to, hub as u16)).or_default().push_back(message);
             }
             Output::Store(seq, record) => self.unstored.push_back((hub, seq, record)),
-            Output::Load { .. } => panic!("nothing is loaded"),
+            Output::Page { .. } => panic!("no queue of these is long"),
             Output::Spool(SpoolOutput::Append(number, bytes)) => {
                 self.spools.entry(number).or_default().extend_from_slice(&bytes);
             }

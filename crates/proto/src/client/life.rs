@@ -150,6 +150,7 @@ impl Client {
                 Fate::Expired => Err(Failure::Expired),
                 Fate::NotOffered(what) => Err(Failure::NotOffered(what)),
                 Fate::TooLarge => Err(Failure::TooLarge),
+                Fate::Unreadable => Err(Failure::Unreadable),
             };
             self.events.push_back(Event::Published { number, result, is_downgraded: false });
         }

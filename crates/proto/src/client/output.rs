@@ -13,6 +13,9 @@ impl Client {
         if let Some((seq, record)) = self.journal.poll_record() {
             return Output::Store(seq, record);
         }
+        if let Some(request) = self.session.poll_page() {
+            return Output::Page(request);
+        }
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
         }

@@ -46,6 +46,7 @@ use postrider_wire::{ClientId, Filter, PacketId, Publish, SubscribeOptions, Topi
 
 use crate::{Delivery, Message, Time};
 
+pub(crate) use self::encode::messages_key;
 pub use self::journal::{Gate, Journal};
 
 /// One durable fact: a put or a delete of one keyed thing; applying it twice is the same as once.

@@ -45,6 +45,7 @@ impl Session {
         let must_wait = delivery.qos == QoS::ExactlyOnce && self.is_recording(journal);
         if !must_wait
             && link.has_room()
+            && self.has_memory(journal)
             && let Some((facing, id)) = self.free_way()
         {
             return Ok(self.fly(number, id, facing, envelope, delivery, link, journal, now));
@@ -241,6 +242,12 @@ impl Session {
                 || bytes.saturating_add(cost) > self.config.queue_bytes_max)
     }
 
+    /// Whether one more flight may be in memory. Without a store the message is there anyway.
+    fn has_memory(&self, journal: &Journal) -> bool {
+        let bytes = self.flights.bytes();
+        bytes == 0 || bytes < self.config.queue_resident_bytes_max || !self.is_recording(journal)
+    }
+
     /// Messages and bytes in queue and flights.
     fn held(&self) -> (u32, u64) {
         let messages = self.queue.kept_len() + self.queue.loose_len() + self.flights.len();
@@ -261,7 +268,7 @@ impl Session {
     /// If nothing stands before a new message: what is known of the peer, and an id.
     fn free_way(&self) -> Option<(Facing, PacketId)> {
         let facing = self.link?;
-        let is_free = self.queue.first().is_none()
+        let is_free = self.queue.kept_len() == 0
             && !self.must_release
             && self.flights.first_unsent().is_none()
             && self.flights.len() < facing.window;
@@ -312,7 +319,8 @@ impl Session {
         let first = self
             .queue
             .first()
-            .filter(|_| self.flights.len() < facing.window && self.ids.next_free().is_some());
+            .filter(|_| self.flights.len() < facing.window && self.ids.next_free().is_some())
+            .filter(|_| self.has_memory(journal));
         match (first, self.queue.first_loose()) {
             (Some(first), Some(loose)) if loose.place < first.place => Some(Step::SendLoose),
             (Some(_), _) => Some(Step::Promote),
@@ -399,17 +407,18 @@ impl Session {
         }
     }
 
-    fn drop_expired(&mut self, number: u64, journal: &mut Journal) {
+    pub(super) fn drop_expired(&mut self, number: u64, journal: &mut Journal) {
         self.change(Fact::Finished { number }, None, journal);
         self.give_up(number, Fate::Expired);
     }
 
     /// Counts and reports a message that was not delivered.
-    fn give_up(&mut self, number: u64, fate: Fate) {
+    pub(super) fn give_up(&mut self, number: u64, fate: Fate) {
         match fate {
             Fate::Expired => self.stats.dropped_expired += 1,
             Fate::TooLarge => self.stats.dropped_too_large += 1,
             Fate::NotOffered(_) => self.stats.dropped_not_offered += 1,
+            Fate::Unreadable => self.stats.dropped_unreadable += 1,
             Fate::Completed(_) | Fate::MayBeDouble => {}
         }
         self.report(number, fate);

@@ -14,7 +14,9 @@ use crate::{
 };
 
 impl Session {
-    /// Applies one fact that the store held: recovery. Facts may come in any order, and twice.
+    /// Applies one fact that the store held: recovery. Facts may come twice, and in any order but for messages: those
+    /// come in ascending order of their numbers, each with its flight behind it, as a scan of the store finds them.
+    /// Messages above [`crate::SessionConfig::queue_resident_bytes_max`] are only counted.
     ///
     /// Live changes go through the same code. The session counts as persistent from then on. Facts that are not about
     /// messages and ids (subscriptions, will, ...) are their owner's business and change nothing here.
@@ -24,7 +26,7 @@ impl Session {
             // Some of the block may have been given out before the crash.
             self.number_next = self.number_next.max(*reserved);
         }
-        self.take(fact.clone(), None);
+        self.take(fact.clone(), None, true);
     }
 
     /// Changes the state by a fact and records it if the session is persistent. Returns the sequence number, or 0.
@@ -32,10 +34,10 @@ impl Session {
     /// `slot` is the flight that the fact is about, if the caller knows it.
     pub(super) fn change(&mut self, fact: Fact, slot: Option<u32>, journal: &mut Journal) -> u64 {
         if self.is_recording(journal) {
-            self.take(fact.clone(), slot);
+            self.take(fact.clone(), slot, true);
             journal.write(Record { owner: self.owner, fact })
         } else {
-            self.take(fact, slot);
+            self.take(fact, slot, false);
             0
         }
     }
@@ -113,7 +115,8 @@ impl Session {
         self.flights.wait_for(seq);
     }
 
-    fn take(&mut self, fact: Fact, slot: Option<u32>) {
+    /// `is_stored` says whether the store holds the fact, or is about to.
+    fn take(&mut self, fact: Fact, slot: Option<u32>, is_stored: bool) {
         match fact {
             Fact::Queued { number, message, delivery } => {
                 if self.flights.number_max() >= number
@@ -121,7 +124,8 @@ impl Session {
                 {
                     self.flights.fill(slot, message, delivery);
                 } else {
-                    self.queue.put(number, message, delivery);
+                    let budget = is_stored.then_some(self.config.queue_resident_bytes_max);
+                    self.queue.put(number, message, delivery, budget);
                 }
                 self.number_next = self.number_next.max(number.saturating_add(1));
             }
@@ -130,7 +134,7 @@ impl Session {
                 if let Some(flight) = self.land(number, slot)
                     && let Some(message) = flight.message
                 {
-                    self.queue.put(number, message, flight.delivery);
+                    self.queue.put(number, message, flight.delivery, None);
                 }
             }
             Fact::Finished { number } => {
@@ -162,6 +166,11 @@ impl Session {
             if state == FlightState::AwaitComp {
                 self.flights.release(slot);
             }
+            return;
+        }
+        // A flight is older than whatever waits, so no store of ours holds this. The message is not in memory; it is
+        // read back as one that waits, and sent again as new.
+        if self.queue.tail().has(number) {
             return;
         }
         // Only out of order recovery finds a flight here, under another id.

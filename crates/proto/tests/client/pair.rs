@@ -79,7 +79,7 @@ impl Pair {
                     self.client.consume((self.up.len() - before) as u64, self.now);
                 }
                 Output::Hangup => self.cut_server(),
-                Output::Store(..) | Output::Load { .. } | Output::Spool(_) => panic!("no store"),
+                Output::Store(..) | Output::Page(_) | Output::Spool(_) => panic!("no store"),
                 Output::Event(Event::Message(arrived)) => {
                     self.at_client.push(arrived.publish.topic.unwrap().to_string());
                 }
