@@ -4,7 +4,7 @@ use alloc::{collections::VecDeque, sync::Arc};
 
 use postrider_wire::QoS;
 
-use crate::{Delivery, Message, Payload, session::tail::Tail};
+use crate::{Delivery, Message, Payload, Spools, session::tail::Tail};
 
 /// A message that waits.
 #[derive(Debug)]
@@ -151,6 +151,14 @@ impl Queue {
         let waiting = self.loose.pop_front()?;
         self.loose_bytes -= waiting.cost;
         Some(waiting)
+    }
+
+    /// As [`Spools::adopt`], for all that it holds.
+    pub(super) fn adopt_spools(&mut self, spools: &mut Spools) {
+        for waiting in &mut self.kept {
+            spools.adopt_in(&mut waiting.message);
+        }
+        self.tail.adopt_spools(spools);
     }
 
     /// What only the store holds.

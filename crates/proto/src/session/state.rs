@@ -6,7 +6,7 @@ use postrider_wire::{PacketId, QoS};
 use smallvec::SmallVec;
 
 use crate::{
-    Delivery, Fact, FlightState, Journal, Record, Session,
+    Delivery, Fact, FlightState, Journal, Record, Session, Spools,
     session::{
         Fate,
         flights::{Chain, Flight},
@@ -27,6 +27,12 @@ impl Session {
             self.number_next = self.number_next.max(*reserved);
         }
         self.take(fact.clone(), None, true);
+    }
+
+    /// Takes in the spools of all messages, after [`Session::apply`] of what a store held.
+    pub fn adopt_spools(&mut self, spools: &mut Spools) {
+        self.queue.adopt_spools(spools);
+        self.flights.adopt_spools(spools);
     }
 
     /// Changes the state by a fact and records it if the session is persistent. Returns the sequence number, or 0.

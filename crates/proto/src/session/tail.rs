@@ -2,7 +2,7 @@
 
 use alloc::collections::BTreeMap;
 
-use crate::{Message, Payload, SpoolId};
+use crate::{Message, Payload, SpoolId, Spools};
 
 /// Counts of the messages that wait in the store and not in memory. All of them are younger than those in memory, so
 /// that the queue is read back in its order: whatever message of this session stands in the store behind the number
@@ -19,7 +19,7 @@ pub(super) struct Tail {
     /// The place of its messages among those of QoS 0: where the tail began.
     pub(super) place: u64,
     /// Spools of large payloads. A message that is not in memory would let go of its spool.
-    spools: BTreeMap<u64, SpoolId>,
+    spools: BTreeMap<u64, (SpoolId, u32)>,
     /// While a page is on its way: the youngest message at the time of asking.
     asked: Option<u64>,
 }
@@ -41,8 +41,8 @@ impl Tail {
         self.last = number;
         self.messages = self.messages.saturating_add(1);
         self.bytes += cost;
-        if let Payload::Spooled { id, .. } = &message.payload {
-            self.spools.insert(number, id.clone());
+        if let Payload::Spooled { id, len } = &message.payload {
+            self.spools.insert(number, (id.clone(), *len));
         }
     }
 
@@ -51,7 +51,7 @@ impl Tail {
     pub(super) fn leave(&mut self, number: u64, cost: u64) -> Option<SpoolId> {
         self.messages = self.messages.saturating_sub(1);
         self.bytes = if self.is_empty() { 0 } else { self.bytes.saturating_sub(cost) };
-        self.spools.remove(&number)
+        self.spools.remove(&number).map(|(id, _)| id)
     }
 
     /// All up to this number have left.
@@ -79,6 +79,13 @@ impl Tail {
         self.bytes = 0;
         self.spools.clear();
         core::mem::take(&mut self.messages)
+    }
+
+    /// As [`Spools::adopt`], for all that it holds.
+    pub(super) fn adopt_spools(&mut self, spools: &mut Spools) {
+        for (id, len) in self.spools.values_mut() {
+            *id = spools.adopt(id, *len);
+        }
     }
 
     /// Whether a page is on its way.
