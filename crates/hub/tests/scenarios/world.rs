@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::BytesMut;
 use postrider_hub::{Hub, HubConfig, LinkId, MovedLink, Output, PeerMessage};
 use postrider_proto::{
-    Chunk, Record, SpoolOutput, Time,
+    Chunk, PageRequest, PageRows, Record, SpoolOutput, Time,
     wire::{
         Ack, Bytes, ClientId, ConnAck, Connect, Decoder, DecoderConfig, Disconnect, Event, Filter,
         PACKET_SIZE_MAX, Packet, PacketId, Properties, Property, Publish, QoS, ReasonCode,
@@ -77,6 +77,12 @@ pub struct World {
     pub spools: BTreeMap<u64, Vec<u8>>,
     /// Whether the store answers only when asked to.
     pub is_store_slow: bool,
+    /// Pages that hubs asked for.
+    asked: VecDeque<(usize, u64, PageRequest)>,
+    /// How many they have asked for.
+    pub pages: usize,
+    /// Whether pages come only when asked for again.
+    pub are_pages_slow: bool,
     /// Whether messages between hubs stay where they are.
     pub are_peers_slow: bool,
     accepted: usize,
@@ -131,6 +137,9 @@ impl World {
             stored: BTreeMap::new(),
             unstored: VecDeque::new(),
             spools: BTreeMap::new(),
+            asked: VecDeque::new(),
+            pages: 0,
+            are_pages_slow: false,
             is_store_slow: false,
             are_peers_slow: false,
             accepted: 0,
@@ -500,16 +509,27 @@ impl World {
     /// Stores what was handed to the store.
     pub fn store(&mut self) {
         while let Some((hub, seq, record)) = self.unstored.pop_front() {
-            let key = record.key();
-            match record.value() {
-                Some(value) => {
-                    let decoded = Record::decode(&key, &Bytes::from(value.clone()));
-                    assert_eq!(decoded.as_ref(), Ok(&record));
-                    self.stored.insert(key, value);
-                }
-                None => self.stored.retain(|stored, _| !stored.starts_with(&key)),
-            }
+            write(&mut self.stored, &record);
             self.hubs[hub].handle_stored(seq, self.now);
+        }
+        self.settle();
+    }
+
+    /// Gives the hubs the pages they asked for. What was handed to the store is in them, stored or not.
+    pub fn turn_pages(&mut self) {
+        let mut rows = self.stored.clone();
+        for (_, _, record) in &self.unstored {
+            write(&mut rows, record);
+        }
+        while let Some((hub, ticket, request)) = self.asked.pop_front() {
+            let mut page = PageRows::new(&request);
+            for (key, value) in &rows {
+                let is_wanted = key.starts_with(&request.prefix) && *key > request.after;
+                if is_wanted && page.push(key, Bytes::copy_from_slice(value)).is_break() {
+                    break;
+                }
+            }
+            self.hubs[hub].handle_page(ticket, page, self.now);
         }
         self.settle();
     }
@@ -523,6 +543,7 @@ impl World {
         self.links.clear();
         self.peers.clear();
         self.unstored.clear();
+        self.asked.clear();
         let records: Vec<_> = self
             .stored
             .iter()
@@ -551,6 +572,10 @@ impl World {
             }
             if !self.is_store_slow && !self.unstored.is_empty() {
                 self.store();
+                is_quiet = false;
+            }
+            if !self.are_pages_slow && !self.asked.is_empty() {
+                self.turn_pages();
                 is_quiet = false;
             }
             if is_quiet {
@@ -617,7 +642,10 @@ impl World {
                 self.peers.entry((to, hub as u16)).or_default().push_back(message);
             }
             Output::Store(seq, record) => self.unstored.push_back((hub, seq, record)),
-            Output::Page { .. } => panic!("no queue of these is long"),
+            Output::Page { ticket, request } => {
+                self.pages += 1;
+                self.asked.push_back((hub, ticket, request));
+            }
             Output::Spool(SpoolOutput::Append(number, bytes)) => {
                 self.spools.entry(number).or_default().extend_from_slice(&bytes);
             }
@@ -748,6 +776,19 @@ pub fn id(number: u16) -> PacketId {
 
 pub fn level(qos: u8) -> QoS {
     QoS::from_bits(qos).expect("a QoS")
+}
+
+/// Writes a record as a store does.
+fn write(rows: &mut BTreeMap<Vec<u8>, Vec<u8>>, record: &Record) {
+    let key = record.key();
+    match record.value() {
+        Some(value) => {
+            let decoded = Record::decode(&key, &Bytes::from(value.clone()));
+            assert_eq!(decoded.as_ref(), Ok(record));
+            rows.insert(key, value);
+        }
+        None => rows.retain(|stored, _| !stored.starts_with(&key)),
+    }
 }
 
 pub fn publish(topic: &str, payload: &str, qos: u8) -> Publish {
