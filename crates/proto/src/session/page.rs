@@ -11,7 +11,9 @@ use core::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use crate::{Fact, Fate, Journal, Record, RecordError, Session, Time, record::messages_key};
+use crate::{
+    Fact, Fate, Journal, Payload, Record, RecordError, Session, Time, record::messages_key,
+};
 
 /// Rows that a machine wants to have back from its store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +103,7 @@ impl Session {
             let number = self.number_in(&key);
             match Record::decode(&key, &value) {
                 Ok(Record { fact: Fact::Queued { number, message, delivery }, .. }) => {
-                    if self.queue.tail().has(number) && self.flights.find(number).is_none() {
+                    if self.is_paged(number, &message.payload) {
                         if message.is_expired(now) {
                             expired.push(number);
                         }
@@ -133,6 +135,14 @@ impl Session {
             self.drop_expired(number, journal);
         }
         result
+    }
+
+    /// Whether a message that the store holds is one of the tail. Recovery leaves out what has lost its spool.
+    fn is_paged(&self, number: u64, payload: &Payload) -> bool {
+        let has_spool = || self.queue.tail().has_spool(number);
+        self.queue.tail().has(number)
+            && self.flights.find(number).is_none()
+            && (matches!(payload, Payload::Bytes(_)) || has_spool())
     }
 
     /// The number of the message whose key this is.

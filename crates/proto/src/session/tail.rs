@@ -108,6 +108,11 @@ impl Tail {
         self.covers(number) && number <= self.last
     }
 
+    /// Whether it holds the spool of this message.
+    pub(super) fn has_spool(&self, number: u64) -> bool {
+        self.spools.contains_key(&number)
+    }
+
     pub(super) fn len(&self) -> u32 {
         self.messages
     }
