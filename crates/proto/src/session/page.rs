@@ -140,8 +140,10 @@ impl Session {
     /// Whether a message that the store holds is one of the tail. Recovery leaves out what has lost its spool.
     fn is_paged(&self, number: u64, payload: &Payload) -> bool {
         let has_spool = || self.queue.tail().has_spool(number);
+        // Flights are older than what waits; to look through them for each row would take long.
+        let is_flight = self.flights.number_max() >= number && self.flights.find(number).is_some();
         self.queue.tail().has(number)
-            && self.flights.find(number).is_none()
+            && !is_flight
             && (matches!(payload, Payload::Bytes(_)) || has_spool())
     }
 
