@@ -10,7 +10,7 @@ use std::{
 
 use postrider_hub::{Authentication, HubConfig};
 use postrider_net::{Address, Endpoint, UrlError};
-use postrider_proto::{Durability as Mode, wire::PACKET_SIZE_MAX};
+use postrider_proto::{Durability as Mode, SessionConfig, wire::PACKET_SIZE_MAX};
 use postrider_store::StoreError;
 
 use crate::{Broker, users::Users};
@@ -30,6 +30,7 @@ pub struct Builder {
     flush_max: Duration,
     store: Option<PathBuf>,
     quarantines: bool,
+    queue_bytes_max: Option<u64>,
 }
 
 #[derive(Clone, Default)]
@@ -127,6 +128,7 @@ impl Default for Builder {
             flush_max: Duration::from_secs(2),
             store: None,
             quarantines: false,
+            queue_bytes_max: None,
         }
     }
 }
@@ -231,9 +233,10 @@ impl Builder {
         self
     }
 
-    /// Most bytes queued and in flight for one session. Default 64 MiB.
+    /// Most bytes queued and in flight for one session. Default 64 MiB, or 1 GiB with a store, where a long queue is
+    /// on the disk.
     pub fn queue_bytes_max(mut self, bytes: u64) -> Self {
-        self.hub.session.queue_bytes_max = bytes;
+        self.queue_bytes_max = Some(bytes);
         self
     }
 
@@ -297,7 +300,12 @@ impl Builder {
         let listen = listen.into_iter().map(|(place, own)| (place, own.unwrap_or(mode))).collect();
         let is_anonymous_allowed = self.anonymous.unwrap_or(self.users.0.is_empty());
         let users = Users::new(self.users.0, is_anonymous_allowed);
+        let mut session = self.hub.session;
+        let stored = SessionConfig::stored().queue_bytes_max;
+        let default = if self.store.is_some() { stored } else { session.queue_bytes_max };
+        session.queue_bytes_max = self.queue_bytes_max.unwrap_or(default);
         let hub = HubConfig {
+            session,
             hubs: self.hubs,
             seed: RandomState::new().hash_one("postrider"),
             authentication: match users.is_open() {

@@ -295,9 +295,9 @@ impl Driver {
                 Output::Move { link, to, moved } => self.hand_over(link, to, moved),
                 Output::Peer(to, message) => self.outgoing.push((to, message)),
                 Output::Store(seq, record) => self.vault.take(seq, &record),
-                Output::Load { ticket, key, offset, len } => {
-                    let found = self.vault.read(&key, offset, len)?;
-                    self.hub.handle_loaded(ticket, found, self.now);
+                Output::Page { ticket, request } => {
+                    let page = self.vault.page(&request)?;
+                    self.hub.handle_page(ticket, page, self.now);
                 }
                 Output::Spool(output) => self.spool(output)?,
                 Output::Event(event) => self.report(&event),
@@ -431,6 +431,9 @@ impl Driver {
             Event::Disconnected { client_id, end, .. } => {
                 let client_id = client_id.as_ref().map(|client_id| client_id.as_str());
                 info!(client_id, ?end, "client disconnected");
+            }
+            Event::Unreadable { client_id, error } => {
+                error!(client_id = client_id.as_str(), %error, "queued messages are lost");
             }
             other => debug!(?other, "event"),
         }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use postrider_proto::{Record, SpoolOutput};
+use postrider_proto::{PageRequest, PageRows, Record, SpoolOutput};
 use postrider_store::{Change, Disk, DiskStore, Mode, Scratch, Store, StoreError};
 
 use crate::ready::Ready;
@@ -143,20 +143,15 @@ impl Vault {
         Ok(is_news.then_some(Stored { handed: self.handed, synced: self.synced }))
     }
 
-    /// Reads a range of what stands under `key`; `None` if the key is not there. A range past the end is cut.
-    pub(crate) fn read(
-        &mut self,
-        key: &[u8],
-        offset: u64,
-        len: u32,
-    ) -> Result<Option<Bytes>, StoreError> {
+    /// Reads a page, of what was taken up to now too. On the thread of the hub: a page is small, and asked for early.
+    pub(crate) fn page(&mut self, request: &PageRequest) -> Result<PageRows, StoreError> {
         self.write()?;
-        let Some(store) = self.store() else { return Ok(None) };
-        Ok(store.read(key)?.map(|bytes| {
-            let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-            let len = usize::try_from(len).unwrap_or(usize::MAX);
-            bytes.slice(from..from.saturating_add(len).min(bytes.len()))
-        }))
+        let mut page = PageRows::new(request);
+        if let Some(store) = self.store() {
+            let PageRequest { prefix, after, .. } = request;
+            store.scan_after(prefix, after, &mut |key, value| page.push(key, value))?;
+        }
+        Ok(page)
     }
 
     /// Appends to a spool at once, so that its bytes come before the records of this drain that name it; or drops it
@@ -259,7 +254,6 @@ mod tests {
         vault.spool(SpoolOutput::Drop(3)).unwrap();
         vault.write().unwrap();
         assert_eq!(vault.spool_read(3, 1, 3), Err(StoreError::NoSpool(3)));
-        assert_eq!(vault.read(b"k", 0, 9).unwrap(), None);
     }
 
     #[test]

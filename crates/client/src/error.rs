@@ -208,6 +208,9 @@ pub enum PublishError {
     /// The server lost the session with the exchange open, see [`crate::Builder::fail_doubtful`].
     #[error("the server lost the session: it is not known whether the message was delivered")]
     SessionLost,
+    /// The store gave something else back; what is there stays there.
+    #[error("message cannot be read back from the store")]
+    Unreadable,
     /// The session is over.
     #[error("{0}")]
     Over(SessionEnd),

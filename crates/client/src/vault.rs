@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use postrider_proto::{Fact, Payload, Record, SpoolOutput};
+use postrider_proto::{Fact, OpenMessage, PageRequest, PageRows, Payload, Record, SpoolOutput};
 use postrider_store::{Change, Disk, DiskOptions, DiskStore, Mode, Scratch, Store, StoreError};
 
 use crate::{ConnectError, shared::Shared};
@@ -198,6 +198,34 @@ impl Vault {
         }
     }
 
+    /// Reads a page, with all that was recorded up to now. On the driver's thread: a page is small, and asked for early.
+    pub(crate) fn page(&mut self, request: &PageRequest) -> Result<PageRows, StoreError> {
+        self.commit()?;
+        let mut page = PageRows::new(request);
+        if let Keep::Disk { store, .. } = &self.keep {
+            let PageRequest { prefix, after, .. } = request;
+            store.scan_after(prefix, after, &mut |key, value| page.push(key, value))?;
+        }
+        Ok(page)
+    }
+
+    /// Calls `each` for every message that is in the store, in order; what cannot be read is left out.
+    pub(crate) fn waiting(
+        &mut self,
+        mut each: impl FnMut(OpenMessage<'_>),
+    ) -> Result<(), StoreError> {
+        self.commit()?;
+        let Keep::Disk { store, .. } = &self.keep else { return Ok(()) };
+        store.scan(&OWNER.to_be_bytes(), &mut |key, value| {
+            if let Ok(Record { fact: Fact::Queued { number, message, delivery }, .. }) =
+                Record::decode(key, &value)
+            {
+                let qos = delivery.qos;
+                each(OpenMessage { number, qos, flight: None, message: Some(&*message) });
+            }
+        })
+    }
+
     /// Appends to a spool now, and drops one with the next commit: the record that names it goes first.
     pub(crate) fn spool(&mut self, output: SpoolOutput) -> Result<(), StoreError> {
         match output {
@@ -283,3 +311,5 @@ fn corrupt(path: &Path, what: &str) -> StoreError {
 
 /// Bytes of a change besides key and value, roughly.
 const CHANGE_BYTES: usize = 64;
+/// Whose number a client's records have: it has one session.
+const OWNER: u64 = 0;

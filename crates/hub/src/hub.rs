@@ -4,6 +4,7 @@ mod connect;
 mod deliver;
 mod drain;
 mod end;
+mod page;
 mod peers;
 mod publish;
 mod receive;
@@ -16,8 +17,8 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use postrider_proto::{
-    Arrived, Chunk, Delivery, Durability, Journal, Link, Record, Spools, Time, Wheel,
-    wire::{Bytes, ReasonCode},
+    Arrived, Chunk, Delivery, Durability, Journal, Link, PageRows, Record, Spools, Time, Wheel,
+    wire::ReasonCode,
 };
 use smallvec::SmallVec;
 
@@ -33,7 +34,7 @@ use crate::{
     share::Shares,
 };
 
-use self::{receive::Parting, time::Timer};
+use self::{page::Pages, receive::Parting, time::Timer};
 
 /// Counts of one hub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +78,8 @@ pub struct Hub {
     /// Client ids that were invented.
     assigned: u64,
     is_shut: bool,
+    /// Pages on their way from the store.
+    pages: Pages,
     stats: HubStats,
 
     // Batch: what the next drain has to do.
@@ -84,6 +87,8 @@ pub struct Hub {
     is_draining: bool,
     /// Sessions that may be able to send.
     pumps: Vec<usize>,
+    /// Sessions that want a part of their queue back from the store.
+    paging: Vec<usize>,
     /// Sessions with retained messages on their way.
     replays: Vec<usize>,
     /// Links whose streams are to be closed.
@@ -150,10 +155,12 @@ impl Hub {
             wheel: Wheel::new(now),
             assigned: 0,
             is_shut: false,
+            pages: Pages::default(),
             stats: HubStats::default(),
             outputs: VecDeque::new(),
             is_draining: false,
             pumps: Vec::new(),
+            paging: Vec::new(),
             replays: Vec::new(),
             closing: Vec::new(),
             moving: Vec::new(),
@@ -264,11 +271,10 @@ impl Hub {
         self.spools.fail(number);
     }
 
-    /// Answers a `Load`; `None` if the key is not there.
-    ///
-    /// This hub keeps its queues in memory and asks for nothing, so there is nothing to do with an answer.
-    pub fn handle_loaded(&mut self, _ticket: u64, _bytes: Option<Bytes>, now: Time) {
+    /// Answers a [`Output::Page`].
+    pub fn handle_page(&mut self, ticket: u64, page: PageRows, now: Time) {
         self.advance(now);
+        self.take_page(ticket, page);
     }
 
     /// Time passed.

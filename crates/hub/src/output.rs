@@ -1,7 +1,7 @@
 //! What a hub asks of its driver.
 
 use postrider_proto::{
-    Durability, Link, Record, SpoolOutput, Time,
+    Durability, Link, PageRequest, Record, RecordError, SpoolOutput, Time,
     wire::{Bytes, ClientId, Connect, Text},
 };
 
@@ -68,16 +68,13 @@ pub enum Output {
     Peer(u16, PeerMessage),
     /// Store this record; call `handle_stored` once it and all before it are durable.
     Store(u64, Record),
-    /// Read `len` bytes at `offset` of what is stored under `key`; call `handle_loaded`.
-    Load {
+    /// Read these rows, and call `handle_page`, now or later. All records up to here must be with the store, synced or
+    /// not.
+    Page {
         /// Echoed in the answer.
         ticket: u64,
-        /// Key in the store.
-        key: Vec<u8>,
-        /// First byte.
-        offset: u64,
-        /// Number of bytes.
-        len: u32,
+        /// Which rows.
+        request: PageRequest,
     },
     /// Append to or drop a spool.
     Spool(SpoolOutput),
@@ -108,5 +105,12 @@ pub enum Event {
         client_id: Option<ClientId>,
         /// Why.
         end: postrider_proto::LinkEnd,
+    },
+    /// The store gave something back that is no message of a queue, or lacks some; they are lost to the session.
+    Unreadable {
+        /// Client identifier of the session.
+        client_id: ClientId,
+        /// What is wrong.
+        error: RecordError,
     },
 }

@@ -41,6 +41,8 @@ pub(crate) struct Entry {
     pub(crate) hit: usize,
     /// Whether it stands in the list of sessions to pump.
     pub(crate) is_pump_due: bool,
+    /// Whether it stands in the list of sessions that want a part of their queue back.
+    pub(crate) is_paging_due: bool,
     /// Whether it stands in the list of sessions with retained messages to send.
     pub(crate) is_replay_due: bool,
     /// What the last accepted publish of its client waits for; a repeated one waits for it too.
@@ -129,6 +131,7 @@ impl Registry {
             mark: 0,
             hit: 0,
             is_pump_due: false,
+            is_paging_due: false,
             is_replay_due: false,
             accepted: Gate::default(),
             shared: 0,

@@ -133,8 +133,8 @@ pub use crate::record::{
     Durability, Fact, FlightState, Gate, Journal, Progress, Record, RecordError,
 };
 pub use crate::session::{
-    AckOutcome, Arrival, Entrusted, Fate, OpenMessage, PeerFault, QueueFull, Resume, Sent, Session,
-    SessionConfig, SessionStats,
+    AckOutcome, Arrival, Entrusted, Fate, OpenMessage, PageRequest, PageRows, PeerFault, QueueFull,
+    Resume, Sent, Session, SessionConfig, SessionStats,
 };
 pub use crate::spool::{SpoolId, SpoolOutput, Spools};
 pub use crate::time::Time;

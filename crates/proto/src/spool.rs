@@ -9,6 +9,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use crate::{Message, Payload};
+
 /// Names a spool. Cloned with every reference to the payload; when the last clone is gone, the spool is dropped at the
 /// next drain of its [`Spools`].
 #[derive(Clone, Debug)]
@@ -136,6 +138,14 @@ impl Spools {
             self.bytes -= u64::from(old.len);
         }
         id
+    }
+
+    /// As [`Spools::adopt`], for the payload of a message.
+    pub fn adopt_in(&mut self, message: &mut Arc<Message>) {
+        if let Payload::Spooled { id, len } = &message.payload {
+            let payload = Payload::Spooled { id: self.adopt(id, *len), len: *len };
+            Arc::make_mut(message).payload = payload;
+        }
     }
 
     /// Keeps `number`, and all below it, from being given out.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use postrider_proto::{
-    Client, LinkConfig, Payload, ReconnectConfig, SessionConfig, Time,
+    Client, LinkConfig, Payload, ReconnectConfig, Time,
     client::{ClientConfig, PublishError},
     wire::{
         Bytes, ClientId, Filter, Properties, Publish, QoS, SubscribeFilter, SubscribeOptions, Topic,
@@ -49,7 +49,7 @@ impl SimClient {
                 spool_above: script.spool_above,
                 ..LinkConfig::default()
             },
-            session: SessionConfig::default(),
+            session: script.session(),
             reconnect: ReconnectConfig {
                 servers: vec!["sim".to_owned()],
                 version: Some(actor.version),

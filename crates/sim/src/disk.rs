@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use postrider_proto::{Payload, Record, SpoolOutput};
+use postrider_proto::{PageRequest, PageRows, Payload, Record, SpoolOutput, wire::Bytes};
 
-/// Records of one hub: written at once, durable later.
+/// Records of one machine: written at once, durable later.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
+    rows: BTreeMap<Vec<u8>, Bytes>,
     pending: VecDeque<(u64, u64)>,
     pub(crate) writes: u64,
 }
@@ -17,12 +18,28 @@ impl Disk {
         // What cannot be stored is found here rather than after a crash.
         let (key, value) = (record.key(), record.value());
         assert!(!key.is_empty(), "a record without a key");
-        if let Some(value) = value {
-            let read = Record::decode(&key, &value.into());
+        if let Some(value) = value.map(Bytes::from) {
+            let read = Record::decode(&key, &value);
             assert!(read.is_ok(), "{record:?} cannot be read back: {read:?}");
+            self.rows.insert(key, value);
+        } else {
+            self.rows.retain(|other, _| !other.starts_with(&key));
         }
         self.pending.push_back((at, seq));
         self.writes += 1;
+    }
+
+    /// The rows that a machine asks for, as they are now.
+    pub(crate) fn page(&self, request: &PageRequest) -> PageRows {
+        let mut page = PageRows::new(request);
+        let all = self.rows.range(request.after.clone()..);
+        let behind = all.filter(|(key, _)| **key > request.after);
+        for (key, value) in behind.filter(|(key, _)| key.starts_with(&request.prefix)) {
+            if page.push(key, value.clone()).is_break() {
+                break;
+            }
+        }
+        page
     }
 
     /// The highest number that is durable by now, if that is news.

@@ -1,6 +1,9 @@
 //! What happens in one run, drawn from its seed before it starts.
 
-use postrider_proto::wire::{QoS, Version};
+use postrider_proto::{
+    SessionConfig,
+    wire::{QoS, Version},
+};
 
 use crate::Random;
 
@@ -15,6 +18,8 @@ pub struct Script {
     pub is_durable: bool,
     /// Payloads above this many bytes are spooled.
     pub spool_above: u32,
+    /// Bytes of a queue that stay in memory where there is a disk.
+    pub queue_resident_bytes_max: u64,
     /// Receive Maximum that clients announce.
     pub receive_maximum: u16,
     /// The clients.
@@ -77,7 +82,24 @@ impl Script {
             let client = random.between(0, count as u64 - 1) as usize;
             actions.push((at, Action::draw(client, &mut random)));
         }
-        Self { seed, hubs, is_durable, spool_above, receive_maximum, clients, actions }
+        // Drawn last, so that it changes nothing else of a seed.
+        let queue_resident_bytes_max = *random.pick(&[0, 2_000, 1024 * 1024]);
+        Self {
+            seed,
+            hubs,
+            is_durable,
+            spool_above,
+            queue_resident_bytes_max,
+            receive_maximum,
+            clients,
+            actions,
+        }
+    }
+
+    /// Bounds of all sessions.
+    pub(crate) fn session(&self) -> SessionConfig {
+        let queue_resident_bytes_max = self.queue_resident_bytes_max;
+        SessionConfig { queue_resident_bytes_max, ..SessionConfig::stored() }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use postrider_hub::{Hub, HubConfig, LinkId, PeerMessage};
-use postrider_proto::{LinkConfig, Time};
+use postrider_proto::{LinkConfig, PageRequest, Time};
 
 use crate::{
     Model, Random, Script, Violation,
@@ -45,6 +45,8 @@ pub struct Counts {
     pub records: u64,
     /// Publishes made while the client had no link.
     pub published_offline: u64,
+    /// Pages of queues that were too long for memory.
+    pub pages: u64,
 }
 
 impl Counts {
@@ -63,11 +65,12 @@ impl Counts {
         self.spooled += other.spooled;
         self.records += other.records;
         self.published_offline += other.published_offline;
+        self.pages += other.pages;
     }
 
     /// Every count with its name, in order.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 13] {
+    pub fn named(&self) -> [(&'static str, u64); 14] {
         [
             ("steps", self.steps),
             ("published", self.published),
@@ -82,6 +85,7 @@ impl Counts {
             ("payloads spooled", self.spooled),
             ("records written", self.records),
             ("published offline", self.published_offline),
+            ("pages of long queues", self.pages),
         ]
     }
 }
@@ -102,6 +106,8 @@ enum Happening {
     FlushHub(usize),
     ClientSynced(usize),
     HubSynced(u16),
+    ClientPage(usize, PageRequest),
+    HubPage(u16, u64, PageRequest),
     Peer(u16, u16, Box<PeerMessage>),
 }
 
@@ -158,6 +164,7 @@ impl World {
                 hubs: world.script.hubs,
                 seed: world.script.seed,
                 is_durable: world.script.is_durable,
+                session: world.script.session(),
                 link: LinkConfig { spool_above: world.script.spool_above, ..LinkConfig::default() },
                 ..HubConfig::default()
             };
@@ -245,6 +252,8 @@ impl World {
             Happening::FlushHub(pipe) => self.flush_hub(pipe),
             Happening::ClientSynced(client) => self.client_synced(client),
             Happening::HubSynced(hub) => self.hub_synced(hub),
+            Happening::ClientPage(client, request) => self.client_page(client, &request),
+            Happening::HubPage(hub, ticket, request) => self.hub_page(hub, ticket, &request),
             Happening::Peer(from, to, message) => self.peer_message(from, to, *message),
         }
     }

@@ -39,6 +39,47 @@ async fn sessions_and_messages_survive_a_stop_and_a_crash_with_any_number_of_hub
     }
 }
 
+/// A queue of three times the bytes that stay in memory comes in order, with and without a stop in between.
+#[tokio::test]
+async fn a_queue_that_is_longer_than_memory_comes_in_order() {
+    const BATCHES: u16 = 6;
+    const BATCH: u16 = 500;
+    for is_stopped in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut broker = open(folder.path(), 2);
+        let (mut away, _) = resume(&broker, Version::V5, "away", None).await;
+        away.subscribe("q", QoS::AtLeastOnce).await;
+        away.send(&Packet::Disconnect(goodbye())).await;
+        assert_eq!(away.next().await, "the end");
+
+        let mut sender = Peer::connect(&broker, Version::V5, "sender").await;
+        for batch in 0..BATCHES {
+            for place in 1..=BATCH {
+                let payload = format!("{:01000}", batch * BATCH + place);
+                let Packet::Publish(one) = publish("q", payload, QoS::AtLeastOnce) else {
+                    panic!("a PUBLISH");
+                };
+                sender.send(&Packet::Publish(Publish { packet_id: Some(id(place)), ..one })).await;
+            }
+            for _ in 1..=BATCH {
+                assert!(sender.next().await.starts_with("PUBACK"));
+            }
+        }
+        if is_stopped {
+            end(broker, false).await;
+            broker = open(folder.path(), 1);
+        }
+        let (mut away, is_present) = resume(&broker, Version::V5, "away", None).await;
+        assert!(is_present);
+        for number in 1..=BATCHES * BATCH {
+            let Some(Packet::Publish(message)) = away.packet().await else { panic!("a message") };
+            assert_eq!(message.payload, format!("{number:01000}"));
+            away.send(&Packet::PubAck(ack(message.packet_id.unwrap().get()))).await;
+        }
+        broker.shut_down();
+    }
+}
+
 /// Brings the broker into each state that a store must hold. The connections stay open.
 async fn leave_traces(broker: &Broker, version: Version) -> Vec<Peer> {
     let (mut away, _) = resume(broker, version, "away", None).await;

@@ -257,10 +257,23 @@ impl Driver {
         answer.give(Ok(receipt));
     }
 
-    fn list(&self, answer: Answer<Vec<PendingMessage>>) {
+    fn list(&mut self, answer: Answer<Vec<PendingMessage>>) {
         let open = self.machine.open();
         let mut list: Vec<_> = open.map(|open| PendingMessage::new(open, self.now)).collect();
         list.sort_unstable_by_key(|message| message.number);
+        // What only the store holds is younger than all of them.
+        if self.machine.stats().paged > 0 {
+            let last = list.last().map_or(0, |message| message.number);
+            let now = self.now;
+            let read = self.vault.waiting(|open| {
+                if open.number > last {
+                    list.push(PendingMessage::new(open, now));
+                }
+            });
+            if let Err(error) = read {
+                return self.fail_store(error);
+            }
+        }
         answer.give(list);
     }
 

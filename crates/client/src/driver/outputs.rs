@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use postrider_proto::{
     Arrived, LinkEnd, Plan, SpoolOutput, Time,
     client::{Event as MachineEvent, Failure, OperationId, Output, Restarted},
@@ -36,10 +35,10 @@ impl Driver {
                 Output::StoreBatch(seq, records) => {
                     records.iter().for_each(|record| self.vault.record(seq, record));
                 }
-                Output::Load { ticket, key, offset, len } => {
-                    let bytes = self.load(&key, offset, len);
-                    self.machine.handle_loaded(ticket, bytes, self.now);
-                }
+                Output::Page(request) => match self.vault.page(&request) {
+                    Ok(page) => self.machine.handle_page(page, self.now),
+                    Err(error) => return self.fail_store(error),
+                },
                 Output::Spool(output) => self.spool(output),
                 Output::Event(event) => self.handle_event(event),
                 Output::Wait(deadline) => {
@@ -97,13 +96,6 @@ impl Driver {
         }
     }
 
-    fn load(&self, key: &[u8], offset: u64, len: u32) -> Option<Bytes> {
-        let value = self.vault.read(key).ok()??;
-        let from = usize::try_from(offset).ok()?.min(value.len());
-        let to = from.saturating_add(usize::try_from(len).ok()?).min(value.len());
-        Some(value.slice(from..to))
-    }
-
     fn spool(&mut self, output: SpoolOutput) {
         if let Err(error) = self.vault.spool(output) {
             self.fail_store(error);
@@ -140,6 +132,9 @@ impl Driver {
             MachineEvent::Unsubscribed(id, result) => self.handle_unsubscribed(id, result),
             MachineEvent::SubscriptionLost { filter, reason } => self.lose(&filter, reason),
             MachineEvent::MayBeDouble(number) => self.shared.tell(&Event::MayBeDouble { number }),
+            MachineEvent::Unreadable(error) => {
+                tracing::error!(server = %self.server, %error, "queued messages are lost");
+            }
             MachineEvent::Pong(ms) => self.stats.round_trip = Some(Duration::from_millis(ms)),
             MachineEvent::Over(end) => {
                 let end = match (&self.life, end) {

@@ -59,6 +59,7 @@ pub(super) fn publish_failure(failure: Failure, end: SessionEnd) -> PublishError
         Failure::Dropped => PublishError::Dropped,
         Failure::SessionLost => PublishError::SessionLost,
         Failure::Superseded => PublishError::Superseded,
+        Failure::Unreadable => PublishError::Unreadable,
         Failure::Over | _ => PublishError::Over(end),
     }
 }
@@ -94,7 +95,9 @@ pub(super) fn subscribe_failure(
             reason: ReasonCode::PacketTooLarge,
             explanation: None,
         },
-        Failure::Expired | Failure::Dropped | Failure::Over | _ => SubscribeError::Over(end),
+        Failure::Expired | Failure::Dropped | Failure::Unreadable | Failure::Over | _ => {
+            SubscribeError::Over(end)
+        }
     }
 }
 

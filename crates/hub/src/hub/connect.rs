@@ -201,6 +201,7 @@ impl Hub {
         entry.session.rely_on(durability);
         entry.session.attach(&limits, Resume::Present, is_persistent, &mut self.journal);
         entry.session.pump(link, &mut self.journal, self.now);
+        self.page_later(session);
         self.replay_later(session);
         self.arm(at);
         if is_over {

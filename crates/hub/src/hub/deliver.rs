@@ -11,7 +11,11 @@ use crate::{
 
 /// Messages a session has lost.
 pub(super) fn dropped(stats: &SessionStats) -> u64 {
-    stats.dropped_full + stats.dropped_expired + stats.dropped_too_large + stats.dropped_not_offered
+    stats.dropped_full
+        + stats.dropped_expired
+        + stats.dropped_too_large
+        + stats.dropped_not_offered
+        + stats.dropped_unreadable
 }
 
 impl Hub {
@@ -30,10 +34,14 @@ impl Hub {
         let link = entry.link.and_then(|at| self.links.write(at));
         let sent = entry.session.send(envelope, delivery, link, &mut self.journal, self.now);
         self.stats.publishes_sent += u64::from(sent.is_ok());
+        let is_page_due = entry.session.is_page_due();
         if let Some(publisher) = publisher
             && entry.session.is_congested()
         {
             self.stall(slot, publisher);
+        }
+        if is_page_due {
+            self.page_later(slot);
         }
         sent.map_or(0, |sent| sent.seq)
     }
@@ -60,6 +68,7 @@ impl Hub {
         if entry.stall.is_some() && has_caught_up {
             self.release(slot);
         }
+        self.page_later(slot);
         self.replay_later(slot);
     }
 

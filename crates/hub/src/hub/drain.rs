@@ -55,6 +55,7 @@ impl Hub {
             self.written = seq;
             self.outputs.push_back(Output::Store(seq, record));
         }
+        self.ask_pages();
         self.awaits_sync = self.peers.flush(&self.journal, &mut self.outputs);
         while let Some(output) = self.spools.poll_output() {
             self.outputs.push_back(Output::Spool(output));
@@ -138,6 +139,7 @@ impl Hub {
     /// When something has to be done, whatever arrives.
     fn deadline(&self) -> Option<Time> {
         let is_busy = !self.pumps.is_empty()
+            || !self.paging.is_empty()
             || !self.replays.is_empty()
             || !self.turns.is_empty()
             || !self.arrived.is_empty()

@@ -1,9 +1,7 @@
 //! From records back to state.
 
-use std::sync::Arc;
-
 use postrider_proto::{
-    Fact, Message, Payload, Record, Spools, Time,
+    Fact, Record, Session, SessionConfig, Time,
     wire::{ClientId, Filter, Publish, SubscribeOptions},
 };
 
@@ -11,45 +9,43 @@ use super::{Hub, end::session_fact, time::Timer};
 use crate::{registry::Subscription, will::Will};
 
 /// What was recorded under one owner number.
-#[derive(Default)]
 struct Recorded {
+    owner: u64,
+    /// Messages, flights and received ids. Its client is known last, since keys have an order.
+    state: Session,
     session: Option<(ClientId, u32, Option<Time>)>,
     subscriptions: Vec<(Filter, SubscribeOptions, Option<u32>)>,
     will: Option<(Publish, u32, Option<Time>)>,
-    /// Messages, flights and received ids.
-    facts: Vec<Fact>,
 }
 
 impl Hub {
+    /// One owner after the other, so that no more is in memory than will stay there.
     pub(super) fn take_records(&mut self, records: impl IntoIterator<Item = Record>) {
-        let mut session = None;
+        let mut current: Option<Recorded> = None;
         for Record { owner, fact } in records {
             if let Fact::Retained { mut message, stamp } = fact {
-                adopt_spool(&mut self.spools, &mut message);
+                self.spools.adopt_in(&mut message);
                 self.keeper.take(&message, stamp, self.now);
                 continue;
             }
-            let (of, recorded) = session.get_or_insert_with(|| (owner, Recorded::default()));
-            if *of == owner {
-                recorded.take(fact);
-                continue;
+            if let Some(last) = current.take_if(|current| current.owner != owner) {
+                debug_assert!(last.owner < owner, "records come in the order of their keys");
+                self.restore(last);
             }
-            let mut next = Recorded::default();
-            next.take(fact);
-            if let Some((owner, recorded)) = session.replace((owner, next)) {
-                self.restore(owner, recorded);
-            }
+            let config = self.config.session;
+            current.get_or_insert_with(|| Recorded::new(owner, config)).take(fact);
         }
-        if let Some((owner, recorded)) = session {
-            self.restore(owner, recorded);
+        if let Some(last) = current {
+            self.restore(last);
         }
         self.expire();
     }
 
     /// Rebuilds one session, if its home is here. A link that it had is gone with the process that held it.
-    fn restore(&mut self, owner: u64, mut recorded: Recorded) {
+    fn restore(&mut self, recorded: Recorded) {
+        let Recorded { owner, mut state, session, subscriptions, will } = recorded;
         self.registry.reserve(owner);
-        let Some((client_id, expiry_s, detached)) = recorded.session.take() else { return };
+        let Some((client_id, expiry_s, detached)) = session else { return };
         if self.home(client_id.text().as_bytes()) != self.config.index
             || self.registry.find(&client_id).is_some()
         {
@@ -60,16 +56,10 @@ impl Hub {
         let Some(entry) = self.registry.get_mut(session) else { return };
         entry.expiry_s = expiry_s;
         entry.is_recorded = true;
-        entry.session.apply(&session_fact(entry, detached));
-        for mut fact in recorded.facts {
-            if let Fact::Queued { message, .. } = &mut fact {
-                adopt_spool(&mut self.spools, message);
-            }
-            entry.session.apply(&fact);
-        }
-        entry.will =
-            recorded.will.map(|(publish, delay_s, due)| Will::recorded(publish, delay_s, due));
-        for (filter, options, identifier) in recorded.subscriptions {
+        state.adopt_spools(&mut self.spools);
+        entry.session = state;
+        entry.will = will.map(|(publish, delay_s, due)| Will::recorded(publish, delay_s, due));
+        for (filter, options, identifier) in subscriptions {
             let subscription = Subscription::new(options, identifier);
             if let Some(entry) = self.registry.get_mut(session) {
                 entry.subscriptions.insert(filter.clone(), subscription);
@@ -105,16 +95,14 @@ impl Hub {
     }
 }
 
-/// A large payload is this hub's from now on, so that it goes with the last message that has it.
-fn adopt_spool(spools: &mut Spools, message: &mut Arc<Message>) {
-    if let Payload::Spooled { id, len } = &message.payload {
-        let payload = Payload::Spooled { id: spools.adopt(id, *len), len: *len };
-        Arc::make_mut(message).payload = payload;
-    }
-}
-
 impl Recorded {
+    fn new(owner: u64, config: SessionConfig) -> Self {
+        let state = Session::new(owner, config);
+        Self { owner, state, session: None, subscriptions: Vec::new(), will: None }
+    }
+
     fn take(&mut self, fact: Fact) {
+        self.state.apply(&fact);
         match fact {
             Fact::Session { client_id, expiry_s, detached } => {
                 self.session = Some((client_id, expiry_s, detached));
@@ -123,13 +111,14 @@ impl Recorded {
                 self.subscriptions.push((filter, options, identifier));
             }
             Fact::Will { publish, delay_s, due } => self.will = Some((publish, delay_s, due)),
-            fact @ (Fact::Queued { .. }
+            // The session's state has them.
+            Fact::Queued { .. }
             | Fact::Flight { .. }
             | Fact::Requeued { .. }
             | Fact::Finished { .. }
             | Fact::Numbers { .. }
             | Fact::Received(_)
-            | Fact::Released(_)) => self.facts.push(fact),
+            | Fact::Released(_) => {}
             // Deletes are not found in a store, what belongs to no session was taken before, and clients alone record
             // what their programs do.
             Fact::SessionGone

@@ -13,6 +13,7 @@ mod hostile;
 mod hubs;
 mod options;
 mod pace;
+mod paging;
 mod retained;
 mod session;
 mod subscribe;

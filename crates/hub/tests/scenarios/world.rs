@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::BytesMut;
 use postrider_hub::{Hub, HubConfig, LinkId, MovedLink, Output, PeerMessage};
 use postrider_proto::{
-    Chunk, Durability, Record, SpoolOutput, Time,
+    Chunk, Durability, PageRequest, PageRows, Record, SpoolOutput, Time,
     wire::{
         Ack, Bytes, ClientId, ConnAck, Connect, Decoder, DecoderConfig, Disconnect, Event, Filter,
         PACKET_SIZE_MAX, Packet, PacketId, Properties, Property, Publish, QoS, ReasonCode,
@@ -81,6 +81,12 @@ pub struct World {
     pub durability: Durability,
     /// Whether a hub asked for a sync.
     pub was_sync_asked: bool,
+    /// Pages that hubs asked for.
+    asked: VecDeque<(usize, u64, PageRequest)>,
+    /// How many they have asked for.
+    pub pages: usize,
+    /// Whether pages come only when asked for again.
+    pub are_pages_slow: bool,
     /// Whether messages between hubs stay where they are.
     pub are_peers_slow: bool,
     accepted: usize,
@@ -135,6 +141,9 @@ impl World {
             stored: BTreeMap::new(),
             unstored: VecDeque::new(),
             spools: BTreeMap::new(),
+            asked: VecDeque::new(),
+            pages: 0,
+            are_pages_slow: false,
             is_store_slow: false,
             durability: Durability::Durable,
             was_sync_asked: false,
@@ -506,15 +515,7 @@ impl World {
     /// Stores what was handed to the store.
     pub fn store(&mut self) {
         while let Some((hub, seq, record)) = self.unstored.pop_front() {
-            let key = record.key();
-            match record.value() {
-                Some(value) => {
-                    let decoded = Record::decode(&key, &Bytes::from(value.clone()));
-                    assert_eq!(decoded.as_ref(), Ok(&record));
-                    self.stored.insert(key, value);
-                }
-                None => self.stored.retain(|stored, _| !stored.starts_with(&key)),
-            }
+            write(&mut self.stored, &record);
             self.hubs[hub].handle_stored(seq, self.now);
         }
         self.settle();
@@ -528,6 +529,25 @@ impl World {
         self.settle();
     }
 
+    /// Gives the hubs the pages they asked for. What was handed to the store is in them, stored or not.
+    pub fn turn_pages(&mut self) {
+        let mut rows = self.stored.clone();
+        for (_, _, record) in &self.unstored {
+            write(&mut rows, record);
+        }
+        while let Some((hub, ticket, request)) = self.asked.pop_front() {
+            let mut page = PageRows::new(&request);
+            for (key, value) in &rows {
+                let is_wanted = key.starts_with(&request.prefix) && *key > request.after;
+                if is_wanted && page.push(key, Bytes::copy_from_slice(value)).is_break() {
+                    break;
+                }
+            }
+            self.hubs[hub].handle_page(ticket, page, self.now);
+        }
+        self.settle();
+    }
+
     /// All processes end at once and start again with what is stored. `hubs` may differ.
     pub fn restart(&mut self, hubs: u16) {
         assert!(self.setup.is_durable, "nothing survives without a store");
@@ -537,6 +557,7 @@ impl World {
         self.links.clear();
         self.peers.clear();
         self.unstored.clear();
+        self.asked.clear();
         let records: Vec<_> = self
             .stored
             .iter()
@@ -565,6 +586,10 @@ impl World {
             }
             if !self.is_store_slow && !self.unstored.is_empty() {
                 self.store();
+                is_quiet = false;
+            }
+            if !self.are_pages_slow && !self.asked.is_empty() {
+                self.turn_pages();
                 is_quiet = false;
             }
             if is_quiet {
@@ -632,7 +657,10 @@ impl World {
                 self.peers.entry((to, hub as u16)).or_default().push_back(message);
             }
             Output::Store(seq, record) => self.unstored.push_back((hub, seq, record)),
-            Output::Load { .. } => panic!("nothing is loaded"),
+            Output::Page { ticket, request } => {
+                self.pages += 1;
+                self.asked.push_back((hub, ticket, request));
+            }
             Output::Spool(SpoolOutput::Append(number, bytes)) => {
                 self.spools.entry(number).or_default().extend_from_slice(&bytes);
             }
@@ -763,6 +791,19 @@ pub fn id(number: u16) -> PacketId {
 
 pub fn level(qos: u8) -> QoS {
     QoS::from_bits(qos).expect("a QoS")
+}
+
+/// Writes a record as a store does.
+fn write(rows: &mut BTreeMap<Vec<u8>, Vec<u8>>, record: &Record) {
+    let key = record.key();
+    match record.value() {
+        Some(value) => {
+            let decoded = Record::decode(&key, &Bytes::from(value.clone()));
+            assert_eq!(decoded.as_ref(), Ok(record));
+            rows.insert(key, value);
+        }
+        None => rows.retain(|stored, _| !stored.starts_with(&key)),
+    }
 }
 
 pub fn publish(topic: &str, payload: &str, qos: u8) -> Publish {

@@ -4,7 +4,9 @@ use alloc::{boxed::Box, vec::Vec};
 
 use postrider_wire::{Ack, ConnAck, Filter, Properties, ReasonCode, SubAck, UnsubAck};
 
-use crate::{Arrived, Limits, LinkEnd, Plan, QueueFull, Record, SpoolOutput, Time};
+use crate::{
+    Arrived, Limits, LinkEnd, PageRequest, Plan, QueueFull, Record, RecordError, SpoolOutput, Time,
+};
 
 /// Names an operation that will be answered by an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,6 +67,8 @@ pub enum Failure {
     SessionLost,
     /// A younger message took its place in the queue.
     Superseded,
+    /// The store gave something back that is not the message. What is there stays there.
+    Unreadable,
     /// The session ended first.
     Over,
 }
@@ -141,6 +145,8 @@ pub enum Event {
     },
     /// A QoS 2 exchange was open when the server lost the session; it was sent again as new and may arrive twice.
     MayBeDouble(u64),
+    /// The store gave something back that is no message of the queue, or lacks some.
+    Unreadable(RecordError),
     /// A round trip was measured by PINGREQ, in milliseconds.
     Pong(u64),
     /// The session is over for good, by our wish or by a final reason; nothing follows.
@@ -158,19 +164,11 @@ pub enum Output {
     Hangup,
     /// Store this record; call `handle_stored` once it and all before it are durable.
     Store(u64, Record),
-    /// Read `len` bytes at `offset` of what is stored under `key`; call `handle_loaded`.
-    Load {
-        /// Echoed in the answer.
-        ticket: u64,
-        /// Key in the store.
-        key: Vec<u8>,
-        /// First byte.
-        offset: u64,
-        /// Number of bytes.
-        len: u32,
-    },
     /// Store these records as one: all of them survive a crash, or none. Else as `Store`.
     StoreBatch(u64, Vec<Record>),
+    /// Read these rows, and call `handle_page`, now or later. All records up to here must be with the store, synced or
+    /// not. No other page is asked for before the answer.
+    Page(PageRequest),
     /// Append to or drop a spool.
     Spool(SpoolOutput),
     /// Tell the program.

@@ -87,7 +87,8 @@ impl Client {
                 | Fate::Expired
                 | Fate::NotOffered(_)
                 | Fate::Superseded
-                | Fate::TooLarge => {}
+                | Fate::TooLarge
+                | Fate::Unreadable => {}
             }
         }
         let ended = restarted.completed.len() + restarted.failed.len();
@@ -178,6 +179,7 @@ impl Client {
                 Fate::NotOffered(what) => Err(Failure::NotOffered(what)),
                 Fate::Superseded => Err(Failure::Superseded),
                 Fate::TooLarge => Err(Failure::TooLarge),
+                Fate::Unreadable => Err(Failure::Unreadable),
             };
             self.events.push_back(Event::Published { number, result, is_downgraded: false });
         }

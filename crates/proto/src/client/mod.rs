@@ -28,8 +28,8 @@ use self::{
     subscriptions::Subscriptions,
 };
 use crate::{
-    Chunk, Fact, Gate, Journal, Limits, Link, LinkEnd, OpenMessage, Payload, Plan, Reconnect,
-    Record, Session, SessionConfig, SessionStats, SpoolId, Spools, Time,
+    Chunk, Fact, Gate, Journal, Limits, Link, LinkEnd, OpenMessage, PageRows, Payload, Plan,
+    Reconnect, Record, Session, SessionConfig, SessionStats, SpoolId, Spools, Time,
 };
 
 pub use self::{
@@ -132,7 +132,8 @@ impl Client {
     }
 
     /// Takes up what a store held, before [`Client::connect`]; may be called for each record. The session is then
-    /// resumed, not started clean, unless it had never been connected.
+    /// resumed, not started clean, unless it had never been connected. Records
+    /// come in the order of their keys.
     pub fn recover(&mut self, records: impl IntoIterator<Item = Record>) {
         for Record { mut fact, .. } in records {
             self.adopt_spool(&mut fact);
@@ -244,9 +245,13 @@ impl Client {
         self.pump(now);
     }
 
-    /// Answers a `Load`; `None` if the key is not there. This machine keeps all it needs in memory and asks for none,
-    /// so there is no ticket that could be answered.
-    pub fn handle_loaded(&mut self, _ticket: u64, _bytes: Option<Bytes>, _now: Time) {}
+    /// Answers a [`Output::Page`].
+    pub fn handle_page(&mut self, page: PageRows, now: Time) {
+        if let Err(error) = self.session.handle_page(page, &mut self.journal, now) {
+            self.events.push_back(Event::Unreadable(error));
+        }
+        self.pump(now);
+    }
 
     /// Subscribes; remembered for resubscribing until unsubscribed. Without a connection it waits for one.
     ///

@@ -18,6 +18,9 @@ impl Client {
             rest.insert(0, record);
             return Output::StoreBatch(seq, rest);
         }
+        if let Some(request) = self.session.poll_page() {
+            return Output::Page(request);
+        }
         if let Some(event) = self.events.pop_front() {
             return Output::Event(event);
         }

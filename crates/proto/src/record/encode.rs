@@ -145,6 +145,13 @@ impl Record {
     }
 }
 
+/// The key with which those of all messages of an owner begin.
+pub(crate) fn messages_key(owner: u64) -> Vec<u8> {
+    let mut key = owner.to_be_bytes().to_vec();
+    key.push(kind::MESSAGE);
+    key
+}
+
 fn put_delivery(value: &mut Vec<u8>, delivery: &Delivery) {
     value.push(flags(delivery.qos, delivery.retain));
     // One message matches as many filters as a session may have; far fewer than this.

@@ -58,6 +58,7 @@ use postrider_wire::{ClientId, Filter, PacketId, Publish, QoS, SubscribeOptions,
 
 use crate::{Delivery, Message, Time};
 
+pub(crate) use self::encode::messages_key;
 pub use self::journal::{Durability, Gate, Journal, Progress};
 
 /// One durable fact: a put or a delete of one keyed thing; applying it twice is the same as once.

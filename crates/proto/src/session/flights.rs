@@ -6,7 +6,7 @@ use core::iter;
 use postrider_wire::PacketId;
 use slab::Slab;
 
-use crate::{Delivery, FlightState, Message};
+use crate::{Delivery, FlightState, Message, Spools};
 
 /// One outgoing message that is not finished, seen from the sender.
 ///
@@ -107,6 +107,15 @@ impl Flights {
             unsent: NONE,
             bytes: 0,
             number_max: 0,
+        }
+    }
+
+    /// As [`Spools::adopt`], for all that they hold.
+    pub(super) fn adopt_spools(&mut self, spools: &mut Spools) {
+        for (_, flight) in &mut self.slab {
+            if let Some(message) = &mut flight.message {
+                spools.adopt_in(message);
+            }
         }
     }
 

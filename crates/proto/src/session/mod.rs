@@ -13,14 +13,18 @@
 //! What waits for the store, where there is one: a QoS 2 PUBLISH for the record of its packet id, PUBREL for the record
 //! of PUBREC, PUBREC and PUBCOMP for the record of the received id. A message that waits holds the younger ones of
 //! QoS 1 and 2 back, so that their order holds.
+//!
+//! Where there is a store, a long queue is in memory only at its front; see `page`.
 
 mod arrivals;
 mod flights;
 mod ids;
 mod inbound;
 mod outbound;
+mod page;
 mod queue;
 mod state;
+mod tail;
 
 use alloc::{collections::VecDeque, vec::Vec};
 
@@ -36,6 +40,8 @@ use crate::{
     },
 };
 
+pub use self::page::{PageRequest, PageRows};
+
 /// Bounds of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionConfig {
@@ -43,6 +49,10 @@ pub struct SessionConfig {
     pub queue_messages_max: u32,
     /// Most bytes queued and in flight (topics, properties, payloads in memory).
     pub queue_bytes_max: u64,
+    /// With a store: most bytes of the queue that are kept in memory too (with what a message takes besides its own
+    /// bytes). The rest is only counted, and read back in pages when its turn comes. No further flight is begun while
+    /// the flights count for as much.
+    pub queue_resident_bytes_max: u64,
     /// Most flights at once, whatever the peer allows, 1 to 65,535.
     pub flights_max: u16,
     /// The same towards a peer that cannot announce what it takes (3.x). Mosquitto closes such a connection at the
@@ -67,6 +77,7 @@ impl Default for SessionConfig {
         Self {
             queue_messages_max: 100_000,
             queue_bytes_max: 64 * 1024 * 1024,
+            queue_resident_bytes_max: 1024 * 1024,
             flights_max: u16::MAX,
             flights_max_unannounced: u16::MAX,
             is_qos0_queued_offline: false,
@@ -75,6 +86,14 @@ impl Default for SessionConfig {
             is_doubtful_failed: false,
             is_reporting: false,
         }
+    }
+}
+
+impl SessionConfig {
+    /// Bounds of a session whose queue is in a store, where it may be larger than in memory.
+    #[must_use]
+    pub fn stored() -> Self {
+        Self { queue_bytes_max: 1024 * 1024 * 1024, ..Self::default() }
     }
 }
 
@@ -183,6 +202,8 @@ pub enum Fate {
     Superseded,
     /// Larger than the peer accepts.
     TooLarge,
+    /// The store gave something back that is not the message. What is there stays there.
+    Unreadable,
 }
 
 /// A message of QoS 1 or 2 that is not finished.
@@ -203,6 +224,8 @@ pub struct OpenMessage<'a> {
 pub struct SessionStats {
     /// Messages queued, not yet sent.
     pub queued: u32,
+    /// Those of them that only the store holds.
+    pub paged: u32,
     /// Messages in flight.
     pub flights: u32,
     /// Bytes of both.
@@ -215,6 +238,8 @@ pub struct SessionStats {
     pub dropped_too_large: u64,
     /// Dropped because the peer takes no such QoS or RETAIN.
     pub dropped_not_offered: u64,
+    /// Lost because the store did not give them back.
+    pub dropped_unreadable: u64,
     /// QoS 0 messages dropped because there was no link.
     pub dropped_offline: u64,
     /// Dropped because a younger one took their place.
@@ -335,6 +360,9 @@ impl Session {
     pub fn persist(&mut self, journal: &mut Journal) {
         if !core::mem::replace(&mut self.is_persistent, true) {
             self.record_all(journal);
+            if journal.is_on() {
+                self.queue.spill(self.config.queue_resident_bytes_max);
+            }
         }
     }
 
@@ -391,7 +419,8 @@ impl Session {
         self.is_congested
     }
 
-    /// Numbers of all messages of QoS 1 and 2 that are not finished, in ascending order.
+    /// Numbers of the messages of QoS 1 and 2 in memory that are not finished, in ascending order. Those of the queue
+    /// that only the store holds ([`SessionStats::paged`]) are younger than all of them.
     #[must_use]
     pub fn open_numbers(&self) -> Vec<u64> {
         let mut numbers: Vec<u64> = self.open().map(|open| open.number).collect();
@@ -433,6 +462,7 @@ impl Session {
     pub fn stats(&self) -> SessionStats {
         SessionStats {
             queued: self.queue.kept_len() + self.queue.loose_len(),
+            paged: self.queue.tail().len(),
             flights: self.flights.len(),
             bytes: self.queue.bytes() + self.flights.bytes(),
             ..self.stats
@@ -447,8 +477,9 @@ impl Session {
         self.is_congested = false;
     }
 
+    /// While a part of the queue is in the store only, the rest must go there too, or they would lose their order.
     fn is_recording(&self, journal: &Journal) -> bool {
-        self.is_persistent && journal.is_on()
+        (self.is_persistent || !self.queue.tail().is_empty()) && journal.is_on()
     }
 
     fn report(&mut self, number: u64, fate: Fate) {

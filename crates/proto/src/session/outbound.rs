@@ -47,6 +47,7 @@ impl Session {
             && self.durability != Durability::Memory;
         if !must_wait
             && link.has_room()
+            && self.has_memory(journal)
             && let Some((facing, id)) = self.free_way()
         {
             return Ok(self.fly(number, id, facing, envelope, delivery, link, journal, now));
@@ -248,6 +249,12 @@ impl Session {
                 || bytes.saturating_add(cost) > self.config.queue_bytes_max)
     }
 
+    /// Whether one more flight may be in memory. Without a store the message is there anyway.
+    fn has_memory(&self, journal: &Journal) -> bool {
+        let bytes = self.flights.bytes();
+        bytes == 0 || bytes < self.config.queue_resident_bytes_max || !self.is_recording(journal)
+    }
+
     /// Messages and bytes in queue and flights.
     fn held(&self) -> (u32, u64) {
         let messages = self.queue.kept_len() + self.queue.loose_len() + self.flights.len();
@@ -268,7 +275,7 @@ impl Session {
     /// If nothing stands before a new message: what is known of the peer, and an id.
     fn free_way(&self) -> Option<(Facing, PacketId)> {
         let facing = self.link?;
-        let is_free = self.queue.first().is_none()
+        let is_free = self.queue.kept_len() == 0
             && !self.must_release
             && self.flights.first_unsent().is_none()
             && self.flights.len() < facing.window;
@@ -319,7 +326,8 @@ impl Session {
         let first = self
             .queue
             .first()
-            .filter(|_| self.flights.len() < facing.window && self.ids.next_free().is_some());
+            .filter(|_| self.flights.len() < facing.window && self.ids.next_free().is_some())
+            .filter(|_| self.has_memory(journal));
         match (first, self.queue.first_loose()) {
             (Some(first), Some(loose)) if loose.place < first.place => Some(Step::SendLoose),
             (Some(_), _) => Some(Step::Promote),
@@ -415,7 +423,7 @@ impl Session {
         is_waiting
     }
 
-    fn drop_expired(&mut self, number: u64, journal: &mut Journal) {
+    pub(super) fn drop_expired(&mut self, number: u64, journal: &mut Journal) {
         self.drop_waiting(number, Fate::Expired, journal);
     }
 
@@ -425,11 +433,12 @@ impl Session {
     }
 
     /// Counts and reports a message that was not delivered.
-    fn give_up(&mut self, number: u64, fate: Fate) {
+    pub(super) fn give_up(&mut self, number: u64, fate: Fate) {
         match fate {
             Fate::Expired => self.stats.dropped_expired += 1,
             Fate::TooLarge => self.stats.dropped_too_large += 1,
             Fate::NotOffered(_) => self.stats.dropped_not_offered += 1,
+            Fate::Unreadable => self.stats.dropped_unreadable += 1,
             Fate::Dropped => self.stats.dropped_full += 1,
             Fate::Superseded => self.stats.dropped_superseded += 1,
             Fate::Completed(_) | Fate::Lost | Fate::MayBeDouble => {}

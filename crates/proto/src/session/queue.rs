@@ -4,7 +4,7 @@ use alloc::{collections::VecDeque, sync::Arc};
 
 use postrider_wire::QoS;
 
-use crate::{Delivery, Message};
+use crate::{Delivery, Message, Payload, Spools, session::tail::Tail};
 
 /// A message that waits.
 #[derive(Debug)]
@@ -21,10 +21,16 @@ pub(super) struct Waiting {
 
 /// The messages that wait, in order: those of QoS 0 apart, because they may be dropped, and pass others that wait for
 /// quota.
+///
+/// ```text
+/// next --> kept (in memory, up to a budget) --> tail (in the store only) --> last
+/// ```
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     /// QoS 1 and 2, in ascending order of their numbers.
     kept: VecDeque<Waiting>,
+    /// QoS 1 and 2, younger than all of `kept`.
+    tail: Tail,
     /// QoS 0.
     loose: VecDeque<Waiting>,
     kept_bytes: u64,
@@ -44,11 +50,66 @@ impl Queue {
 
     /// Adds a message of QoS 1 or 2 in the order of numbers, which is at the end but for recovery and lost sessions.
     /// A message with this number that waits already is replaced.
-    pub(super) fn put(&mut self, number: u64, message: Arc<Message>, delivery: Delivery) {
+    ///
+    /// `budget` is there if the store holds the message, or is about to: the bytes up to which the queue is kept in
+    /// memory too. What does not fit, and what comes behind that, is only counted.
+    pub(super) fn put(
+        &mut self,
+        number: u64,
+        message: Arc<Message>,
+        delivery: Delivery,
+        budget: Option<u64>,
+    ) {
         let cost = message.cost_bytes();
         self.place += 1;
-        let mut waiting = Waiting { number, place: self.place, message, delivery, cost };
-        self.kept_bytes += cost;
+        if let Some(budget) = budget {
+            if self.tail.covers(number) {
+                return self.tail.push(number, &message, cost);
+            }
+            let is_over = self.resident_bytes().saturating_add(cost + OVERHEAD) > budget;
+            if let Some(last) = self.kept.back().filter(|last| is_over && last.number < number) {
+                self.tail.begin(last.number, self.place);
+                return self.tail.push(number, &message, cost);
+            }
+        }
+        debug_assert!(!self.tail.covers(number), "the queue has an order");
+        let waiting = Waiting { number, place: self.place, message, delivery, cost };
+        self.insert(waiting);
+    }
+
+    /// Takes back a message that was in the tail.
+    pub(super) fn put_back(&mut self, number: u64, mut message: Message, delivery: Delivery) {
+        let cost = message.cost_bytes();
+        let place = self.tail.place;
+        let spool = self.tail.leave(number, cost);
+        if let (Payload::Spooled { id, .. }, Some(kept)) = (&mut message.payload, spool) {
+            *id = kept;
+        }
+        self.insert(Waiting { number, place, message: Arc::new(message), delivery, cost });
+    }
+
+    /// Moves what is over the budget from memory to the tail; the store holds all of it.
+    pub(super) fn spill(&mut self, budget: u64) {
+        if !self.tail.is_empty() {
+            return;
+        }
+        let mut spilled = VecDeque::new();
+        while self.resident_bytes() > budget && self.kept.len() > 1 {
+            let Some(waiting) = self.kept.pop_back() else { break };
+            self.kept_bytes -= waiting.cost;
+            spilled.push_front(waiting);
+        }
+        if let Some(last) = self.kept.back() {
+            self.tail.begin(last.number, last.place);
+        }
+        for waiting in spilled {
+            self.tail.push(waiting.number, &waiting.message, waiting.cost);
+        }
+    }
+
+    fn insert(&mut self, mut waiting: Waiting) {
+        let number = waiting.number;
+        self.kept_bytes += waiting.cost;
         if self.kept.back().is_none_or(|last| last.number < number) {
             self.kept.push_back(waiting);
             return;
@@ -68,9 +129,13 @@ impl Queue {
         }
     }
 
-    /// Takes the message with this number out.
+    /// Takes the message with this number out. One that only the store holds is no longer counted; `None` then.
     pub(super) fn take(&mut self, number: u64) -> Option<Waiting> {
         let is_first = self.kept.front().is_some_and(|first| first.number == number);
+        if self.tail.has(number) {
+            self.tail.leave(number, 0);
+            return None;
+        }
         let at = if is_first {
             0
         } else {
@@ -81,9 +146,10 @@ impl Queue {
         Some(waiting)
     }
 
-    /// Whether the message with this number waits here.
+    /// Whether the message with this number waits, here or in the store alone.
     pub(super) fn has(&self, number: u64) -> bool {
-        self.kept.binary_search_by_key(&number, |other| other.number).is_ok()
+        self.tail.has(number)
+            || self.kept.binary_search_by_key(&number, |other| other.number).is_ok()
     }
 
     /// Takes the oldest message of QoS 0.
@@ -93,7 +159,25 @@ impl Queue {
         Some(waiting)
     }
 
-    /// The oldest message of QoS 1 or 2.
+    /// As [`Spools::adopt`], for all that it holds.
+    pub(super) fn adopt_spools(&mut self, spools: &mut Spools) {
+        for waiting in &mut self.kept {
+            spools.adopt_in(&mut waiting.message);
+        }
+        self.tail.adopt_spools(spools);
+    }
+
+    /// What only the store holds.
+    pub(super) fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// What only the store holds.
+    pub(super) fn tail_mut(&mut self) -> &mut Tail {
+        &mut self.tail
+    }
+
+    /// The oldest message of QoS 1 or 2, if it is in memory.
     pub(super) fn first(&self) -> Option<&Waiting> {
         self.kept.front()
     }
@@ -103,14 +187,14 @@ impl Queue {
         self.loose.front()
     }
 
-    /// Those of QoS 1 and 2, in order.
+    /// Those of QoS 1 and 2 in memory, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Waiting> {
         self.kept.iter()
     }
 
     /// Messages of QoS 1 and 2.
     pub(super) fn kept_len(&self) -> u32 {
-        len(&self.kept)
+        len(&self.kept).saturating_add(self.tail.len())
     }
 
     /// Messages of QoS 0.
@@ -120,19 +204,27 @@ impl Queue {
 
     /// Bytes of those of QoS 1 and 2.
     pub(super) fn kept_bytes(&self) -> u64 {
-        self.kept_bytes
+        self.kept_bytes + self.tail.bytes()
     }
 
     /// Bytes of all.
     pub(super) fn bytes(&self) -> u64 {
-        self.kept_bytes + self.loose_bytes
+        self.kept_bytes() + self.loose_bytes
+    }
+
+    /// What those of QoS 1 and 2 take in memory.
+    pub(super) fn resident_bytes(&self) -> u64 {
+        self.kept_bytes + self.kept.len() as u64 * OVERHEAD
     }
 
     /// Whether none waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.kept.is_empty() && self.loose.is_empty()
+        self.kept.is_empty() && self.loose.is_empty() && self.tail.is_empty()
     }
 }
+
+/// What a message takes in memory besides the bytes that it counts for.
+const OVERHEAD: u64 = (size_of::<Waiting>() + size_of::<Message>()) as u64;
 
 fn len(queue: &VecDeque<Waiting>) -> u32 {
     u32::try_from(queue.len()).unwrap_or(u32::MAX)

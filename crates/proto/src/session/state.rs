@@ -6,7 +6,7 @@ use postrider_wire::{PacketId, QoS};
 use smallvec::SmallVec;
 
 use crate::{
-    Delivery, Fact, FlightState, Journal, Record, Session,
+    Delivery, Fact, FlightState, Journal, Record, Session, Spools,
     session::{
         Fate,
         arrivals::Arrived,
@@ -15,7 +15,9 @@ use crate::{
 };
 
 impl Session {
-    /// Applies one fact that the store held: recovery. Facts may come in any order, and twice.
+    /// Applies one fact that the store held: recovery. Facts may come twice, and in any order but for messages: those
+    /// come in ascending order of their numbers, each with its flight behind it, as a scan of the store finds them.
+    /// Messages above [`crate::SessionConfig::queue_resident_bytes_max`] are only counted.
     ///
     /// Live changes go through the same code. The session counts as persistent from then on. Facts that are not about
     /// messages and ids (subscriptions, will, ...) are their owner's business and change nothing here.
@@ -25,7 +27,13 @@ impl Session {
             // Some of the block may have been given out before the crash.
             self.number_next = self.number_next.max(*reserved);
         }
-        self.take(fact.clone(), None);
+        self.take(fact.clone(), None, true);
+    }
+
+    /// Takes in the spools of all messages, after [`Session::apply`] of what a store held.
+    pub fn adopt_spools(&mut self, spools: &mut Spools) {
+        self.queue.adopt_spools(spools);
+        self.flights.adopt_spools(spools);
     }
 
     /// Changes the state by a fact and records it if the session is persistent. Returns the sequence number, or 0.
@@ -33,20 +41,21 @@ impl Session {
     /// `slot` is the flight that the fact is about, if the caller knows it.
     pub(super) fn change(&mut self, fact: Fact, slot: Option<u32>, journal: &mut Journal) -> u64 {
         if self.is_recording(journal) {
-            self.take(fact.clone(), slot);
+            self.take(fact.clone(), slot, true);
             journal.write(Record { owner: self.owner, fact })
         } else {
-            self.take(fact, slot);
+            self.take(fact, slot, false);
             0
         }
     }
 
     /// [`Session::change`] by several facts, of which the store takes all or none.
     pub(super) fn change_together(&mut self, facts: Vec<Fact>, journal: &mut Journal) -> u64 {
+        let is_recording = self.is_recording(journal);
         for fact in &facts {
-            self.take(fact.clone(), None);
+            self.take(fact.clone(), None, is_recording);
         }
-        if !self.is_recording(journal) {
+        if !is_recording {
             return 0;
         }
         let owner = self.owner;
@@ -135,7 +144,8 @@ impl Session {
         self.flights.wait_for(seq);
     }
 
-    fn take(&mut self, fact: Fact, slot: Option<u32>) {
+    /// `is_stored` says whether the store holds the fact, or is about to.
+    fn take(&mut self, fact: Fact, slot: Option<u32>, is_stored: bool) {
         match fact {
             Fact::Queued { number, message, delivery } => {
                 if self.flights.number_max() >= number
@@ -143,7 +153,8 @@ impl Session {
                 {
                     self.flights.fill(slot, message, delivery);
                 } else {
-                    self.queue.put(number, message, delivery);
+                    let budget = is_stored.then_some(self.config.queue_resident_bytes_max);
+                    self.queue.put(number, message, delivery, budget);
                 }
                 self.number_next = self.number_next.max(number.saturating_add(1));
             }
@@ -152,7 +163,7 @@ impl Session {
                 if let Some(flight) = self.land(number, slot)
                     && let Some(message) = flight.message
                 {
-                    self.queue.put(number, message, flight.delivery);
+                    self.queue.put(number, message, flight.delivery, None);
                 }
             }
             Fact::Finished { number } => {
@@ -191,6 +202,11 @@ impl Session {
             if state == FlightState::AwaitComp {
                 self.flights.release(slot);
             }
+            return;
+        }
+        // A flight is older than whatever waits, so no store of ours holds this. The message is not in memory; it is
+        // read back as one that waits, and sent again as new.
+        if self.queue.tail().has(number) {
             return;
         }
         // Only out of order recovery finds a flight here, under another id.

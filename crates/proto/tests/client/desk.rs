@@ -115,7 +115,7 @@ impl Desk {
                     (self.seq_last, seq_last) = (seq, seq);
                 }
                 Output::Spool(SpoolOutput::Drop(number)) => self.log.push(format!("Drop {number}")),
-                Output::Spool(SpoolOutput::Append(..)) | Output::Load { .. } => {
+                Output::Spool(SpoolOutput::Append(..)) | Output::Page(_) => {
                     panic!("not in these tests");
                 }
                 Output::Event(event) => self.log.push(event_line(&event)),

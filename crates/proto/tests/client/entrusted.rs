@@ -164,7 +164,7 @@ impl World {
                 Output::Hangup => self.cut_server(),
                 Output::Store(seq, record) => self.disk.log.push((seq, vec![record])),
                 Output::StoreBatch(seq, records) => self.disk.log.push((seq, records)),
-                Output::Load { .. } | Output::Spool(_) => panic!("not in these tests"),
+                Output::Page(_) | Output::Spool(_) => panic!("not in these tests"),
                 Output::Event(Event::Entrusted { arrived, number, .. }) => {
                     let topic = arrived.publish.topic.unwrap().to_string();
                     let first = self.numbers.entry(number).or_insert_with(|| topic.clone());

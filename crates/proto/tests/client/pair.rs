@@ -79,10 +79,9 @@ impl Pair {
                     self.client.consume((self.up.len() - before) as u64, self.now);
                 }
                 Output::Hangup => self.cut_server(),
-                Output::Store(..)
-                | Output::StoreBatch(..)
-                | Output::Load { .. }
-                | Output::Spool(_) => panic!("no store"),
+                Output::Store(..) | Output::StoreBatch(..) | Output::Page(_) | Output::Spool(_) => {
+                    panic!("no store")
+                }
                 Output::Event(Event::Message(arrived)) => {
                     self.at_client.push(arrived.publish.topic.unwrap().to_string());
                 }

@@ -3,9 +3,11 @@
 
 mod bench;
 mod bounds;
+mod disk;
 mod durable;
 mod inbound;
 mod outbound;
+mod paging;
 mod records;
 mod recovery;
 mod resume;

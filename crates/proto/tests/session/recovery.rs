@@ -1,36 +1,15 @@
 //! Recovery: a session rebuilt from its records behaves like the one that wrote them.
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
 use postrider_proto::{
     Arrival, Fact, Gate, Record, Resume, Session, SessionConfig,
     wire::{AckKind, ReasonCode, Version},
 };
 use proptest::prelude::*;
 
-use crate::bench::{Bench, Q1, Q2, packet_id};
-
-/// A store as `record` documents it: a delete removes all keys that begin with its own.
-#[derive(Default)]
-struct Disk(BTreeMap<Vec<u8>, Vec<u8>>);
-
-impl Disk {
-    fn write(&mut self, record: &Record) {
-        let key = record.key();
-        match record.value() {
-            Some(value) => drop(self.0.insert(key, value)),
-            None => self.0.retain(|other, _| !other.starts_with(&key)),
-        }
-    }
-
-    fn read(&self) -> Vec<Record> {
-        let decode = |(key, value): (&Vec<u8>, &Vec<u8>)| {
-            Record::decode(key, &Bytes::copy_from_slice(value)).expect("we wrote it")
-        };
-        self.0.iter().map(decode).collect()
-    }
-}
+use crate::{
+    bench::{Bench, Q1, Q2, packet_id},
+    disk::Disk,
+};
 
 /// The same bench with a session rebuilt from `records`, its store as far as before, and no link.
 fn recovered(mut bench: Bench, records: &[Record]) -> Bench {

@@ -1,7 +1,7 @@
 //! What the driver of a client does, in simulated time.
 
 use postrider_proto::{
-    Chunk, Payload, Time,
+    Chunk, PageRequest, Payload, Time,
     client::{Event, Output},
     wire::{QoS, Topic},
 };
@@ -60,9 +60,10 @@ impl World {
                     }
                     self.at(at, Happening::ClientSynced(client));
                 }
-                Output::Load { ticket, .. } => {
-                    let now = self.time();
-                    self.clients[client].machine.handle_loaded(ticket, None, now);
+                Output::Page(request) => {
+                    self.counts.pages += 1;
+                    let at = self.now + self.random.between(0, 20);
+                    self.at(at, Happening::ClientPage(client, request));
                 }
                 Output::Spool(spool) => self.clients[client].spools.handle(spool),
                 Output::Event(event) => self.client_event(client, event)?,
@@ -127,6 +128,10 @@ impl World {
                 let what = format!("client {client} gave up: {end:?}");
                 return Err(Violation { statement: "reconnect", what });
             }
+            Event::Unreadable(error) => {
+                let what = format!("client {client}: {error}");
+                return Err(Violation { statement: "MQTT-4.1.0-1", what });
+            }
             Event::SubscriptionLost { filter, reason } => {
                 let what = format!("client {client} lost {filter}: {reason}");
                 return Err(Violation { statement: "MQTT-4.1.0-1", what });
@@ -136,6 +141,18 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn client_page(
+        &mut self,
+        client: usize,
+        request: &PageRequest,
+    ) -> Result<(), Violation> {
+        let now = self.time();
+        let sim = &mut self.clients[client];
+        let page = sim.disk.page(request);
+        sim.machine.handle_page(page, now);
+        self.drain_client(client)
     }
 
     pub(super) fn dialed(&mut self, client: usize) -> Result<(), Violation> {

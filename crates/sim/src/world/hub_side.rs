@@ -1,7 +1,7 @@
 //! What the driver of a hub does, in simulated time.
 
-use postrider_hub::{LinkId, Output, PeerMessage};
-use postrider_proto::{Chunk, Time};
+use postrider_hub::{Event as HubEvent, LinkId, Output, PeerMessage};
+use postrider_proto::{Chunk, PageRequest, Time};
 
 use super::{Happening, World};
 use crate::Violation;
@@ -51,11 +51,16 @@ impl World {
                     self.hubs[usize::from(hub)].disk.write(seq, &record, at);
                     self.at(at, Happening::HubSynced(hub));
                 }
-                Output::Load { ticket, .. } => {
-                    let now = self.time();
-                    self.hubs[usize::from(hub)].hub.handle_loaded(ticket, None, now);
+                Output::Page { ticket, request } => {
+                    self.counts.pages += 1;
+                    let at = self.now + self.random.between(0, 20);
+                    self.at(at, Happening::HubPage(hub, ticket, request));
                 }
                 Output::Spool(spool) => self.shelf.handle(spool),
+                Output::Event(HubEvent::Unreadable { client_id, error }) => {
+                    let what = format!("hub {hub} for {client_id}: {error}");
+                    return Err(Violation { statement: "MQTT-4.1.0-1", what });
+                }
                 Output::Event(event) => self.note(format!("hub {hub}: {event:?}")),
                 Output::Wait(at) => {
                     self.hub_waits(hub, at);
@@ -162,6 +167,18 @@ impl World {
         let sim = &mut self.hubs[usize::from(hub)];
         let Some(seq) = sim.disk.sync(self.now) else { return Ok(()) };
         sim.hub.handle_stored(seq, Time(super::START + self.now));
+        self.drain_hub(hub)
+    }
+
+    pub(super) fn hub_page(
+        &mut self,
+        hub: u16,
+        ticket: u64,
+        request: &PageRequest,
+    ) -> Result<(), Violation> {
+        let sim = &mut self.hubs[usize::from(hub)];
+        let page = sim.disk.page(request);
+        sim.hub.handle_page(ticket, page, Time(super::START + self.now));
         self.drain_hub(hub)
     }
 
