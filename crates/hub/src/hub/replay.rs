@@ -80,11 +80,11 @@ impl Hub {
             return;
         }
         let Some(entry) = self.registry.get_mut(session) else { return };
-        if entry.replay.overtake(topic)
+        if let Some(granted) = entry.replay.overtake(topic)
             && let Some(old) = old
         {
             let ids = delivery.subscription_ids.clone();
-            self.send_retained(session, &old, delivery.qos, ids);
+            self.send_retained(session, &old, granted, ids);
         }
     }
 
