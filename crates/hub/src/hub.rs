@@ -77,6 +77,8 @@ pub struct Hub {
     /// Client ids that were invented.
     assigned: u64,
     is_shut: bool,
+    /// The record of the last session that ended; a CONNACK that says there is none waits for it.
+    session_gone: u64,
     stats: HubStats,
 
     // Batch: what the next drain has to do.
@@ -145,6 +147,7 @@ impl Hub {
             wheel: Wheel::new(now),
             assigned: 0,
             is_shut: false,
+            session_gone: 0,
             stats: HubStats::default(),
             outputs: VecDeque::new(),
             is_draining: false,

@@ -101,6 +101,11 @@ impl Hub {
             }
         }
         let found = self.registry.find(&wish.client_id);
+        if found.is_none() {
+            // The client's old session may have ended a moment ago, by another link or by time. A crash must not
+            // bring it back once we have said that it is gone.
+            stored = stored.max(self.session_gone);
+        }
         let session = found.unwrap_or_else(|| {
             let id = ClientId::from_text(wish.client_id.text().detached());
             self.registry.create(id, self.config.session)
