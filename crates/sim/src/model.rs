@@ -171,6 +171,13 @@ impl Model {
         open.map(|publication| publication.stage = Stage::Loose).is_some()
     }
 
+    /// The publisher crashed before it had stored that a message is finished: it will finish it again.
+    pub fn reopened(&mut self, index: usize) {
+        if let Some(publication) = self.publications.get_mut(index) {
+            publication.stage = Stage::Open;
+        }
+    }
+
     /// The number of the next message.
     #[must_use]
     pub fn next(&self) -> usize {
@@ -320,10 +327,10 @@ impl Model {
             .collect()
     }
 
-    /// Whether a message is retained.
+    /// Whether a message must be retained.
     #[must_use]
     pub fn is_retained(&self, index: usize) -> bool {
-        self.publications.get(index).is_some_and(|publication| publication.retain)
+        self.publications.get(index).is_some_and(|p| p.retain && !p.is_forsaken)
     }
 
     /// A message arrived at a subscriber.
@@ -473,8 +480,14 @@ impl Model {
             1
         };
         let is_member = |client: usize| self.subscribers[client].is_member;
+        // A member that takes less than QoS 2 may have got it before a crash of the server that knows nothing of it.
+        let is_exact = |client: &usize| {
+            let mut receipts = self.subscribers[*client].receipts.iter();
+            !receipts.any(|r| r.publication == index && r.qos != QoS::ExactlyOnce)
+        };
         let got = if !seen.retain && is_member(subscriber) {
-            (0..self.subscribers.len()).filter(|client| is_member(*client)).map(count).sum()
+            let members = (0..self.subscribers.len()).filter(|client| is_member(*client));
+            members.filter(is_exact).map(count).sum()
         } else {
             count(subscriber)
         };
@@ -527,6 +540,8 @@ impl Model {
             let publication = &self.publications[index];
             if receipt.is_replay
                 || publication.may_repeat
+                // Who subscribed meanwhile gets it with the repetition only.
+                || publication.was_interrupted
                 || std::mem::replace(&mut seen[index], true)
             {
                 continue;

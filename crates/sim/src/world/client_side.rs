@@ -197,10 +197,11 @@ impl World {
             Event::Published { number, result, .. } => {
                 return self.client_published(client, number, result.map(|_| ()));
             }
+            Event::Subscribed(_, Err(Failure::Over)) => {}
             Event::Subscribed(_, result) => {
                 let is_granted =
                     result.is_ok_and(|ack| ack.reasons.iter().all(|reason| !reason.is_error()));
-                if !is_granted && !self.clients[client].is_stopping {
+                if !is_granted {
                     let what = format!("client {client} could not subscribe");
                     return Err(Violation { statement: "MQTT-3.8.4-1", what });
                 }
@@ -240,7 +241,6 @@ impl World {
                 self.counts.note("expired at the client");
                 self.model.let_go(index);
             }
-            Err(Failure::Over) if self.clients[client].is_stopping => {}
             Err(Failure::Over) => {}
             Err(failure) => {
                 let what = format!("client {client}: {number} failed: {failure:?}");

@@ -231,7 +231,10 @@ impl World {
         for (number, index) in &sim.numbers {
             let is_done = self.model.is_acknowledged(*index);
             let is_open = open.contains(number);
-            self.counts.more("crash: finished, not stored", u64::from(is_done && is_open));
+            if is_done && is_open {
+                self.counts.note("crash: finished, not stored");
+                self.model.reopened(*index);
+            }
             if !is_open && self.model.let_go(*index) {
                 self.counts.note("crash: publish lost before it was stored");
             }

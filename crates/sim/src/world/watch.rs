@@ -346,7 +346,7 @@ impl World {
         let old = presence.pipe.filter(|old| *old != pipe);
         let was_there = presence.is_there(self.now);
         found.session_present = presence.connect(pipe, &connect, self.now);
-        if !connect.clean_start && was_there != Some(true) {
+        if was_there != Some(!connect.clean_start) {
             talk.unheard.get_or_insert(pipe);
         }
         if connect.clean_start && was_there == Some(true) {
