@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use postrider_proto::{Fact, Payload, Record, SpoolOutput};
+use postrider_proto::{
+    Fact, Payload, Record, SpoolOutput,
+    mutation::{Mutation, planted},
+};
 
 use crate::{Random, facts};
 
@@ -104,6 +107,10 @@ impl Disk {
     pub(crate) fn sync(&mut self, now: u64) -> Synced {
         let mut news = BTreeMap::new();
         while let Some(batch) = self.pending.pop_front_if(|batch| batch.at <= now) {
+            if self.is_failing && planted(Mutation::FailedSyncIgnored) {
+                news.insert(batch.writer, batch.seq);
+                continue;
+            }
             if self.is_failing {
                 self.pending.push_front(batch);
                 return Synced::Failed;
@@ -170,7 +177,10 @@ impl Disk {
         self.last_at = 0;
     }
 
-    fn apply(&mut self, batch: Batch) {
+    fn apply(&mut self, mut batch: Batch) {
+        if planted(Mutation::LastRecordLost) {
+            batch.records.pop();
+        }
         self.stored.insert(batch.writer, batch.seq);
         for (key, value, taken) in batch.records {
             match value {

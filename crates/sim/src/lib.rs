@@ -29,6 +29,8 @@ mod random;
 mod script;
 mod world;
 
+pub use postrider_proto::mutation;
+
 pub use crate::{
     counts::Counts,
     model::{Model, NewMessage, Seen, Violation},

@@ -438,7 +438,7 @@ impl Model {
             other.retain
                 && other.topic == publication.topic
                 && publication.is_before(other)
-                && !other.may_expire
+                && !other.is_unsure()
                 && matches!(other.stage, Stage::Acknowledged(step) if step < *first)
         };
         if let Some(newer) = self.publications.iter().find(is_newer) {

@@ -306,10 +306,16 @@ impl World {
         let is_small = self.script.queue_max_hub < QUEUE_SMALL;
         let auditor = self.clients.len() - 1;
         self.model.verdict(auditor, if is_small { dropped } else { 0 })?;
-        for client in &self.clients {
+        for (index, client) in self.clients.iter().enumerate() {
             if !client.is_up || !client.machine.is_idle() {
                 let what = format!("{} is not at rest when all is over", client.name);
                 return Err(Violation { statement: "drain", what });
+            }
+            for (place, (filter, _)) in client.filters().iter().enumerate() {
+                if client.wanted[place] && !self.model.is_wanted(index, filter) {
+                    let what = format!("{} is not subscribed to {filter}", client.name);
+                    return Err(Violation { statement: "MQTT-4.1.0-1", what });
+                }
             }
             let left = facts::unfinished(client.disk.content());
             if !left.is_empty() {
@@ -373,6 +379,6 @@ const DRAIN_MS: u64 = 100_000;
 /// More events than any script of ours can cause.
 const STEPS_MAX: u64 = 500_000;
 /// Lines of the log that a failure shows.
-const LOG_LINES: usize = 60;
+const LOG_LINES: usize = 3000;
 /// A queue of fewer messages may be full.
 const QUEUE_SMALL: u32 = 1_000;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use postrider_proto::{
     Fact, Record, Time,
+    mutation::{Mutation, planted},
     wire::{ClientId, Filter, Publish, SubscribeOptions},
 };
 
@@ -31,7 +32,9 @@ impl Hub {
             }
         }
         for (owner, recorded) in owners {
-            self.registry.reserve(owner);
+            if !planted(Mutation::OwnerReused) {
+                self.registry.reserve(owner);
+            }
             self.restore(owner, recorded);
         }
         self.expire();
@@ -61,7 +64,9 @@ impl Hub {
             if let Some(entry) = self.registry.get_mut(session) {
                 entry.subscriptions.insert(filter.clone(), subscription);
             }
-            self.add_route(session, &filter, subscription, true);
+            if !planted(Mutation::SubscriptionNotRecovered) {
+                self.add_route(session, &filter, subscription, true);
+            }
         }
         if expiry_s == 0 {
             self.end_session(session);

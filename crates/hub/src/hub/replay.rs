@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use postrider_proto::{
     Delivery, Envelope, Message,
+    mutation::{Mutation, planted},
     wire::{Filter, QoS},
 };
 use smallvec::SmallVec;
@@ -84,6 +85,7 @@ impl Hub {
             && let Some(old) = old
         {
             let ids = delivery.subscription_ids.clone();
+            let granted = if planted(Mutation::RetainedLowQos) { delivery.qos } else { granted };
             self.send_retained(session, &old, granted, ids);
         }
     }

@@ -2,7 +2,10 @@
 
 use alloc::collections::VecDeque;
 
-use crate::Record;
+use crate::{
+    Record,
+    mutation::{Mutation, planted},
+};
 
 /// What an output waits for: a record to be stored, and a fence of the peer hubs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,7 +66,7 @@ impl Journal {
     /// Highest durable number; the highest of all numbers when nothing needs to be stored.
     #[must_use]
     pub fn stored(&self) -> u64 {
-        if self.is_on { self.stored } else { u64::MAX }
+        if self.is_on && !planted(Mutation::StoredAtOnce) { self.stored } else { u64::MAX }
     }
 
     /// Whether there is a store, so that records are worth making.

@@ -27,6 +27,7 @@ use postrider_wire::{Ack, PacketId, QoS, ReasonCode};
 
 use crate::{
     Fact, Journal, Limits, Record,
+    mutation::{Mutation, planted},
     session::{
         flights::{Chain, Flights},
         ids::{IdSet, Ids},
@@ -250,7 +251,13 @@ impl Session {
         journal: &mut Journal,
     ) {
         self.reset_link();
+        if planted(Mutation::IdSetDropped) {
+            self.received = IdSet::new();
+        }
         let mut window = limits.receive_maximum.min(self.config.flights_max);
+        if planted(Mutation::WindowIgnored) {
+            window = self.config.flights_max;
+        }
         if !limits.has_properties {
             window = window.min(self.config.flights_max_unannounced);
         }
@@ -265,6 +272,7 @@ impl Session {
         }
         self.is_persistent = is_persistent;
         match resume {
+            Resume::Present if planted(Mutation::NotReleasedAgain) => {}
             Resume::Present => self.must_release = self.flights.has_releases(),
             Resume::Lost => self.start_again(journal),
         }
@@ -281,6 +289,9 @@ impl Session {
     pub fn detach(&mut self) {
         self.reset_link();
         self.link = None;
+        if planted(Mutation::QueueLostOffline) {
+            self.queue.first().map(|first| first.number).map(|number| self.queue.take(number));
+        }
         if !self.config.is_qos0_queued_offline {
             while self.queue.take_loose().is_some() {
                 self.stats.dropped_offline += 1;
