@@ -147,9 +147,11 @@ impl Hub {
         let fact = match kept {
             Kept::Stored => Fact::Retained { message, stamp },
             Kept::Cleared | Kept::Full => Fact::RetainedGone(topic.clone()),
-            Kept::Unchanged => return 0,
+            // A later writer was faster, whose record stands for this one and must be stored first.
+            Kept::Unchanged => return self.last_retained,
         };
-        self.journal.write(Record { owner: 0, fact })
+        self.last_retained = self.journal.write(Record { owner: 0, fact });
+        self.last_retained
     }
 
     /// Fills the lists of hits. A session stands there once, with the highest QoS and all identifiers of its matching
