@@ -105,12 +105,12 @@ impl SimClient {
         self.actor.filters.iter().map(|(text, qos)| (parse(text), *qos)).collect()
     }
 
-    /// Asks for what the program wants and the session does not have, and ends what it has and the program does not want.
+    /// Asks for what the program wants, as programs do when they start, and ends what the session has besides.
     pub(crate) fn agree(&mut self, now: Time) {
         let have: Vec<Filter> =
             self.machine.subscriptions().map(|line| line.filter.clone()).collect();
         for (place, (filter, _)) in self.filters().iter().enumerate() {
-            if self.wanted[place] != have.contains(filter) {
+            if self.wanted[place] || have.contains(filter) {
                 self.ask(place, now);
             }
         }

@@ -67,6 +67,8 @@ struct Receipt {
     publication: usize,
     qos: QoS,
     is_replay: bool,
+    /// Whether the subscription was certainly there when it was published, and is no share.
+    is_expected: bool,
     /// The step at which it came.
     step: u64,
     /// The record with which it is kept, in numbers of the process that took it; 0 if nothing can undo it.
@@ -366,10 +368,13 @@ impl Model {
             return violation("MQTT-3.8.4-8", what);
         }
         self.not_again(subscriber, index, &publication, seen)?;
+        let owes = |i: &Interval| !i.filter.is_shared() && i.owes(&publication, QoS::AtMostOnce);
+        let is_expected = self.subscribers[subscriber].intervals.iter().any(owes);
         self.subscribers[subscriber].receipts.push(Receipt {
             publication: index,
             qos: seen.qos,
             is_replay: seen.retain,
+            is_expected,
             step: self.step,
             kept_by: seen.kept_by,
         });
@@ -538,9 +543,10 @@ impl Model {
         for receipt in &self.subscribers[subscriber].receipts {
             let index = receipt.publication;
             let publication = &self.publications[index];
+            // Who subscribed meanwhile may get it with a repetition only.
             if receipt.is_replay
+                || !receipt.is_expected
                 || publication.may_repeat
-                // Who subscribed meanwhile gets it with the repetition only.
                 || publication.was_interrupted
                 || std::mem::replace(&mut seen[index], true)
             {

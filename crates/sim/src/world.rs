@@ -379,6 +379,6 @@ const DRAIN_MS: u64 = 100_000;
 /// More events than any script of ours can cause.
 const STEPS_MAX: u64 = 500_000;
 /// Lines of the log that a failure shows.
-const LOG_LINES: usize = 3000;
+const LOG_LINES: usize = 60;
 /// A queue of fewer messages may be full.
 const QUEUE_SMALL: u32 = 1_000;
