@@ -65,7 +65,7 @@ mutations! {
     UnsubscribeIgnored: "messages come after UNSUBACK",
     LastRecordLost: "the store loses the last record of a batch (driver)",
     FailedSyncIgnored: "a failed sync counts as stored (driver)",
-    StopWithoutSync: "the broker stops without writing what is pending (driver)",
+    DeleteWithoutPrefix: "the store deletes a key without those that begin with it (driver)",
 }
 
 /// Whether this fault is planted. Always false without the feature `mutations`.

@@ -75,11 +75,10 @@ impl Disk {
             let read = Record::decode(&key, value);
             assert!(read.is_ok(), "{record:?} cannot be read back: {read:?}");
         }
-        let taken = match &record.fact {
-            Fact::Queued { .. } => tag.map(|tag| Taken::Queued(record.owner, tag)),
-            Fact::Retained { .. } => tag.map(Taken::Retained),
-            _ => None,
-        };
+        let is_retained = matches!(record.fact, Fact::Retained { .. });
+        let taken = tag.map(|tag| {
+            if is_retained { Taken::Retained(tag) } else { Taken::Queued(record.owner, tag) }
+        });
         self.writes += 1;
         let batch = self.open.entry(writer).or_default();
         batch.seq = seq;
@@ -189,8 +188,9 @@ impl Disk {
                 }
                 // A delete removes its key and every key that begins with it.
                 None => {
-                    let gone: Vec<_> =
-                        facts::under(&self.content, &key).map(|(k, _)| k.clone()).collect();
+                    let prefix = facts::under(&self.content, &key).map(|(found, _)| found.clone());
+                    let is_alone = planted(Mutation::DeleteWithoutPrefix);
+                    let gone: Vec<_> = prefix.filter(|found| !is_alone || *found == key).collect();
                     for key in gone {
                         self.content.remove(&key);
                     }

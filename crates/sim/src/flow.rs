@@ -128,7 +128,7 @@ impl Flow {
                 id,
                 Exchange {
                     qos,
-                    tag: tag.or(known.map(|old| old.tag)).unwrap_or(u64::MAX),
+                    tag: tag.or_else(|| known.map(|old| old.tag)).unwrap_or(u64::MAX),
                     order: self.order,
                     pipe: None,
                     was_sent: known.is_some_and(|old| old.was_sent),
@@ -184,6 +184,10 @@ impl Flow {
         if old.tag != tag || old.qos != publish.qos {
             let what = format!("id {id} of open message {} used for {tag}", old.tag);
             return violation("MQTT-2.2.1-3", what);
+        }
+        if old.pipe > Some(side.pipe) {
+            // The rest of what an older connection had to say.
+            return Ok(false);
         }
         if old.pipe == Some(side.pipe) {
             return violation("MQTT-4.4.0-1", format!("id {id} sent again on the same connection"));

@@ -211,6 +211,12 @@ impl Model {
         }
     }
 
+    /// Whether a client's session may have been new without its notice.
+    #[must_use]
+    pub fn is_confused(&self, client: usize) -> bool {
+        self.subscribers[client].is_confused
+    }
+
     /// The server crashed; `is_split` if it has several hubs.
     ///
     /// Known fault: the hub of the publisher stores the id of a QoS 2 message before other hubs have stored it for
@@ -404,7 +410,7 @@ impl Model {
     ///
     /// # Errors
     /// The first violation found.
-    pub fn verdict(&self, auditor: usize, dropped_max: u64) -> Result<(), Violation> {
+    pub fn verdict(&self, auditors: [usize; 2], dropped_max: u64) -> Result<(), Violation> {
         for (index, publication) in self.publications.iter().enumerate() {
             if publication.stage == Stage::Open {
                 let what = format!("{index} by {} was never finished", publication.publisher);
@@ -417,7 +423,10 @@ impl Model {
             self.in_order(subscriber)?;
         }
         self.group_served(dropped_max, &mut dropped)?;
-        self.retained_kept(auditor, dropped_max, &mut dropped)
+        for auditor in auditors {
+            self.retained_kept(auditor, dropped_max, &mut dropped)?;
+        }
+        if dropped_max == 0 { self.retained_agreed(auditors) } else { Ok(()) }
     }
 
     /// All deliveries.
@@ -576,7 +585,7 @@ impl Model {
             if !is_done
                 || publication.is_unsure()
                 || group.is_empty()
-                || !group.iter().all(|s| owes(&s))
+                || !group.iter().all(|s| owes(s))
             {
                 continue;
             }
@@ -586,12 +595,26 @@ impl Model {
                 continue;
             }
             let has = |s: &&Subscriber| s.receipts.iter().any(|r| r.publication == index);
-            if !group.iter().any(|s| has(&s)) {
+            if !group.iter().any(|s| has(s)) {
                 *dropped += 1;
                 if *dropped > dropped_max {
                     return violation("MQTT-4.8.2-3", format!("the group never got {index}"));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Whoever asks gets the same retained messages.
+    fn retained_agreed(&self, auditors: [usize; 2]) -> Result<(), Violation> {
+        let seen = auditors.map(|auditor| {
+            let receipts = self.subscribers[auditor].receipts.iter();
+            receipts.filter(|r| r.is_replay).map(|r| r.publication).collect::<BTreeSet<_>>()
+        });
+        let apart = |index: &&usize| !self.publications[**index].may_expire;
+        if let Some(index) = seen[0].symmetric_difference(&seen[1]).find(apart) {
+            let what = format!("{index} is retained for one who asks, and not for another");
+            return violation("MQTT-3.3.1-5", what);
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ pub struct Script {
     pub queue_max_hub: u32,
     /// The same in a client.
     pub queue_max_client: u32,
-    /// The clients; the last one looks at retained messages when all is over.
+    /// The clients; the last two look at retained messages when all is over.
     pub clients: Vec<Actor>,
     /// Actions by simulated time in milliseconds, in order.
     pub actions: Vec<(u64, Action)>,
@@ -131,7 +131,7 @@ impl Script {
         let mut at = 5_000;
         let mut actions = Vec::new();
         for _ in 0..random.between(10, 120) {
-            at += random.between(0, 400);
+            at += if random.chance(25) { random.between(0, 3) } else { random.between(0, 450) };
             let client = random.between(0, count as u64 - 1) as usize;
             let action = Action::draw(client, &clients[client], is_durable, crashes, &mut random);
             if matches!(action, Action::Crash(_) | Action::CrashBoth(_) | Action::FailSync(_)) {
@@ -140,7 +140,7 @@ impl Script {
             }
             actions.push((at, action));
         }
-        clients.push(Actor::auditor());
+        clients.extend([Actor::auditor(), Actor::auditor()]);
         // What a store names of spools is not taken up again yet.
         let restarts = |(_, action): &(u64, Action)| {
             matches!(

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use postrider_hub::{Hub, HubConfig};
 use postrider_proto::{
     LinkConfig, SessionConfig,
-    mutation::{Mutation, planted},
     wire::{
         ClientId, Connect, Disconnect, PACKET_SIZE_MAX, Packet, Properties, Property, QoS,
         ReasonCode, Version, encode,
@@ -114,10 +113,7 @@ impl World {
         for hub in 0..self.broker.hubs.len() as u16 {
             self.drain_hub(hub)?;
         }
-        if !planted(Mutation::StopWithoutSync) {
-            self.broker.disk.flush();
-        }
-        self.broker.disk.crash(&mut self.random);
+        self.broker.disk.flush();
         self.broker_goes_down()
     }
 

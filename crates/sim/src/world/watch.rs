@@ -152,9 +152,14 @@ impl World {
             Packet::PubComp(ack) => self.ack_by_hub(pipe, AckKind::PubComp, &ack),
             Packet::SubAck(suback) => {
                 let asked = self.talks[client].asked.get(&(pipe, suback.packet_id));
-                let Some(filters) = asked.cloned() else {
+                let Some(mut filters) = asked.cloned() else {
                     return violation("MQTT-3.8.4-2", format!("SUBACK to {client} for nothing"));
                 };
+                // What was asked for since may have changed them.
+                let others = self.talks[client].asked.iter();
+                let others = others.filter(|((_, id), _)| *id != suback.packet_id);
+                let changing: Vec<_> = others.flat_map(|(_, filters)| filters).collect();
+                filters.retain(|filter| !changing.contains(&filter));
                 self.subscriptions_kept(client, &filters)
             }
             Packet::UnsubAck(unsuback) => {
@@ -271,6 +276,13 @@ impl World {
             talk.down.sender_cleared();
             talk.up.receiver_cleared();
             self.model.session_began(client);
+        }
+        if self.script.is_durable && expiry_s == 0 && !said {
+            let owners = facts::owners(self.broker.disk.content(), &self.clients[client].name);
+            if !owners.is_empty() {
+                let what = format!("CONNACK to {client}, old sessions on the disk: {owners:?}");
+                return violation("MQTT-3.2.2-2", what);
+            }
         }
         if self.script.is_durable && expiry_s > 0 {
             let owners = facts::owners(self.broker.disk.content(), &self.clients[client].name);
