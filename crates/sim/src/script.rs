@@ -170,9 +170,9 @@ impl Actor {
         let version = if random.chance(50) { Version::V5 } else { Version::V311 };
         let chosen = *random.pick(&FILTERS);
         let filters = chosen.iter().map(|filter| (*filter, *random.pick(&LEVELS))).collect();
-        let is_short = version == Version::V5 && random.chance(25);
+        let is_short = version.has_properties() && random.chance(25);
         let expiry_s = if is_short { random.between(2, 8) as u32 } else { u32::MAX };
-        let delay_s = if version == Version::V5 { *random.pick(&[0, 0, 2]) } else { 0 };
+        let delay_s = if version.has_properties() { *random.pick(&[0, 0, 2]) } else { 0 };
         let will = random.chance(30).then(|| (*random.pick(&LEVELS), delay_s));
         let has_store = random.chance(70);
         Self { version, has_store, expiry_s, will, filters, is_auditor: false }
@@ -211,7 +211,7 @@ impl Action {
             _ => {
                 let topic = *random.pick(&TOPICS);
                 let qos = *random.pick(&PUBLISHED);
-                let has_expiry = actor.version == Version::V5 && random.chance(8);
+                let has_expiry = actor.version.has_properties() && random.chance(8);
                 let expiry_s = has_expiry.then(|| random.between(1, 4) as u32);
                 let size = random.between(16, 600) as usize;
                 let retain = random.chance(15);

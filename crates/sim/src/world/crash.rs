@@ -7,7 +7,7 @@ use postrider_proto::{
     LinkConfig, SessionConfig,
     wire::{
         ClientId, Connect, Disconnect, PACKET_SIZE_MAX, Packet, Properties, Property, QoS,
-        ReasonCode, Version, encode,
+        ReasonCode, encode,
     },
 };
 
@@ -275,7 +275,7 @@ impl World {
         }
         let actor = &self.clients[client].actor;
         let mut properties = Properties::new();
-        if actor.version == Version::V5 {
+        if actor.version.has_properties() {
             properties.push(Property::SessionExpiryInterval(actor.expiry_s));
         }
         let connect = Packet::Connect(Box::new(Connect {

@@ -497,11 +497,12 @@ impl World {
     }
 
     fn expiry_s(&self, client: usize, connect: &Connect) -> u32 {
-        use postrider_proto::wire::Version;
-        match self.clients[client].actor.version {
-            Version::V5 => connect.properties.session_expiry_interval().copied().unwrap_or(0),
-            Version::V31 | Version::V311 if connect.clean_start => 0,
-            Version::V31 | Version::V311 => u32::MAX,
+        match connect.clean_start {
+            _ if self.clients[client].actor.version.has_properties() => {
+                connect.properties.session_expiry_interval().copied().unwrap_or(0)
+            }
+            true => 0,
+            false => u32::MAX,
         }
     }
 }
