@@ -153,7 +153,7 @@ impl SimClient {
 fn config(name: &str, actor: &Actor, script: &Script, will: Option<Vec<u8>>) -> ClientConfig {
     let will = actor.will.zip(will).map(|((qos, delay_s), payload)| {
         let mut properties = Properties::new();
-        if actor.version.has_properties() && delay_s > 0 {
+        if actor.has_properties && delay_s > 0 {
             properties.push(Property::WillDelayInterval(delay_s));
         }
         let topic = Topic::new(WILL_TOPIC).expect("a topic");

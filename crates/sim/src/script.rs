@@ -34,6 +34,8 @@ pub struct Script {
 pub struct Actor {
     /// Version it speaks.
     pub version: Version,
+    /// Whether that version has properties.
+    pub has_properties: bool,
     /// Whether it has a store.
     pub has_store: bool,
     /// Seconds for which its session outlives a connection; `u32::MAX` for ever.
@@ -167,20 +169,22 @@ impl Script {
 
 impl Actor {
     fn draw(random: &mut Random) -> Self {
-        let version = if random.chance(50) { Version::V5 } else { Version::V311 };
+        let has_properties = random.chance(50);
+        let version = if has_properties { Version::V5 } else { Version::V311 };
         let chosen = *random.pick(&FILTERS);
         let filters = chosen.iter().map(|filter| (*filter, *random.pick(&LEVELS))).collect();
-        let is_short = version.has_properties() && random.chance(25);
+        let is_short = has_properties && random.chance(25);
         let expiry_s = if is_short { random.between(2, 8) as u32 } else { u32::MAX };
-        let delay_s = if version.has_properties() { *random.pick(&[0, 0, 2]) } else { 0 };
+        let delay_s = if has_properties { *random.pick(&[0, 0, 2]) } else { 0 };
         let will = random.chance(30).then(|| (*random.pick(&LEVELS), delay_s));
         let has_store = random.chance(70);
-        Self { version, has_store, expiry_s, will, filters, is_auditor: false }
+        Self { version, has_properties, has_store, expiry_s, will, filters, is_auditor: false }
     }
 
     fn auditor() -> Self {
         Self {
             version: Version::V5,
+            has_properties: true,
             has_store: false,
             expiry_s: u32::MAX,
             will: None,
@@ -211,7 +215,7 @@ impl Action {
             _ => {
                 let topic = *random.pick(&TOPICS);
                 let qos = *random.pick(&PUBLISHED);
-                let has_expiry = actor.version.has_properties() && random.chance(8);
+                let has_expiry = actor.has_properties && random.chance(8);
                 let expiry_s = has_expiry.then(|| random.between(1, 4) as u32);
                 let size = random.between(16, 600) as usize;
                 let retain = random.chance(15);

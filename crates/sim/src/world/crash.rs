@@ -275,7 +275,7 @@ impl World {
         }
         let actor = &self.clients[client].actor;
         let mut properties = Properties::new();
-        if actor.version.has_properties() {
+        if actor.has_properties {
             properties.push(Property::SessionExpiryInterval(actor.expiry_s));
         }
         let connect = Packet::Connect(Box::new(Connect {

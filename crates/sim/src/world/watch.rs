@@ -498,7 +498,7 @@ impl World {
 
     fn expiry_s(&self, client: usize, connect: &Connect) -> u32 {
         match connect.clean_start {
-            _ if self.clients[client].actor.version.has_properties() => {
+            _ if self.clients[client].actor.has_properties => {
                 connect.properties.session_expiry_interval().copied().unwrap_or(0)
             }
             true => 0,
