@@ -87,12 +87,16 @@ impl Replay {
         is_due
     }
 
-    /// A live message of `topic` is about to be sent. Returns whether the older, retained one must go first; it is
-    /// not sent in turn then.
-    pub(crate) fn overtake(&mut self, topic: &Topic) -> bool {
+    /// A live message of `topic` is about to be sent. If the older, retained one must go first, returns the QoS that
+    /// was granted for it; it is not sent in turn then.
+    pub(crate) fn overtake(&mut self, topic: &Topic) -> Option<QoS> {
         let name = Bytes::copy_from_slice(topic.as_bytes());
         let is_first = self.sent.insert(name, self.serial) != Some(self.serial);
-        is_first && !self.cursors.front().is_some_and(|front| front.has_passed(topic))
+        if !is_first || self.cursors.front().is_some_and(|front| front.has_passed(topic)) {
+            return None;
+        }
+        let waiting = self.cursors.iter().filter(|cursor| cursor.filter.matches(topic));
+        waiting.map(|cursor| cursor.qos).max()
     }
 
     /// Whether the cursor with this serial is not through.
@@ -123,9 +127,9 @@ mod tests {
         let mut replay = Replay::default();
         replay.begin(cursor("#"));
         assert!(replay.pass(Bytes::from_static(b"a")));
-        assert!(!replay.overtake(&topic("a")), "it was sent in turn");
-        assert!(replay.overtake(&topic("c")));
-        assert!(!replay.overtake(&topic("c")), "once is enough");
+        assert_eq!(replay.overtake(&topic("a")), None, "it was sent in turn");
+        assert_eq!(replay.overtake(&topic("c")), Some(QoS::AtMostOnce));
+        assert_eq!(replay.overtake(&topic("c")), None, "once is enough");
         assert!(replay.pass(Bytes::from_static(b"b")));
         assert!(!replay.pass(Bytes::from_static(b"c")));
         assert_eq!(replay.front().and_then(Cursor::after), Some(&b"c"[..]));
@@ -135,7 +139,7 @@ mod tests {
     fn a_later_subscription_gets_it_all_the_same() {
         let mut replay = Replay::default();
         replay.begin(cursor("a"));
-        assert!(replay.overtake(&topic("a")));
+        assert_eq!(replay.overtake(&topic("a")), Some(QoS::AtMostOnce));
         replay.begin(cursor("+"));
         assert!(!replay.pass(Bytes::from_static(b"a")));
         replay.end_front();

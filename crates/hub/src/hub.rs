@@ -80,6 +80,10 @@ pub struct Hub {
     is_shut: bool,
     /// Pages on their way from the store.
     pages: Pages,
+    /// The record of the last session that ended; a CONNACK that says there is none waits for it.
+    session_gone: u64,
+    /// The record of the last retained message; one that it has overtaken waits for it.
+    last_retained: u64,
     stats: HubStats,
 
     // Batch: what the next drain has to do.
@@ -156,6 +160,8 @@ impl Hub {
             assigned: 0,
             is_shut: false,
             pages: Pages::default(),
+            session_gone: 0,
+            last_retained: 0,
             stats: HubStats::default(),
             outputs: VecDeque::new(),
             is_draining: false,

@@ -5,7 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use postrider_proto::{Message, Time, wire::Topic};
+use postrider_proto::{
+    Message, Time,
+    mutation::{Mutation, planted},
+    wire::Topic,
+};
 
 use crate::retained::Retained;
 
@@ -109,7 +113,7 @@ impl Keeper {
             self.time = self.time.max(stamp.0 + 1);
         }
         let Some(topic) = &message.head.topic else { return Kept::Unchanged };
-        if self.overtaken(topic, stamp).is_some() {
+        if self.overtaken(topic, stamp).is_some() && !planted(Mutation::RetainedOldWins) {
             return Kept::Unchanged;
         }
         let had = self.remove(topic);

@@ -6,6 +6,7 @@ use hashbrown::HashTable;
 use indexmap::IndexMap;
 use postrider_proto::{
     Gate, Session, SessionConfig, Time,
+    mutation::{Mutation, planted},
     wire::{ClientId, Filter, SubscribeOptions},
 };
 use slab::Slab;
@@ -166,6 +167,7 @@ impl Registry {
         let Some(entry) = self.entries.get_mut(slot) else { return };
         let expires = match entry.expiry_s {
             u32::MAX => Time(u64::MAX),
+            _ if planted(Mutation::SessionExpiresEarly) => since,
             seconds => since.plus_s(u64::from(seconds)),
         };
         self.offline_count += 1;

@@ -112,6 +112,7 @@ mod limits;
 mod link;
 mod link_terms;
 mod message;
+pub mod mutation;
 mod outbox;
 mod reconnect;
 mod record;

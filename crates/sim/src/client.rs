@@ -1,12 +1,14 @@
-//! One simulated client: the machine, its spools, and what it has published.
+//! One simulated client: the machine, its disk, and what its program remembers.
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use postrider_proto::{
-    Client, LinkConfig, Payload, ReconnectConfig, Time,
-    client::{ClientConfig, PublishError},
+    Client, LinkConfig, Payload, ReconnectConfig, SessionConfig, Time,
+    client::{ClientConfig, OperationError, PublishError},
     wire::{
-        Bytes, ClientId, Filter, Properties, Publish, QoS, SubscribeFilter, SubscribeOptions, Topic,
+        ClientId, Filter, Properties, Property, Publish, QoS, SubscribeFilter, SubscribeOptions,
+        Topic, Will,
     },
 };
 
@@ -18,105 +20,179 @@ use crate::{
 /// A client of the world.
 #[derive(Debug)]
 pub(crate) struct SimClient {
+    pub(crate) name: String,
+    pub(crate) actor: Actor,
+    // Its process; all of it is new after a crash.
     pub(crate) machine: Client,
+    pub(crate) is_up: bool,
+    pub(crate) is_stopping: bool,
+    /// Counts processes.
+    pub(crate) process: u32,
+    pub(crate) pipe: Option<usize>,
+    pub(crate) has_been_connected: bool,
+    pub(crate) was_recovered: bool,
+    pub(crate) wake_at: Option<u64>,
+    /// The last record of each received id.
+    pub(crate) received: BTreeMap<u16, u64>,
+    // What outlives it.
     pub(crate) spools: SpoolShelf,
     pub(crate) disk: Disk,
-    pub(crate) pipe: Option<usize>,
-    pub(crate) actor: Actor,
-    pub(crate) has_been_connected: bool,
-    pub(crate) is_subscribed: bool,
-    /// Publications under way, by message number.
-    pub(crate) open: BTreeMap<u64, usize>,
-    pub(crate) wake_at: Option<u64>,
+    /// Publications by message number.
+    pub(crate) numbers: BTreeMap<u64, usize>,
+    /// Which of its filters the program wants.
+    pub(crate) wanted: Vec<bool>,
+}
+
+/// A message to publish.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) topic: Topic,
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    pub(crate) expiry_s: Option<u32>,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl SimClient {
     pub(crate) fn new(index: usize, actor: Actor, script: &Script, now: Time) -> Self {
         let name = format!("client-{index}");
-        let config = ClientConfig {
-            client_id: ClientId::new(&name).expect("a short name"),
-            user_name: None,
-            password: None,
-            clean_start: true,
-            session_expiry_s: u32::MAX,
-            keep_alive_s: 20,
-            will: None,
-            connect_properties: Properties::new(),
-            operation_timeout_ms: 30_000,
-            operations_max: 100,
-            link: LinkConfig {
-                receive_maximum: script.receive_maximum,
-                spool_above: script.spool_above,
-                ..LinkConfig::default()
-            },
-            session: script.session(),
-            reconnect: ReconnectConfig {
-                servers: vec!["sim".to_owned()],
-                version: Some(actor.version),
-                backoff_ms_max: 2_000,
-                is_first_retried: true,
-                ..ReconnectConfig::default()
-            },
-            is_manual: false,
-            is_durable: script.is_durable,
-            spool_bytes_max: 1 << 30,
-        };
-        let machine = Client::new(config, script.seed ^ index as u64, now);
+        let wanted = vec![true; actor.filters.len()];
+        let machine = Client::new(config(&name, &actor, script, None), 0, now);
         Self {
+            name,
+            actor,
             machine,
+            is_up: false,
+            is_stopping: false,
+            process: 0,
+            pipe: None,
+            has_been_connected: false,
+            was_recovered: false,
+            wake_at: None,
+            received: BTreeMap::new(),
             spools: SpoolShelf::default(),
             disk: Disk::default(),
-            pipe: None,
-            actor,
-            has_been_connected: false,
-            is_subscribed: false,
-            open: BTreeMap::new(),
-            wake_at: None,
+            numbers: BTreeMap::new(),
+            wanted,
         }
     }
 
-    /// Asks for the subscriptions of the script.
-    pub(crate) fn subscribe(&mut self, now: Time) {
-        let filters: Vec<_> = self
-            .filters()
-            .into_iter()
-            .map(|(filter, qos)| {
-                let options = SubscribeOptions { qos, ..SubscribeOptions::default() };
-                SubscribeFilter { filter, options }
-            })
-            .collect();
-        if filters.is_empty() {
-            self.is_subscribed = true;
-            return;
+    /// A new process, from what is on the disk.
+    pub(crate) fn start(&mut self, script: &Script, will: Option<Vec<u8>>, now: Time) {
+        self.process += 1;
+        let seed = script.seed ^ u64::from(self.process) << 8;
+        self.machine = Client::new(config(&self.name, &self.actor, script, will), seed, now);
+        self.is_up = true;
+        self.is_stopping = false;
+        self.pipe = None;
+        self.has_been_connected = false;
+        self.wake_at = None;
+        self.received.clear();
+        self.disk.forget_numbers();
+        if self.actor.has_store {
+            let records = self.disk.records();
+            self.was_recovered = !records.is_empty();
+            self.machine.recover(records);
+        } else {
+            self.numbers.clear();
+            self.spools = SpoolShelf::default();
         }
-        let asked = self.machine.subscribe(filters, Properties::new(), now);
-        assert!(asked.is_ok(), "a subscription within all limits: {asked:?}");
     }
 
-    /// The subscriptions of the script.
+    /// The filters of the script.
     pub(crate) fn filters(&self) -> Vec<(Filter, QoS)> {
         let parse = |text: &str| Filter::new(text).expect("filters of the script are valid");
         self.actor.filters.iter().map(|(text, qos)| (parse(text), *qos)).collect()
     }
 
+    /// Asks for what the program wants, as programs do when they start, and ends what the session has besides.
+    pub(crate) fn agree(&mut self, now: Time) {
+        let have: Vec<Filter> =
+            self.machine.subscriptions().map(|line| line.filter.clone()).collect();
+        for (place, (filter, _)) in self.filters().iter().enumerate() {
+            if self.wanted[place] || have.contains(filter) {
+                self.ask(place, now);
+            }
+        }
+    }
+
+    /// Subscribes or unsubscribes, as the program wants.
+    pub(crate) fn ask(&mut self, place: usize, now: Time) {
+        let (filter, qos) = self.filters().swap_remove(place);
+        let asked = if self.wanted[place] {
+            let options = SubscribeOptions { qos, ..SubscribeOptions::default() };
+            let filters = vec![SubscribeFilter { filter, options }];
+            self.machine.subscribe(filters, Properties::new(), now)
+        } else {
+            self.machine.unsubscribe(vec![filter], Properties::new(), now)
+        };
+        // Over, when it was taken over in the same breath.
+        let is_taken = matches!(asked, Ok(_) | Err(OperationError::Over));
+        assert!(is_taken, "an operation within all limits: {asked:?}");
+    }
+
     /// Publishes; returns the message number.
-    pub(crate) fn publish(
-        &mut self,
-        topic: Topic,
-        qos: QoS,
-        payload: Vec<u8>,
-        now: Time,
-    ) -> Result<u64, PublishError> {
+    pub(crate) fn publish(&mut self, draft: Draft, now: Time) -> Result<u64, PublishError> {
+        let mut properties = Properties::new();
+        if let Some(seconds) = draft.expiry_s {
+            properties.push(Property::MessageExpiryInterval(seconds));
+        }
         let publish = Publish {
             dup: false,
-            qos,
-            retain: false,
-            topic: Some(topic),
+            qos: draft.qos,
+            retain: draft.retain,
+            topic: Some(draft.topic),
             packet_id: None,
-            properties: Properties::new(),
+            properties,
             payload: Bytes::new(),
         };
-        let payload = Payload::Bytes(Bytes::from(payload));
+        let payload = Payload::Bytes(Bytes::from(draft.payload));
         self.machine.publish(publish, payload, now).map(|sent| sent.number)
     }
 }
+
+fn config(name: &str, actor: &Actor, script: &Script, will: Option<Vec<u8>>) -> ClientConfig {
+    let will = actor.will.zip(will).map(|((qos, delay_s), payload)| {
+        let mut properties = Properties::new();
+        if actor.has_properties && delay_s > 0 {
+            properties.push(Property::WillDelayInterval(delay_s));
+        }
+        let topic = Topic::new(WILL_TOPIC).expect("a topic");
+        Will { topic, payload: Bytes::from(payload), qos, retain: false, properties }
+    });
+    ClientConfig {
+        client_id: ClientId::new(name).expect("a short name"),
+        user_name: None,
+        password: None,
+        clean_start: true,
+        session_expiry_s: actor.expiry_s,
+        keep_alive_s: 20,
+        will,
+        connect_properties: Properties::new(),
+        operation_timeout_ms: 30_000,
+        operations_max: 1_000,
+        link: LinkConfig {
+            receive_maximum: script.receive_maximum,
+            spool_above: script.spool_above,
+            ..LinkConfig::default()
+        },
+        session: SessionConfig {
+            queue_messages_max: script.queue_max_client,
+            queue_resident_bytes_max: script.queue_resident_bytes_max,
+            ..SessionConfig::stored()
+        },
+        reconnect: ReconnectConfig {
+            servers: vec!["sim".to_owned()],
+            version: Some(actor.version),
+            backoff_ms_max: 2_000,
+            is_first_retried: true,
+            ..ReconnectConfig::default()
+        },
+        is_manual: false,
+        is_durable: actor.has_store,
+        spool_bytes_max: 1 << 30,
+    }
+}
+
+/// Where wills go.
+pub(crate) const WILL_TOPIC: &str = "a/2";

@@ -1,6 +1,6 @@
 //! What the standard allows to arrive, given what was published. Uses only the packet types of `wire`.
 
-use std::collections::BTreeMap;
+mod verdict;
 
 use postrider_proto::wire::{Filter, QoS, Topic};
 
@@ -13,14 +13,52 @@ pub struct Violation {
     pub what: String,
 }
 
+/// How far a message is for its publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It must be finished some day.
+    Open,
+    /// Finished at this step.
+    Acknowledged(u64),
+    /// Nobody promises anything: QoS 0, a will, expired, or lost with a publisher that had not stored it.
+    Loose,
+}
+
 /// One published message.
 #[derive(Clone, Debug)]
 struct Publication {
     publisher: usize,
     topic: Topic,
     qos: QoS,
-    payload: Vec<u8>,
-    is_acknowledged: bool,
+    retain: bool,
+    size: usize,
+    stage: Stage,
+    /// The step at which it was handed over.
+    published: u64,
+    may_expire: bool,
+    /// The server lost the session of its publisher while it was open, or it is a will.
+    may_repeat: bool,
+    /// The server crashed while it was open. What went out at QoS 0 is not stored, and may go out again.
+    was_interrupted: bool,
+    /// Whether the known fault of [`Model::server_crashed`] may have lost it.
+    is_forsaken: bool,
+}
+
+/// A new message.
+#[derive(Clone, Debug)]
+pub struct NewMessage {
+    /// Who publishes it.
+    pub publisher: usize,
+    /// Its topic.
+    pub topic: Topic,
+    /// Its QoS.
+    pub qos: QoS,
+    /// Whether it is retained.
+    pub retain: bool,
+    /// Whether it may expire.
+    pub may_expire: bool,
+    /// Length of its payload.
+    pub size: usize,
 }
 
 /// One delivery to a subscriber.
@@ -28,195 +66,550 @@ struct Publication {
 struct Receipt {
     publication: usize,
     qos: QoS,
+    is_replay: bool,
+    /// Whether the subscription was certainly there when it was published, and is no share.
+    is_expected: bool,
+    /// The step at which it came.
+    step: u64,
+    /// The record with which it is kept, in numbers of the process that took it; 0 if nothing can undo it.
+    kept_by: u64,
+}
+
+/// A subscription, from the first SUBSCRIBE to the last UNSUBACK.
+#[derive(Clone, Debug)]
+struct Interval {
+    filter: Filter,
+    qos: QoS,
+    asked: u64,
+    granted: Option<u64>,
+    ending: Option<u64>,
+    ended: Option<u64>,
+}
+
+/// What one client is subscribed to, in its present session, and what it got.
+#[derive(Debug, Default)]
+struct Subscriber {
+    intervals: Vec<Interval>,
+    /// SUBSCRIBEs written in this session.
+    asked: Vec<(u64, Filter)>,
+    receipts: Vec<Receipt>,
+    /// The step at which its session began.
+    began: u64,
+    /// Whether it belongs to the group.
+    is_member: bool,
+    /// Whether it did not hear that its session is new, so that its ids may stand for other messages: the standard
+    /// keeps no promise then.
+    is_confused: bool,
+}
+
+/// A delivery as the subscriber's program sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Topic.
+    pub topic: &'a Topic,
+    /// QoS.
+    pub qos: QoS,
+    /// RETAIN bit.
+    pub retain: bool,
+    /// Number of the message, from its payload.
+    pub publication: u64,
+    /// Length of its payload.
+    pub size: usize,
+    /// The record with which its receipt is kept; 0 for none.
+    pub kept_by: u64,
 }
 
 /// Everything published and everything delivered.
 #[derive(Debug, Default)]
 pub struct Model {
+    step: u64,
     publications: Vec<Publication>,
-    by_payload: BTreeMap<Vec<u8>, usize>,
-    filters: Vec<Vec<(Filter, QoS)>>,
-    receipts: Vec<Vec<Receipt>>,
+    subscribers: Vec<Subscriber>,
 }
 
 impl Model {
-    /// A subscriber with its subscriptions, which stay for the whole run and do not overlap.
-    pub fn subscriber(&mut self, filters: Vec<(Filter, QoS)>) {
-        self.filters.push(filters);
-        self.receipts.push(Vec::new());
+    /// One more client; `is_member` if it subscribes to the group and nothing else.
+    pub fn add_client(&mut self, is_member: bool) {
+        self.subscribers.push(Subscriber { is_member, ..Subscriber::default() });
     }
 
-    /// A message was handed to a client. Payloads are unique. Returns its index.
-    pub fn published(
-        &mut self,
-        publisher: usize,
-        topic: Topic,
-        qos: QoS,
-        payload: Vec<u8>,
-    ) -> usize {
-        let index = self.publications.len();
-        self.by_payload.insert(payload.clone(), index);
-        let is_acknowledged = false;
-        self.publications.push(Publication { publisher, topic, qos, payload, is_acknowledged });
-        index
+    /// A message was handed to a client. Returns its number.
+    pub fn published(&mut self, new: NewMessage) -> usize {
+        self.step += 1;
+        let NewMessage { publisher, topic, qos, retain, may_expire, size } = new;
+        let stage = if qos == QoS::AtMostOnce { Stage::Loose } else { Stage::Open };
+        self.publications.push(Publication {
+            publisher,
+            topic,
+            qos,
+            retain,
+            size,
+            stage,
+            published: self.step,
+            may_expire,
+            may_repeat: false,
+            was_interrupted: false,
+            is_forsaken: false,
+        });
+        self.publications.len() - 1
     }
 
     /// The exchange of a message is over for its publisher.
     pub fn acknowledged(&mut self, index: usize) {
-        if let Some(publication) = self.publications.get_mut(index) {
-            publication.is_acknowledged = true;
+        self.step += 1;
+        let step = self.step;
+        if let Some(publication) = self.publications.get_mut(index)
+            && !matches!(publication.stage, Stage::Acknowledged(_))
+        {
+            publication.stage = Stage::Acknowledged(step);
         }
+    }
+
+    /// Nobody will finish a message: it was refused, it expired, it is a will, or its publisher forgot it.
+    ///
+    /// Returns whether it was open.
+    pub fn let_go(&mut self, index: usize) -> bool {
+        let open = self.publications.get_mut(index).filter(|p| p.stage == Stage::Open);
+        open.map(|publication| publication.stage = Stage::Loose).is_some()
+    }
+
+    /// The publisher crashed before it had stored that a message is finished: it will finish it again.
+    pub fn reopened(&mut self, index: usize) {
+        if let Some(publication) = self.publications.get_mut(index) {
+            publication.stage = Stage::Open;
+        }
+    }
+
+    /// The number of the next message.
+    #[must_use]
+    pub fn next(&self) -> usize {
+        self.publications.len()
+    }
+
+    /// Whether a message may expire.
+    #[must_use]
+    pub fn may_expire(&self, index: usize) -> bool {
+        self.publications.get(index).is_some_and(|publication| publication.may_expire)
+    }
+
+    /// A message may arrive more than once although its QoS is 2.
+    pub fn may_repeat(&mut self, index: usize) {
+        if let Some(publication) = self.publications.get_mut(index) {
+            publication.may_repeat = true;
+        }
+    }
+
+    /// A client's session may be new without its notice: none of its subscriptions is certain.
+    pub fn confused(&mut self, client: usize) {
+        let state = &mut self.subscribers[client];
+        state.is_confused = true;
+        for interval in &mut state.intervals {
+            interval.granted = None;
+        }
+        for publication in self.publications.iter_mut().filter(|p| p.publisher == client) {
+            publication.may_repeat |= publication.stage == Stage::Open;
+        }
+    }
+
+    /// Whether a client's session may have been new without its notice.
+    #[must_use]
+    pub fn is_confused(&self, client: usize) -> bool {
+        self.subscribers[client].is_confused
+    }
+
+    /// The server crashed; `is_split` if it has several hubs.
+    ///
+    /// Known fault: the hub of the publisher stores the id of a QoS 2 message before other hubs have stored it for
+    /// their sessions. A crash between the two makes the repeated PUBLISH a duplicate, and the message is lost there.
+    pub fn server_crashed(&mut self, is_split: bool) {
+        for publication in self.publications.iter_mut().filter(|p| p.stage == Stage::Open) {
+            publication.was_interrupted = true;
+            publication.is_forsaken |= is_split && publication.qos == QoS::ExactlyOnce;
+        }
+    }
+
+    /// How many messages the known fault may have lost.
+    #[must_use]
+    pub fn forsaken(&self) -> u64 {
+        self.publications.iter().filter(|publication| publication.is_forsaken).count() as u64
+    }
+
+    /// The publisher was told at once that the last message is not taken.
+    pub fn refused(&mut self) {
+        self.publications.pop();
+    }
+
+    /// Whether its publisher was told that it is finished.
+    #[must_use]
+    pub fn is_acknowledged(&self, index: usize) -> bool {
+        matches!(self.publications.get(index), Some(p) if matches!(p.stage, Stage::Acknowledged(_)))
+    }
+
+    /// A SUBSCRIBE was written.
+    pub fn subscribe_sent(&mut self, subscriber: usize, filter: &Filter, qos: QoS) {
+        self.step += 1;
+        let step = self.step;
+        let subscriber = &mut self.subscribers[subscriber];
+        subscriber.asked.push((step, filter.clone()));
+        if subscriber.current(filter).is_none() {
+            subscriber.intervals.push(Interval {
+                filter: filter.clone(),
+                qos,
+                asked: step,
+                granted: None,
+                ending: None,
+                ended: None,
+            });
+        }
+    }
+
+    /// Its SUBACK was taken.
+    pub fn subscribed(&mut self, subscriber: usize, filter: &Filter) {
+        self.step += 1;
+        let step = self.step;
+        if let Some(interval) = self.subscribers[subscriber].current(filter) {
+            interval.granted.get_or_insert(step);
+        }
+    }
+
+    /// An UNSUBSCRIBE was written.
+    pub fn unsubscribe_sent(&mut self, subscriber: usize, filter: &Filter) {
+        self.step += 1;
+        let step = self.step;
+        if let Some(interval) = self.subscribers[subscriber].current(filter) {
+            interval.ending = Some(step);
+        }
+    }
+
+    /// Its UNSUBACK was taken.
+    pub fn unsubscribed(&mut self, subscriber: usize, filter: &Filter) {
+        self.step += 1;
+        let step = self.step;
+        for interval in &mut self.subscribers[subscriber].intervals {
+            if interval.filter == *filter && interval.ending.is_some() {
+                interval.ended.get_or_insert(step);
+            }
+        }
+    }
+
+    /// The client's session at the server is new.
+    pub fn session_began(&mut self, subscriber: usize) {
+        self.step += 1;
+        let step = self.step;
+        let subscriber = &mut self.subscribers[subscriber];
+        subscriber.intervals.clear();
+        subscriber.asked.clear();
+        subscriber.began = step;
+    }
+
+    /// Whether a subscription was asked for and its end was not.
+    #[must_use]
+    pub fn is_wanted(&self, subscriber: usize, filter: &Filter) -> bool {
+        let found = self.subscribers.get(subscriber).into_iter().flat_map(|s| &s.intervals);
+        found.into_iter().any(|interval| interval.filter == *filter && interval.ending.is_none())
+    }
+
+    /// Clients whose sessions must have taken over a message of QoS 1 or 2 before it is acknowledged.
+    #[must_use]
+    pub fn owed(&self, index: usize) -> Vec<usize> {
+        let Some(publication) = self.publications.get(index) else { return Vec::new() };
+        if publication.is_unsure() {
+            return Vec::new();
+        }
+        let is_owed = |subscriber: &Subscriber| {
+            subscriber.intervals.iter().any(|interval| {
+                !interval.filter.is_shared() && interval.owes(publication, QoS::AtLeastOnce)
+            })
+        };
+        let all = self.subscribers.iter().enumerate();
+        all.filter(|(_, subscriber)| is_owed(subscriber)).map(|(index, _)| index).collect()
+    }
+
+    /// Whether a retained message must be kept, or one of its topic that nobody can say is older.
+    #[must_use]
+    pub fn rivals(&self, index: usize) -> Vec<usize> {
+        let Some(own) = self.publications.get(index) else { return Vec::new() };
+        let all = self.publications.iter().enumerate();
+        all.filter(|(_, other)| other.retain && other.topic == own.topic && !other.is_before(own))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// Whether a message must be retained.
+    #[must_use]
+    pub fn is_retained(&self, index: usize) -> bool {
+        self.publications.get(index).is_some_and(|p| p.retain && !p.is_forsaken)
     }
 
     /// A message arrived at a subscriber.
     ///
     /// # Errors
     /// If nobody published it, the topic or payload is another, or this subscriber must not get it.
-    pub fn delivered(
-        &mut self,
-        subscriber: usize,
-        topic: &Topic,
-        qos: QoS,
-        payload: &[u8],
-    ) -> Result<(), Violation> {
-        let violation = |statement, what: String| Err(Violation { statement, what });
-        let Some(&index) = self.by_payload.get(payload) else {
+    pub fn delivered(&mut self, subscriber: usize, seen: Seen<'_>) -> Result<(), Violation> {
+        let index = usize::try_from(seen.publication).unwrap_or(usize::MAX);
+        let topic = seen.topic;
+        let Some(publication) = self.publications.get(index).cloned() else {
             return violation("MQTT-3.3.4-1", format!("{subscriber} got an unknown payload"));
         };
-        let publication = &self.publications[index];
-        if publication.topic != *topic {
-            let what = format!("{subscriber} got {index} on {topic}");
+        if publication.topic != *topic || publication.size != seen.size {
+            let what = format!("{subscriber} got {index} on {topic} with {} bytes", seen.size);
             return violation("MQTT-3.3.2-3", what);
         }
-        let Some(granted) = self.granted(subscriber, topic) else {
-            let what = format!("{subscriber} got {topic} without a subscription");
-            return violation("MQTT-3.3.2-3", what);
+        let state = &self.subscribers[subscriber];
+        let matching = |interval: &&Interval| interval.filter.matches(topic);
+        let mut intervals = state.intervals.iter().filter(matching);
+        let expected = if seen.retain {
+            self.may_replay(subscriber, index, &publication)?;
+            intervals.map(|interval| interval.qos).next()
+        } else {
+            intervals.find(|interval| interval.may_see(&publication)).map(|interval| interval.qos)
+        };
+        let Some(granted) = expected else {
+            let what = format!("{subscriber} got {index} on {topic} without a subscription");
+            return violation("MQTT-3.3.4-2", what);
         };
         let expected = publication.qos.min(granted);
-        if qos != expected {
-            let what = format!("{subscriber} got {index} at {qos:?}, not {expected:?}");
+        if seen.qos != expected {
+            let what = format!("{subscriber} got {index} at {:?}, not {expected:?}", seen.qos);
             return violation("MQTT-3.8.4-8", what);
         }
-        let before = &mut self.receipts[subscriber];
-        let is_again = before.iter().any(|receipt| receipt.publication == index);
-        // Either half of the way may repeat at QoS 1.
-        let may_repeat = [publication.qos, qos].contains(&QoS::AtLeastOnce);
-        if is_again && !may_repeat {
-            let what = format!("{subscriber} got {index} ({qos:?}) twice");
-            return violation("MQTT-4.3.3-10", what);
-        }
-        before.push(Receipt { publication: index, qos });
+        self.not_again(subscriber, index, &publication, seen)?;
+        let owes = |i: &Interval| !i.filter.is_shared() && i.owes(&publication, QoS::AtMostOnce);
+        let is_expected = self.subscribers[subscriber].intervals.iter().any(owes);
+        self.subscribers[subscriber].receipts.push(Receipt {
+            publication: index,
+            qos: seen.qos,
+            is_replay: seen.retain,
+            is_expected,
+            step: self.step,
+            kept_by: seen.kept_by,
+        });
         Ok(())
     }
 
-    /// The verdict once everything has drained.
-    ///
-    /// # Errors
-    /// The first violation found.
-    pub fn verdict(&self) -> Result<(), Violation> {
-        for (index, publication) in self.publications.iter().enumerate() {
-            if publication.qos > QoS::AtMostOnce && !publication.is_acknowledged {
-                let what = format!("{index} by {} was never finished", publication.publisher);
-                return Err(Violation { statement: "MQTT-4.4.0-1", what });
-            }
-        }
-        for subscriber in 0..self.receipts.len() {
-            self.nothing_lost(subscriber)?;
-            self.in_order(subscriber)?;
-        }
-        Ok(())
+    /// Whether a message was delivered to a subscriber.
+    #[must_use]
+    pub fn has(&self, subscriber: usize, index: u64) -> bool {
+        let receipts = &self.subscribers[subscriber].receipts;
+        receipts.iter().any(|receipt| receipt.publication as u64 == index)
     }
 
-    /// Deliveries of all subscribers at QoS 1 and 2.
+    /// A subscriber crashed: what its program did with messages whose records did not survive is undone. Returns how
+    /// many these are.
+    pub fn roll_back(&mut self, subscriber: usize, stored: u64) -> u64 {
+        let receipts = &mut self.subscribers[subscriber].receipts;
+        let before = receipts.len();
+        receipts.retain(|receipt| receipt.kept_by <= stored);
+        for receipt in receipts.iter_mut() {
+            receipt.kept_by = 0;
+        }
+        (before - self.subscribers[subscriber].receipts.len()) as u64
+    }
+
+    /// All deliveries.
     #[must_use]
     pub fn deliveries(&self) -> usize {
-        self.receipts.iter().map(Vec::len).sum()
+        self.subscribers.iter().map(|subscriber| subscriber.receipts.len()).sum()
     }
 
-    fn granted(&self, subscriber: usize, topic: &Topic) -> Option<QoS> {
-        let filters = self.filters.get(subscriber)?;
-        filters.iter().filter(|(filter, _)| filter.matches(topic)).map(|(_, qos)| *qos).max()
-    }
-
-    fn nothing_lost(&self, subscriber: usize) -> Result<(), Violation> {
-        for (index, publication) in self.publications.iter().enumerate() {
-            let Some(granted) = self.granted(subscriber, &publication.topic) else { continue };
-            if publication.qos.min(granted) == QoS::AtMostOnce {
-                continue;
-            }
-            let receipts = &self.receipts[subscriber];
-            if !receipts.iter().any(|receipt| receipt.publication == index) {
-                let size = publication.payload.len();
-                let what = format!(
-                    "{subscriber} never got {index} ({:?}, {size} bytes) by {} on {}",
-                    publication.qos, publication.publisher, publication.topic
-                );
-                return Err(Violation { statement: "MQTT-4.5.0-1", what });
-            }
+    /// Spec: v5 section 3.3.1.3 [MQTT-3.3.1-9].
+    fn may_replay(
+        &self,
+        subscriber: usize,
+        index: usize,
+        publication: &Publication,
+    ) -> Result<(), Violation> {
+        let state = &self.subscribers[subscriber];
+        let first = state.asked.iter().find(|(_, filter)| filter.matches(&publication.topic));
+        let Some((first, _)) = first.filter(|_| publication.retain) else {
+            let what = format!("{subscriber} got {index} as retained, which it is not");
+            return violation("MQTT-3.3.1-8", what);
+        };
+        let is_newer = |other: &&Publication| {
+            other.retain
+                && other.topic == publication.topic
+                && publication.is_before(other)
+                && !other.is_unsure()
+                && matches!(other.stage, Stage::Acknowledged(step) if step < *first)
+        };
+        if let Some(newer) = self.publications.iter().find(is_newer) {
+            let what = format!("{subscriber} got {index} as retained, which {newer:?} replaced");
+            return violation("MQTT-3.3.1-5", what);
         }
         Ok(())
     }
 
-    /// First deliveries keep the order of one publisher, topic and QoS.
-    fn in_order(&self, subscriber: usize) -> Result<(), Violation> {
-        let mut last = BTreeMap::new();
-        let mut seen = vec![false; self.publications.len()];
-        for receipt in &self.receipts[subscriber] {
-            let index = receipt.publication;
-            if std::mem::replace(&mut seen[index], true) {
-                continue;
-            }
-            let publication = &self.publications[index];
-            let stream = (publication.publisher, publication.topic.clone(), publication.qos);
-            let previous = last.insert(stream, index);
-            if previous.is_some_and(|previous| previous > index) {
-                let what = format!(
-                    "{subscriber} got {index} after {} ({:?})",
-                    previous.unwrap_or_default(),
-                    receipt.qos
-                );
-                return Err(Violation { statement: "MQTT-4.6.0-5", what });
-            }
+    /// Spec: v5 [MQTT-4.3.3-10], section 4.8.2.
+    fn not_again(
+        &self,
+        subscriber: usize,
+        index: usize,
+        publication: &Publication,
+        seen: Seen<'_>,
+    ) -> Result<(), Violation> {
+        // Either half of the way may repeat at QoS 1; a retained message is at one half only.
+        let is_once = seen.qos == QoS::AtMostOnce && seen.retain || seen.qos == QoS::ExactlyOnce;
+        if publication.may_repeat
+            || publication.was_interrupted && seen.qos == QoS::AtMostOnce
+            || !is_once && [publication.qos, seen.qos].contains(&QoS::AtLeastOnce)
+        {
+            return Ok(());
+        }
+        let count = |client: usize| {
+            let state = &self.subscribers[client];
+            // What is retained comes once for each SUBSCRIBE of the session, a live message once for all time.
+            let same = |r: &&Receipt| {
+                let is_old = r.is_replay && r.step < state.began;
+                r.publication == index && r.is_replay == seen.retain && !is_old
+            };
+            state.receipts.iter().filter(same).count()
+        };
+        let allowed = if seen.retain {
+            let asked = &self.subscribers[subscriber].asked;
+            asked.iter().filter(|(_, filter)| filter.matches(&publication.topic)).count()
+        } else {
+            1
+        };
+        let is_member = |client: usize| self.subscribers[client].is_member;
+        // A member that takes less than QoS 2 may have got it before a crash of the server that knows nothing of it.
+        let is_exact = |client: &usize| {
+            let mut receipts = self.subscribers[*client].receipts.iter();
+            !receipts.any(|r| r.publication == index && r.qos != QoS::ExactlyOnce)
+        };
+        let got = if !seen.retain && is_member(subscriber) {
+            let members = (0..self.subscribers.len()).filter(|client| is_member(*client));
+            members.filter(is_exact).map(count).sum()
+        } else {
+            count(subscriber)
+        };
+        if got >= allowed {
+            let what = format!("{subscriber} got {index} ({:?}) twice", seen.qos);
+            return violation("MQTT-4.3.3-10", what);
         }
         Ok(())
     }
+}
+
+impl Publication {
+    /// Whether it may be gone before it is delivered.
+    fn is_unsure(&self) -> bool {
+        self.may_expire || self.is_forsaken
+    }
+
+    /// Whether it was certainly taken by the server before the other one was even published.
+    fn is_before(&self, other: &Self) -> bool {
+        match self.stage {
+            Stage::Acknowledged(step) => step < other.published && !self.may_repeat,
+            Stage::Open | Stage::Loose => false,
+        }
+    }
+}
+
+impl Interval {
+    /// Whether a message must come by this subscription, which still stands, at `least` or better.
+    fn owes(&self, publication: &Publication, least: QoS) -> bool {
+        self.filter.matches(&publication.topic)
+            && self.ending.is_none()
+            && self.granted.is_some_and(|granted| granted < publication.published)
+            && self.qos.min(publication.qos) >= least
+    }
+
+    /// Whether a message may come by this subscription.
+    fn may_see(&self, publication: &Publication) -> bool {
+        let is_early = match publication.stage {
+            Stage::Acknowledged(step) => step < self.asked,
+            Stage::Open | Stage::Loose => false,
+        };
+        !is_early && self.ended.is_none_or(|ended| ended > publication.published)
+    }
+}
+
+impl Subscriber {
+    /// The subscription by this filter that is not ending.
+    fn current(&mut self, filter: &Filter) -> Option<&mut Interval> {
+        let is_current = |i: &&mut Interval| i.filter == *filter && i.ending.is_none();
+        self.intervals.iter_mut().find(is_current)
+    }
+}
+
+fn violation<T>(statement: &'static str, what: String) -> Result<T, Violation> {
+    Err(Violation { statement, what })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// A client that publishes, one that is subscribed, and two that look at what is retained.
     fn model() -> (Model, Topic) {
         let mut model = Model::default();
-        model.subscriber(vec![(Filter::new("a/+").unwrap(), QoS::ExactlyOnce)]);
+        for _ in 0..4 {
+            model.add_client(false);
+        }
+        let filter = Filter::new("a/+").unwrap();
+        model.subscribe_sent(1, &filter, QoS::ExactlyOnce);
+        model.subscribed(1, &filter);
         (model, Topic::new("a/b").unwrap())
+    }
+
+    fn publish(model: &mut Model, topic: &Topic, qos: QoS) -> usize {
+        let topic = topic.clone();
+        let (publisher, retain, may_expire, size) = (0, false, false, 9);
+        model.published(NewMessage { publisher, topic, qos, retain, may_expire, size })
+    }
+
+    fn deliver(model: &mut Model, topic: &Topic, qos: QoS, index: usize) -> Option<&'static str> {
+        let publication = index as u64;
+        let seen = Seen { topic, qos, retain: false, publication, size: 9, kept_by: 0 };
+        model.delivered(1, seen).err().map(|violation| violation.statement)
     }
 
     #[test]
     fn a_loss_a_double_and_a_swap_are_seen() {
         let (mut model, topic) = model();
-        let first = model.published(1, topic.clone(), QoS::ExactlyOnce, b"1".to_vec());
-        let second = model.published(1, topic.clone(), QoS::ExactlyOnce, b"2".to_vec());
-        assert!(model.verdict().is_err(), "not acknowledged");
+        let first = publish(&mut model, &topic, QoS::ExactlyOnce);
+        let second = publish(&mut model, &topic, QoS::ExactlyOnce);
+        let verdict = |model: &Model| model.verdict([2, 3], 0).unwrap_err().statement;
+        assert_eq!(verdict(&model), "MQTT-4.4.0-1");
         model.acknowledged(first);
         model.acknowledged(second);
-        assert_eq!(model.verdict().unwrap_err().statement, "MQTT-4.5.0-1");
-        model.delivered(0, &topic, QoS::ExactlyOnce, b"2").unwrap();
-        let double = model.delivered(0, &topic, QoS::ExactlyOnce, b"2");
-        assert_eq!(double.unwrap_err().statement, "MQTT-4.3.3-10");
-        model.delivered(0, &topic, QoS::ExactlyOnce, b"1").unwrap();
-        assert_eq!(model.verdict().unwrap_err().statement, "MQTT-4.6.0-5");
+        assert_eq!(verdict(&model), "MQTT-4.5.0-1");
+        assert_eq!(deliver(&mut model, &topic, QoS::ExactlyOnce, second), None);
+        let again = deliver(&mut model, &topic, QoS::ExactlyOnce, second);
+        assert_eq!(again, Some("MQTT-4.3.3-10"));
+        assert_eq!(deliver(&mut model, &topic, QoS::ExactlyOnce, first), None);
+        assert_eq!(verdict(&model), "MQTT-4.6.0-5");
     }
 
     #[test]
     fn strangers_and_wrong_levels_are_seen() {
         let (mut model, topic) = model();
-        model.published(1, topic.clone(), QoS::AtLeastOnce, b"1".to_vec());
-        assert!(model.delivered(0, &topic, QoS::ExactlyOnce, b"1").is_err(), "wrong QoS");
-        assert!(model.delivered(0, &topic, QoS::AtLeastOnce, b"x").is_err(), "unknown");
+        let index = publish(&mut model, &topic, QoS::AtLeastOnce);
+        assert!(deliver(&mut model, &topic, QoS::ExactlyOnce, index).is_some(), "wrong QoS");
+        assert!(deliver(&mut model, &topic, QoS::AtLeastOnce, 7).is_some(), "unknown");
         let other = Topic::new("b").unwrap();
-        assert!(model.delivered(0, &other, QoS::AtLeastOnce, b"1").is_err(), "wrong topic");
-        model.delivered(0, &topic, QoS::AtLeastOnce, b"1").unwrap();
-        model.delivered(0, &topic, QoS::AtLeastOnce, b"1").unwrap();
+        assert!(deliver(&mut model, &other, QoS::AtLeastOnce, index).is_some(), "wrong topic");
+        assert_eq!(deliver(&mut model, &topic, QoS::AtLeastOnce, index), None);
+        assert_eq!(deliver(&mut model, &topic, QoS::AtLeastOnce, index), None);
+    }
+
+    #[test]
+    fn what_a_crash_undoes_comes_again() {
+        let (mut model, topic) = model();
+        let index = publish(&mut model, &topic, QoS::ExactlyOnce);
+        let publication = index as u64;
+        let seen = Seen {
+            topic: &topic,
+            qos: QoS::ExactlyOnce,
+            retain: false,
+            publication,
+            size: 9,
+            kept_by: 5,
+        };
+        assert_eq!(model.delivered(1, seen), Ok(()));
+        assert_eq!(model.roll_back(1, 4), 1);
+        assert_eq!(model.delivered(1, seen), Ok(()));
+        assert_eq!(model.roll_back(1, 5), 0);
+        assert!(model.delivered(1, seen).is_err());
     }
 }

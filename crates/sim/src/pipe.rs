@@ -1,24 +1,31 @@
-//! One connection: two lanes of bytes, each cut into pieces and delayed, order kept.
+//! One connection: two lanes of bytes, each cut into pieces and delayed, order kept, and somebody who reads along.
 
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
+use postrider_proto::wire::{Connect, Version};
 
-use crate::Random;
+use crate::{Random, eye::Eye, flow::Side};
 
 /// Bytes on their way in one direction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Lane {
     under_way: VecDeque<(u64, Bytes)>,
     last_at: u64,
     /// What arrived and was not taken by the receiver yet.
     pub(crate) input: BytesMut,
+    /// Reads what is sent.
+    pub(crate) sent: Eye,
+    /// Reads what the receiver has taken.
+    pub(crate) taken: Eye,
 }
 
 /// A connection between a client and a link of a hub.
 #[derive(Debug)]
 pub(crate) struct Pipe {
     pub(crate) client: usize,
+    /// Whether a stranger with the client's identifier holds the client's end.
+    pub(crate) is_stranger: bool,
     pub(crate) hub: u16,
     pub(crate) link: postrider_hub::LinkId,
     pub(crate) to_hub: Lane,
@@ -29,9 +36,30 @@ pub(crate) struct Pipe {
     pub(crate) is_paused: bool,
     pub(crate) is_client_open: bool,
     pub(crate) is_hub_open: bool,
+    // What was seen on it.
+    /// From client to hub, and back.
+    pub(crate) up: Side,
+    pub(crate) down: Side,
+    /// The CONNECT, once the hub took it.
+    pub(crate) connect: Option<Box<Connect>>,
+    /// What CONNACK must say about the session, if that is known.
+    pub(crate) session_present: Option<bool>,
+    pub(crate) is_accepted: bool,
+    /// Whether what was lost with it is counted.
+    pub(crate) is_settled: bool,
 }
 
 impl Lane {
+    fn new(version: Option<Version>) -> Self {
+        Self {
+            under_way: VecDeque::new(),
+            last_at: 0,
+            input: BytesMut::new(),
+            sent: Eye::new(version),
+            taken: Eye::new(version),
+        }
+    }
+
     /// Sends bytes; returns when the last of them arrives. They arrive in pieces of any size.
     pub(crate) fn send(&mut self, bytes: &[u8], now: u64, random: &mut Random) -> Vec<u64> {
         let mut rest = bytes;
@@ -65,17 +93,30 @@ impl Lane {
 
 impl Pipe {
     /// A new connection, open at both ends.
-    pub(crate) fn new(client: usize, hub: u16, link: postrider_hub::LinkId) -> Self {
+    pub(crate) fn new(
+        index: usize,
+        client: usize,
+        version: Version,
+        hub: u16,
+        link: postrider_hub::LinkId,
+    ) -> Self {
         Self {
             client,
+            is_stranger: false,
             hub,
             link,
-            to_hub: Lane::default(),
-            to_client: Lane::default(),
+            to_hub: Lane::new(None),
+            to_client: Lane::new(Some(version)),
             stalled_until: 0,
             is_paused: false,
             is_client_open: true,
             is_hub_open: true,
+            up: Side::new(index),
+            down: Side::new(index),
+            connect: None,
+            session_present: None,
+            is_accepted: false,
+            is_settled: false,
         }
     }
 }

@@ -1,101 +1,37 @@
 //! The world: machines, pipes, disks and one queue of events.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use postrider_hub::{Hub, HubConfig, LinkId, PeerMessage};
-use postrider_proto::{LinkConfig, PageRequest, Time};
+use postrider_hub::{Hub, LinkId, PeerMessage};
+use postrider_proto::{
+    PageRequest, Time,
+    wire::{Filter, PacketId},
+};
 
 use crate::{
-    Model, Random, Script, Violation,
+    Counts, Model, Random, Script, Violation,
     client::SimClient,
     disk::{Disk, SpoolShelf},
+    facts,
+    flow::Flow,
     pipe::Pipe,
-    script::Action,
+    presence::Presence,
+    script::{Action, Who},
 };
 
 mod client_side;
+mod crash;
 mod hub_side;
-
-/// How often named situations occurred in a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Events handled.
-    pub steps: u64,
-    /// Messages published.
-    pub published: u64,
-    /// Messages delivered.
-    pub delivered: u64,
-    /// Links that were reset by the script.
-    pub resets: u64,
-    /// Links whose broker's end lived on for a while.
-    pub half_open: u64,
-    /// Links on which nothing moved for a while.
-    pub stalls: u64,
-    /// Connections that resumed a session.
-    pub resumed: u64,
-    /// Messages sent again.
-    pub resent: u64,
-    /// Links that moved to another hub.
-    pub moved: u64,
-    /// Messages between hubs.
-    pub peer_messages: u64,
-    /// Payloads that went through a spool.
-    pub spooled: u64,
-    /// Records written.
-    pub records: u64,
-    /// Publishes made while the client had no link.
-    pub published_offline: u64,
-    /// Pages of queues that were too long for memory.
-    pub pages: u64,
-}
-
-impl Counts {
-    /// Adds another run's counts.
-    pub fn add(&mut self, other: &Self) {
-        self.steps += other.steps;
-        self.published += other.published;
-        self.delivered += other.delivered;
-        self.resets += other.resets;
-        self.half_open += other.half_open;
-        self.stalls += other.stalls;
-        self.resumed += other.resumed;
-        self.resent += other.resent;
-        self.moved += other.moved;
-        self.peer_messages += other.peer_messages;
-        self.spooled += other.spooled;
-        self.records += other.records;
-        self.published_offline += other.published_offline;
-        self.pages += other.pages;
-    }
-
-    /// Every count with its name, in order.
-    #[must_use]
-    pub fn named(&self) -> [(&'static str, u64); 14] {
-        [
-            ("steps", self.steps),
-            ("published", self.published),
-            ("delivered", self.delivered),
-            ("resets", self.resets),
-            ("half-open links", self.half_open),
-            ("stalls", self.stalls),
-            ("sessions resumed", self.resumed),
-            ("messages sent again", self.resent),
-            ("links moved to another hub", self.moved),
-            ("messages between hubs", self.peer_messages),
-            ("payloads spooled", self.spooled),
-            ("records written", self.records),
-            ("published offline", self.published_offline),
-            ("pages of long queues", self.pages),
-        ]
-    }
-}
+mod watch;
 
 /// Something that happens at a time.
 #[derive(Debug)]
 enum Happening {
-    Start(usize),
+    StartClient(usize),
+    EndClient(usize, u32),
+    StartBroker,
     Action(usize),
-    Dialed(usize),
+    Dialed(usize, u32),
     ToHub(usize),
     ToClient(usize),
     HubEndCloses(usize),
@@ -105,17 +41,42 @@ enum Happening {
     FlushClient(usize),
     FlushHub(usize),
     ClientSynced(usize),
-    HubSynced(u16),
-    ClientPage(usize, PageRequest),
-    HubPage(u16, u64, PageRequest),
-    Peer(u16, u16, Box<PeerMessage>),
+    BrokerSynced,
+    ClientPage(usize, u32, PageRequest),
+    HubPage(u32, u16, u64, PageRequest),
+    Peer(u32, u16, u16, Box<PeerMessage>),
 }
 
 #[derive(Debug)]
 struct SimHub {
     hub: Hub,
-    disk: Disk,
     wake_at: Option<u64>,
+}
+
+/// All hubs, which share one store.
+#[derive(Debug, Default)]
+struct Broker {
+    hubs: Vec<SimHub>,
+    disk: Disk,
+    shelf: SpoolShelf,
+    is_up: bool,
+    /// Counts processes.
+    process: u32,
+    down_since: u64,
+    /// Dropped messages that hubs of earlier processes counted.
+    dropped: u64,
+}
+
+/// What both ends of a client's session have to say to each other.
+#[derive(Debug)]
+struct Talk {
+    up: Flow,
+    down: Flow,
+    presence: Presence,
+    /// Operations on the wire, by connection and id.
+    asked: BTreeMap<(usize, PacketId), Vec<Filter>>,
+    /// The connection whose CONNECT may have begun a new session, until the client hears of it.
+    unheard: Option<usize>,
 }
 
 /// One run.
@@ -123,58 +84,56 @@ struct SimHub {
 pub struct World {
     script: Script,
     now: u64,
+    steps: u64,
     random: Random,
     queue: BTreeMap<(u64, u64), Happening>,
     next_happening: u64,
-    hubs: Vec<SimHub>,
+    broker: Broker,
     clients: Vec<SimClient>,
+    talks: Vec<Talk>,
     pipes: Vec<Pipe>,
     pipe_of: BTreeMap<(u16, LinkId), usize>,
-    shelf: SpoolShelf,
     peer_last_at: BTreeMap<(u16, u16), u64>,
     model: Model,
+    wills: BTreeSet<u64>,
     counts: Counts,
-    log: VecDeque<String>,
+    /// What happened last; only kept when a run that failed is run again.
+    log: Option<VecDeque<String>>,
 }
 
 impl World {
     /// A world at rest.
     #[must_use]
     pub fn new(script: Script) -> Self {
-        let now = Time(START);
         let mut world = Self {
             now: 0,
+            steps: 0,
             random: Random::new(!script.seed),
             queue: BTreeMap::new(),
             next_happening: 0,
-            hubs: Vec::new(),
+            broker: Broker::default(),
             clients: Vec::new(),
+            talks: Vec::new(),
             pipes: Vec::new(),
             pipe_of: BTreeMap::new(),
-            shelf: SpoolShelf::default(),
             peer_last_at: BTreeMap::new(),
             model: Model::default(),
+            wills: BTreeSet::new(),
             counts: Counts::default(),
-            log: VecDeque::new(),
+            log: None,
             script,
         };
-        for index in 0..world.script.hubs {
-            let config = HubConfig {
-                index,
-                hubs: world.script.hubs,
-                seed: world.script.seed,
-                is_durable: world.script.is_durable,
-                session: world.script.session(),
-                link: LinkConfig { spool_above: world.script.spool_above, ..LinkConfig::default() },
-                ..HubConfig::default()
-            };
-            let hub = Hub::new(config, now);
-            world.hubs.push(SimHub { hub, disk: Disk::default(), wake_at: None });
-        }
         for (index, actor) in world.script.clients.clone().into_iter().enumerate() {
-            let client = SimClient::new(index, actor, &world.script, now);
-            world.model.subscriber(client.filters());
-            world.clients.push(client);
+            let is_member = actor.filters.iter().any(|(filter, _)| filter.starts_with('$'));
+            world.model.add_client(is_member);
+            world.clients.push(SimClient::new(index, actor, &world.script, Time(START)));
+            world.talks.push(Talk {
+                up: Flow::default(),
+                down: Flow::default(),
+                presence: Presence::none(),
+                asked: BTreeMap::new(),
+                unheard: None,
+            });
         }
         world
     }
@@ -182,66 +141,83 @@ impl World {
     /// Runs to the end.
     ///
     /// # Errors
-    /// The violation, the seed, the simulated time and the last actions, for people.
+    /// The violation, the seed, the step, the simulated time and the last actions, for people.
     pub fn run(mut self) -> Result<Counts, String> {
-        match self.run_inner() {
-            Ok(()) => Ok(self.counts),
-            Err(violation) => {
-                let last: Vec<_> = self.log.iter().map(String::as_str).collect();
-                Err(format!(
-                    "seed {} at {} ms breaks [{}]: {}\n  {} hubs, durable {}; last:\n  {}",
-                    self.script.seed,
-                    self.now,
-                    violation.statement,
-                    violation.what,
-                    self.script.hubs,
-                    self.script.is_durable,
-                    last.join("\n  ")
-                ))
-            }
+        if self.run_inner().is_ok() {
+            return Ok(self.counts);
         }
+        // The same again, this time taking notes.
+        let mut again = Self { log: Some(VecDeque::new()), ..Self::new(self.script) };
+        let violation = match again.run_inner() {
+            Ok(()) => Violation { statement: "determinism", what: "it passed again".to_owned() },
+            Err(violation) => violation,
+        };
+        Err(again.report(&violation))
+    }
+
+    fn report(&self, violation: &Violation) -> String {
+        let Violation { statement, what } = violation;
+        let script = &self.script;
+        let mut text = format!(
+            "seed {} at step {}, {} ms, breaks [{statement}]: {what}\n  {} hubs, durable {}, windows {} {}, queues {} {}\n",
+            script.seed,
+            self.steps,
+            self.now,
+            self.broker.hubs.len(),
+            script.is_durable,
+            script.receive_maximum,
+            script.receive_maximum_hub,
+            script.queue_max_client,
+            script.queue_max_hub,
+        );
+        let clients = script.clients.iter().enumerate();
+        let clients = clients.map(|(index, actor)| format!("  client {index}: {actor:?}\n"));
+        let log = self.log.iter().flatten().map(|line| format!("  {line}\n"));
+        text.extend(clients.chain(log));
+        text
     }
 
     fn run_inner(&mut self) -> Result<(), Violation> {
+        self.start_broker(self.script.hubs)?;
+        let over = self.script.actions.last().map_or(0, |(at, _)| *at);
         for client in 0..self.clients.len() {
-            let at = self.random.between(0, 200);
-            self.at(at, Happening::Start(client));
+            let is_auditor = self.clients[client].actor.is_auditor;
+            let at = if is_auditor { over + AUDIT_MS } else { self.random.between(0, 200) };
+            self.at(at, Happening::StartClient(client));
         }
-        for (index, (at, _)) in self.script.actions.clone().iter().enumerate() {
-            self.at(*at, Happening::Action(index));
+        for index in 0..self.script.actions.len() {
+            let at = self.script.actions[index].0;
+            self.at(at, Happening::Action(index));
         }
-        let end = self.script.actions.last().map_or(0, |(at, _)| *at) + DRAIN_MS;
         while let Some(((at, _), happening)) = self.queue.pop_first() {
-            if at > end {
+            if at > over + DRAIN_MS {
                 break;
             }
             self.now = at;
-            self.counts.steps += 1;
-            if self.counts.steps > STEPS_MAX {
+            self.steps += 1;
+            if self.steps > STEPS_MAX {
                 let what = format!("{STEPS_MAX} steps without an end, now at {happening:?}");
                 return Err(Violation { statement: "livelock", what });
             }
             self.happen(happening)?;
         }
-        for client in &self.clients {
-            self.counts.resent += client.machine.stats().resent;
-            self.counts.records += client.disk.writes;
-        }
-        self.counts.records += self.hubs.iter().map(|hub| hub.disk.writes).sum::<u64>();
-        self.counts.delivered = self.model.deliveries() as u64;
-        self.model.verdict()?;
-        self.all_spools_gone()
+        self.finish()
     }
 
     fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
         match happening {
-            Happening::Start(client) => {
-                let now = self.time();
-                self.clients[client].machine.connect(now);
-                self.drain_client(client)
+            Happening::StartClient(client) => self.start_client(client),
+            Happening::EndClient(client, process) => self.end_client(client, process),
+            Happening::StartBroker => {
+                let hubs = if self.random.chance(50) {
+                    self.random.between(1, 3) as u16
+                } else {
+                    self.broker.hubs.len() as u16
+                };
+                self.start_broker(hubs)
             }
             Happening::Action(index) => self.act(index),
-            Happening::Dialed(client) => self.dialed(client),
+            Happening::Dialed(client, process) => self.dialed(client, process),
             Happening::ToHub(pipe) => self.bytes_to_hub(pipe),
             Happening::ToClient(pipe) => self.bytes_to_client(pipe),
             Happening::HubEndCloses(pipe) => self.hub_end_closes(pipe),
@@ -251,47 +227,137 @@ impl World {
             Happening::FlushClient(pipe) => self.flush_client(pipe),
             Happening::FlushHub(pipe) => self.flush_hub(pipe),
             Happening::ClientSynced(client) => self.client_synced(client),
-            Happening::HubSynced(hub) => self.hub_synced(hub),
-            Happening::ClientPage(client, request) => self.client_page(client, &request),
-            Happening::HubPage(hub, ticket, request) => self.hub_page(hub, ticket, &request),
-            Happening::Peer(from, to, message) => self.peer_message(from, to, *message),
+            Happening::BrokerSynced => self.broker_synced(),
+            Happening::ClientPage(client, process, request) => {
+                self.client_page(client, process, &request)
+            }
+            Happening::HubPage(process, hub, ticket, request) => {
+                self.hub_page(process, hub, ticket, &request)
+            }
+            Happening::Peer(process, from, to, message) => {
+                self.peer_message(process, from, to, *message)
+            }
         }
     }
 
     fn act(&mut self, index: usize) -> Result<(), Violation> {
         let Some((_, action)) = self.script.actions.get(index).cloned() else { return Ok(()) };
-        self.note(format!("{action:?}"));
+        self.note(|| format!("{action:?}"));
         match action {
-            Action::Publish { client, topic, qos, size } => self.publish(client, topic, qos, size),
+            Action::Publish { client, topic, qos, retain, expiry_s, size } => {
+                self.publish(client, topic, (qos, retain, expiry_s), size)
+            }
+            Action::Toggle(client, place) => self.toggle(client, place),
             Action::Reset(client) => {
                 let Some(pipe) = self.clients[client].pipe else { return Ok(()) };
-                self.counts.resets += 1;
+                self.counts.note("link: reset");
                 self.client_end_closes(pipe)?;
                 self.hub_end_closes(pipe)
             }
             Action::HalfOpen(client, ms) => {
                 let Some(pipe) = self.clients[client].pipe else { return Ok(()) };
-                self.counts.half_open += 1;
+                self.counts.note("link: half open");
                 self.at(self.now + ms, Happening::HubEndCloses(pipe));
                 self.client_end_closes(pipe)
             }
             Action::Stall(client, ms) => {
                 let Some(pipe) = self.clients[client].pipe else { return Ok(()) };
-                self.counts.stalls += 1;
+                self.counts.note("link: stalled");
                 self.pipes[pipe].stalled_until = self.now + ms;
+                Ok(())
+            }
+            Action::Stranger(client, ms) => self.stranger(client, ms),
+            Action::Crash(Who::Client(client)) => self.crash_client(client),
+            Action::Crash(Who::Broker) => self.crash_broker(),
+            Action::CrashBoth(client) => {
+                if self.clients[client].is_up && self.broker.is_up {
+                    self.counts.note("crash: client and broker");
+                }
+                self.crash_client(client)?;
+                self.crash_broker()
+            }
+            Action::Stop(Who::Client(client)) => self.stop_client(client),
+            Action::Stop(Who::Broker) => self.stop_broker(),
+            Action::FailSync(who) => {
+                self.disk_of(who).is_failing = true;
+                Ok(())
+            }
+            Action::FillDisk(who, ms) => {
+                self.counts.note("disk: full");
+                self.disk_of(who).full_until = self.now + ms;
+                Ok(())
+            }
+            Action::SlowDisk(who, ms) => {
+                self.counts.note("disk: slow");
+                self.disk_of(who).slow_until = self.now + ms;
                 Ok(())
             }
         }
     }
 
-    /// Once nobody refers to a payload any more its spool must go, or a broker would fill its disk.
-    fn all_spools_gone(&self) -> Result<(), Violation> {
-        let left =
-            self.shelf.count() + self.clients.iter().map(|c| c.spools.count()).sum::<usize>();
-        if left == 0 {
-            return Ok(());
+    fn disk_of(&mut self, who: Who) -> &mut Disk {
+        match who {
+            Who::Client(client) => &mut self.clients[client].disk,
+            Who::Broker => &mut self.broker.disk,
         }
-        Err(Violation { statement: "bounds", what: format!("{left} spools were never dropped") })
+    }
+
+    /// Everything has drained, or should have.
+    fn finish(&mut self) -> Result<(), Violation> {
+        let writes = self.clients.iter().map(|client| client.disk.writes).sum::<u64>();
+        self.counts.more("records written", writes + self.broker.disk.writes);
+        self.counts.more("steps", self.steps);
+        self.counts.more("delivered", self.model.deliveries() as u64);
+        self.counts.more("known fault: may be lost between hubs", self.model.forsaken());
+        let dropped = self.dropped();
+        self.counts.more("dropped by the broker", dropped);
+        let is_small = self.script.queue_max_hub < QUEUE_SMALL;
+        let auditors = [self.clients.len() - 2, self.clients.len() - 1];
+        self.model.verdict(auditors, if is_small { dropped } else { 0 })?;
+        for (index, client) in self.clients.iter().enumerate() {
+            if !client.is_up || !client.machine.is_idle() {
+                let what = format!("{} is not at rest when all is over", client.name);
+                return Err(Violation { statement: "drain", what });
+            }
+            for (place, (filter, _)) in client.filters().iter().enumerate() {
+                if client.wanted[place] && !self.model.is_wanted(index, filter) {
+                    let what = format!("{} is not subscribed to {filter}", client.name);
+                    return Err(Violation { statement: "MQTT-4.1.0-1", what });
+                }
+            }
+            let left = facts::unfinished(client.disk.content());
+            if !left.is_empty() && !self.model.is_confused(index) {
+                let what = format!("{} has left {left:?} on its disk", client.name);
+                return Err(Violation { statement: "bounds", what });
+            }
+        }
+        let left = facts::unfinished(self.broker.disk.content());
+        if !left.is_empty() {
+            let what = format!("the broker has left {left:?} on its disk");
+            return Err(Violation { statement: "bounds", what });
+        }
+        self.spools_gone()
+    }
+
+    /// Messages dropped by all processes of the broker, from full queues or expired.
+    fn dropped(&self) -> u64 {
+        let now = self.broker.hubs.iter().map(|sim| sim.hub.stats().dropped).sum::<u64>();
+        self.broker.dropped + if self.broker.is_up { now } else { 0 }
+    }
+
+    /// Once nobody refers to a payload any more its spool must go, or a broker would fill its disk.
+    fn spools_gone(&self) -> Result<(), Violation> {
+        let of_clients = self.clients.iter().map(|client| client.spools.count()).sum::<usize>();
+        let retained = self.broker.hubs.iter().map(|sim| sim.hub.stats().retained).max();
+        // Each hub has its own reference to what is retained.
+        let kept = retained.unwrap_or_default() as usize;
+        let left = self.broker.shelf.count();
+        if of_clients > 0 || left > kept {
+            let what =
+                format!("{of_clients} and {left} spools were never dropped, {kept} retained");
+            return Err(Violation { statement: "bounds", what });
+        }
+        Ok(())
     }
 
     fn at(&mut self, at: u64, happening: Happening) {
@@ -303,19 +369,24 @@ impl World {
         Time(START + self.now)
     }
 
-    fn note(&mut self, text: String) {
-        if self.log.len() == LOG_LINES {
-            self.log.pop_front();
+    fn note(&mut self, text: impl FnOnce() -> String) {
+        let Some(log) = &mut self.log else { return };
+        if log.len() == LOG_LINES {
+            log.pop_front();
         }
-        self.log.push_back(format!("{} ms: {text}", self.now));
+        log.push_back(format!("{} ms: {}", self.now, text()));
     }
 }
 
 /// Simulated time begins here, in milliseconds since the epoch.
 const START: u64 = 1_700_000_000_000;
+/// When retained messages are looked at, after the last action.
+const AUDIT_MS: u64 = 60_000;
 /// How long everything may take to drain after the last action.
-const DRAIN_MS: u64 = 120_000;
+const DRAIN_MS: u64 = 100_000;
 /// More events than any script of ours can cause.
-const STEPS_MAX: u64 = 2_000_000;
+const STEPS_MAX: u64 = 500_000;
 /// Lines of the log that a failure shows.
-const LOG_LINES: usize = 30;
+const LOG_LINES: usize = 60;
+/// A queue of fewer messages may be full.
+const QUEUE_SMALL: u32 = 1_000;

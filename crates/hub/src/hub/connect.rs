@@ -2,6 +2,7 @@
 
 use postrider_proto::{
     Durability, EmptyClientId, Fact, Gate, LinkEnd, Record, Resume, Terms,
+    mutation::{Mutation, planted},
     wire::{ClientId, ConnAck, Connect, Properties, Property, ReasonCode, Text},
 };
 
@@ -97,12 +98,18 @@ impl Hub {
             self.take_over(old);
             // Its session may have ended with its link.
             if connect.clean_start
+                && !planted(Mutation::CleanStartIgnored)
                 && let Some(old) = self.registry.find(&wish.client_id)
             {
                 stored = self.end_session(old);
             }
         }
         let found = self.registry.find(&wish.client_id);
+        if found.is_none() && !planted(Mutation::GoneSessionUnstored) {
+            // The client's old session may have ended a moment ago, by another link or by time. A crash must not
+            // bring it back once we have said that it is gone.
+            stored = stored.max(self.session_gone);
+        }
         let session = found.unwrap_or_else(|| {
             let id = ClientId::from_text(wish.client_id.text().detached());
             self.registry.create(id, self.config.session)
@@ -189,11 +196,13 @@ impl Hub {
             let id = wish.client_id.text().clone();
             properties.push(Property::AssignedClientIdentifier(id));
         }
+        let session_present = session_present || planted(Mutation::SessionPresentWrong);
         let connack = ConnAck { session_present, reason: ReasonCode::Success, properties };
         let entry = self.registry.get_mut(session)?;
         entry.link = Some(at);
         let link = self.links.write(at)?;
         link.open_gates(opened.gate(durability));
+        let stored = if planted(Mutation::ConnAckBeforeStore) { 0 } else { stored };
         let connack_gate = Gate { stored, fence: 0 };
         let limits = *link.accept(connack, wish.keep_alive_s, wish.session_expiry_s, connack_gate);
         let is_over = link.is_over();

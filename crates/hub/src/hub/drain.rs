@@ -1,6 +1,6 @@
 //! What the driver has to do: gathered once per drain, then handed out one by one.
 
-use postrider_proto::{Durability, Gate, Time};
+use postrider_proto::{Durability, Gate, SpoolOutput, Time};
 
 use super::Hub;
 use crate::{
@@ -51,15 +51,21 @@ impl Hub {
         for session in core::mem::take(&mut self.replays) {
             self.replay(session);
         }
+        // A record may name a spool: what is appended comes before records, what is dropped behind them.
+        let mut dropped = Vec::new();
+        while let Some(output) = self.spools.poll_output() {
+            match output {
+                SpoolOutput::Append(..) => self.outputs.push_back(Output::Spool(output)),
+                SpoolOutput::Drop(_) => dropped.push(Output::Spool(output)),
+            }
+        }
         while let Some((seq, record)) = self.journal.poll_record() {
             self.written = seq;
             self.outputs.push_back(Output::Store(seq, record));
         }
+        self.outputs.extend(dropped);
         self.ask_pages();
         self.awaits_sync = self.peers.flush(&self.journal, &mut self.outputs);
-        while let Some(output) = self.spools.poll_output() {
-            self.outputs.push_back(Output::Spool(output));
-        }
         self.transmit();
         self.close();
         self.hand_over();

@@ -136,7 +136,11 @@ impl Hub {
         if let Some(entry) = self.registry.remove(session) {
             self.stats.dropped += deliver::dropped(&entry.session.stats());
         }
-        if is_recorded { self.journal.write(Record { owner, fact: Fact::SessionGone }) } else { 0 }
+        if !is_recorded {
+            return 0;
+        }
+        self.session_gone = self.journal.write(Record { owner, fact: Fact::SessionGone });
+        self.session_gone
     }
 
     /// Ends the sessions that would expire first while there are too many without a link.

@@ -2,6 +2,7 @@
 
 use postrider_proto::{
     Arrival, Arrived, Delivery, Durability, Envelope, Fact, Gate, Message, Record,
+    mutation::{Mutation, planted},
     wire::{PacketId, QoS, ReasonCode, Topic},
 };
 use smallvec::SmallVec;
@@ -142,15 +143,18 @@ impl Hub {
         self.stats.dropped += u64::from(kept == Kept::Full);
         let Some(topic) = &message.head.topic else { return 0 };
         // All hubs know it; one of them records it, so that the store sees one order.
-        if self.home(topic.as_bytes()) != self.config.index {
+        let is_planted = planted(Mutation::RetainedNotRecorded);
+        if self.home(topic.as_bytes()) != self.config.index || is_planted {
             return 0;
         }
         let fact = match kept {
             Kept::Stored => Fact::Retained { message, stamp },
             Kept::Cleared | Kept::Full => Fact::RetainedGone(topic.clone()),
-            Kept::Unchanged => return 0,
+            // A later writer was faster, whose record stands for this one and must be stored first.
+            Kept::Unchanged => return self.last_retained,
         };
-        self.journal.write(Record { owner: 0, fact })
+        self.last_retained = self.journal.write(Record { owner: 0, fact });
+        self.last_retained
     }
 
     /// Fills the lists of hits. A session stands there once, with the highest QoS and all identifiers of its matching
@@ -240,7 +244,7 @@ impl Hub {
         routed: &mut Routed,
     ) {
         for hub in self.peers.others() {
-            if stamp.is_none() && !self.peer_hits.contains(&hub) {
+            if stamp.is_none() && !self.peer_hits.contains(&hub) || planted(Mutation::NotCrossing) {
                 continue;
             }
             let (message, publisher) = (envelope.shared(), origin.publisher);
@@ -257,8 +261,11 @@ impl Hub {
         qos: QoS,
         packet_id: Option<PacketId>,
         reason: ReasonCode,
-        gate: Gate,
+        mut gate: Gate,
     ) {
+        if planted(Mutation::FenceIgnored) {
+            gate.fence = 0;
+        }
         let Some(packet_id) = packet_id else { return };
         let Some(entry) = self.registry.get_mut(slot) else { return };
         let Some(link) = self.links.write(at) else { return };
@@ -275,8 +282,8 @@ fn delivery(qos: QoS, is_retained: bool, route: &Route) -> Delivery {
         subscription_ids.push(route.identifier);
     }
     Delivery {
-        qos: qos.min(route.qos),
-        retain: is_retained && route.retain_as_published,
+        qos: if planted(Mutation::QosRaised) { route.qos } else { qos.min(route.qos) },
+        retain: is_retained && (route.retain_as_published || planted(Mutation::RetainKept)),
         subscription_ids,
     }
 }

@@ -2,6 +2,7 @@
 
 use postrider_proto::{
     Fact, Record, Session, SessionConfig, Time,
+    mutation::{Mutation, planted},
     wire::{ClientId, Filter, Publish, SubscribeOptions},
 };
 
@@ -44,7 +45,9 @@ impl Hub {
     /// Rebuilds one session, if its home is here. A link that it had is gone with the process that held it.
     fn restore(&mut self, recorded: Recorded) {
         let Recorded { owner, mut state, session, subscriptions, will } = recorded;
-        self.registry.reserve(owner);
+        if !planted(Mutation::OwnerReused) {
+            self.registry.reserve(owner);
+        }
         let Some((client_id, expiry_s, detached)) = session else { return };
         if self.home(client_id.text().as_bytes()) != self.config.index
             || self.registry.find(&client_id).is_some()
@@ -64,7 +67,9 @@ impl Hub {
             if let Some(entry) = self.registry.get_mut(session) {
                 entry.subscriptions.insert(filter.clone(), subscription);
             }
-            self.add_route(session, &filter, subscription, true);
+            if !planted(Mutation::SubscriptionNotRecovered) {
+                self.add_route(session, &filter, subscription, true);
+            }
         }
         if expiry_s == 0 {
             self.end_session(session);

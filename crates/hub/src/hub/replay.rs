@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use postrider_proto::{
     Delivery, Envelope, Message,
+    mutation::{Mutation, planted},
     wire::{Filter, QoS},
 };
 use smallvec::SmallVec;
@@ -80,11 +81,12 @@ impl Hub {
             return;
         }
         let Some(entry) = self.registry.get_mut(session) else { return };
-        if entry.replay.overtake(topic)
+        if let Some(granted) = entry.replay.overtake(topic)
             && let Some(old) = old
         {
             let ids = delivery.subscription_ids.clone();
-            self.send_retained(session, &old, delivery.qos, ids);
+            let granted = if planted(Mutation::RetainedLowQos) { delivery.qos } else { granted };
+            self.send_retained(session, &old, granted, ids);
         }
     }
 

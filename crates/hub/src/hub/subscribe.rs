@@ -2,6 +2,7 @@
 
 use postrider_proto::{
     Fact, Gate, Record,
+    mutation::{Mutation, planted},
     wire::{
         Filter, Packet, Properties, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeFilter,
         UnsubAck, Unsubscribe,
@@ -40,6 +41,9 @@ impl Hub {
             if is_replayed && !filter.is_shared() {
                 cursors.push((detached(&filter), options.qos));
             }
+        }
+        if planted(Mutation::SubAckBeforeStore) {
+            gate.stored = 0;
         }
         let properties = Properties::new();
         let packet_id = subscribe.packet_id;
@@ -113,7 +117,9 @@ impl Hub {
             let fact = Fact::SubscriptionGone(filter.clone());
             gate.stored = gate.stored.max(self.journal.write(Record { owner, fact }));
         }
-        self.remove_route(session, owner, &filter);
+        if !planted(Mutation::UnsubscribeIgnored) {
+            self.remove_route(session, owner, &filter);
+        }
         true
     }
 

@@ -5,7 +5,10 @@ use alloc::{boxed::Box, format, vec::Vec};
 use postrider_wire::{Ack, ConnAck, Connect, Disconnect, Properties, Property, ReasonCode, Will};
 
 use super::{Client, Event, Failure, Phase, Restarted};
-use crate::{Fact, Fate, Link, LinkEnd, Plan, Resume, Time, Verdict};
+use crate::{
+    Fact, Fate, Link, LinkEnd, Plan, Resume, Time, Verdict,
+    mutation::{Mutation, planted},
+};
 
 impl Client {
     /// Asks the driver for a stream.
@@ -56,6 +59,7 @@ impl Client {
         self.has_session = true;
         let resume = if connack.session_present { Resume::Present } else { Resume::Lost };
         let flights = self.session.stats().flights;
+        let resume = if planted(Mutation::LostSessionResumed) { Resume::Present } else { resume };
         self.session.attach(&limits, resume, self.config.is_durable, &mut self.journal);
         let restarted = self.restarted(flights).filter(|_| resume == Resume::Lost);
         self.open_gates();
@@ -67,6 +71,7 @@ impl Client {
         self.session.record(session, &mut self.journal);
         let resubscribed = match resume {
             Resume::Present => 0,
+            Resume::Lost if planted(Mutation::NotSubscribedAgain) => 0,
             Resume::Lost => self.subscriptions.doubt_all(),
         };
         self.events.push_back(Event::Connected { connack, limits, resubscribed, restarted });

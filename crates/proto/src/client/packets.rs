@@ -3,7 +3,10 @@
 use postrider_wire::{Ack, AckKind, Disconnect, Properties, ReasonCode, SubAck, UnsubAck};
 
 use super::{Client, Event, Failure, OperationId, operations::Request};
-use crate::{AckOutcome, Arrival, Arrived, Fact, Gate, LinkEnd, Received, Time};
+use crate::{
+    AckOutcome, Arrival, Arrived, Fact, Gate, LinkEnd, Received, Time,
+    mutation::{Mutation, planted},
+};
 
 impl Client {
     pub(super) fn handle_received(&mut self, received: Received, now: Time) {
@@ -43,6 +46,9 @@ impl Client {
         let Some(link) = &mut self.link else { return };
         let arrival = self.session.arrival(qos, packet_id);
         if arrival == Arrival::New {
+            if qos == postrider_wire::QoS::ExactlyOnce && planted(Mutation::DeliveredTwice) {
+                self.events.push_back(Event::Message(arrived.clone()));
+            }
             self.events.push_back(Event::Message(arrived));
         }
         if let Some(packet_id) = packet_id {

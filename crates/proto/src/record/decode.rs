@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::{
     Delivery, Fact, FlightState, Message, Payload, Record, RecordError, SpoolId, Time,
+    mutation::{Mutation, planted},
     record::{FORMAT, kind},
 };
 
@@ -89,6 +90,7 @@ fn read_message_or_flight(key: &mut Reader, value: &mut Reader) -> Result<Fact, 
     let state = match value.u8()? {
         0 => FlightState::AwaitAck,
         1 => FlightState::AwaitRec,
+        2 if planted(Mutation::StateMisread) => FlightState::AwaitRec,
         2 => FlightState::AwaitComp,
         _ => return fault("unknown state of a flight"),
     };

@@ -2,7 +2,10 @@
 
 use alloc::{collections::VecDeque, vec::Vec};
 
-use crate::Record;
+use crate::{
+    Record,
+    mutation::{Mutation, planted},
+};
 
 /// What "stored" must mean before a link hears of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,7 +130,11 @@ impl Journal {
     /// Highest durable number, as [`Journal::progress`].
     #[must_use]
     pub fn stored(&self) -> u64 {
-        self.progress().stored(Durability::Durable)
+        if planted(Mutation::StoredAtOnce) {
+            u64::MAX
+        } else {
+            self.progress().stored(Durability::Durable)
+        }
     }
 
     /// Whether there is a store, so that records are worth making.

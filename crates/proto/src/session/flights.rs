@@ -6,7 +6,10 @@ use core::iter;
 use postrider_wire::PacketId;
 use slab::Slab;
 
-use crate::{Delivery, FlightState, Message, Spools};
+use crate::{
+    Delivery, FlightState, Message, Spools,
+    mutation::{Mutation, planted},
+};
 
 /// One outgoing message that is not finished, seen from the sender.
 ///
@@ -205,7 +208,7 @@ impl Flights {
         for (_, flight) in &mut self.slab {
             flight.is_counted = false;
         }
-        self.unsent = self.publishes.first;
+        self.unsent = if planted(Mutation::NotSentAgain) { NONE } else { self.publishes.first };
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&Flight> {

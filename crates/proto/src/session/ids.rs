@@ -6,6 +6,8 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use postrider_wire::PacketId;
 
+use crate::mutation::{Mutation, planted};
+
 /// The identifiers of our own exchanges, each with a slot number of its owner.
 ///
 /// Identifiers count up from 1, skip busy ones and wrap; the lowest free one is not taken again at once, so that a late
@@ -49,6 +51,9 @@ impl Ids {
     pub(super) fn next_free(&self) -> Option<PacketId> {
         if self.busy >= u32::from(u16::MAX) {
             return None;
+        }
+        if planted(Mutation::BusyIdReused) {
+            return PacketId::new(1);
         }
         let (first, bit) = (self.next / PER_PAGE, self.next % PER_PAGE);
         let above = u64::MAX << bit;

@@ -5,7 +5,10 @@
 
 use postrider_wire::{Ack, AckKind, PacketId, Properties, QoS, ReasonCode};
 
-use crate::{Arrival, Fact, Gate, Journal, Link, Session};
+use crate::{
+    Arrival, Fact, Gate, Journal, Link, Session,
+    mutation::{Mutation, planted},
+};
 
 impl Session {
     /// Tells whether an arriving PUBLISH is new. QoS 0 and 1 always are.
@@ -14,6 +17,7 @@ impl Session {
     #[must_use]
     pub fn arrival(&self, qos: QoS, packet_id: Option<PacketId>) -> Arrival {
         match packet_id {
+            Some(_) if planted(Mutation::DuplicateDelivered) => Arrival::New,
             Some(id) if qos == QoS::ExactlyOnce && self.received.contains(id) => Arrival::Duplicate,
             Some(_) | None => Arrival::New,
         }
@@ -46,6 +50,8 @@ impl Session {
             // A repeat may overtake the record of the first, so it waits for the last one too.
             gate.stored = gate.stored.max(self.inbound_seq);
         }
+        let is_early = [Mutation::PubAckBeforeStore, Mutation::PubRecBeforeStore].map(planted);
+        gate = if is_early[usize::from(qos == QoS::ExactlyOnce)] { Gate::default() } else { gate };
         let reason = if self.has_codes() { reason } else { ReasonCode::Success };
         link.send_ack(kind, Ack { packet_id, reason, properties: Properties::new() }, gate);
     }
@@ -56,14 +62,18 @@ impl Session {
     pub fn handle_pubrel(&mut self, ack: &Ack, link: &mut Link, journal: &mut Journal) {
         let packet_id = ack.packet_id;
         let mut reason = ReasonCode::Success;
-        if self.received.contains(packet_id) {
+        if planted(Mutation::ReleaseForgotten) {
+            // Planted: the id stays.
+        } else if self.received.contains(packet_id) {
             let seq = self.change(Fact::Released(packet_id), None, journal);
             self.inbound_seq = self.inbound_seq.max(seq);
         } else if self.has_codes() {
             reason = ReasonCode::PacketIdentifierNotFound;
         }
         let answer = Ack { packet_id, reason, properties: Properties::new() };
-        link.send_ack(AckKind::PubComp, answer, Gate { stored: self.inbound_seq, fence: 0 });
+        let is_early = planted(Mutation::PubCompBeforeStore);
+        let stored = if is_early { 0 } else { self.inbound_seq };
+        link.send_ack(AckKind::PubComp, answer, Gate { stored, fence: 0 });
     }
 
     fn has_codes(&self) -> bool {

@@ -32,6 +32,7 @@ use postrider_wire::{Ack, PacketId, QoS, ReasonCode};
 
 use crate::{
     Durability, Fact, FlightState, Journal, Limits, Message, Record,
+    mutation::{Mutation, planted},
     session::{
         arrivals::Arrivals,
         flights::{Chain, Flights},
@@ -330,7 +331,13 @@ impl Session {
         journal: &mut Journal,
     ) {
         self.reset_link();
+        if planted(Mutation::IdSetDropped) {
+            self.received = IdSet::new();
+        }
         let mut window = limits.receive_maximum.min(self.config.flights_max);
+        if planted(Mutation::WindowIgnored) {
+            window = self.config.flights_max;
+        }
         if !limits.has_properties {
             window = window.min(self.config.flights_max_unannounced);
         }
@@ -345,6 +352,7 @@ impl Session {
         }
         self.is_persistent = is_persistent;
         match resume {
+            Resume::Present if planted(Mutation::NotReleasedAgain) => {}
             Resume::Present => self.must_release = self.flights.has_releases(),
             Resume::Lost => self.start_again(journal),
         }
@@ -370,6 +378,9 @@ impl Session {
     pub fn detach(&mut self) {
         self.reset_link();
         self.link = None;
+        if planted(Mutation::QueueLostOffline) {
+            self.queue.first().map(|first| first.number).map(|number| self.queue.take(number));
+        }
         if !self.config.is_qos0_queued_offline {
             while self.queue.take_loose().is_some() {
                 self.stats.dropped_offline += 1;

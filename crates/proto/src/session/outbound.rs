@@ -5,6 +5,7 @@ use postrider_wire::{Ack, AckKind, PacketId, QoS, ReasonCode};
 use crate::{
     AckOutcome, Delivery, Durability, Envelope, Fact, FlightState, Gate, Journal, Link, PeerFault,
     QueueFull, Sent, Session, Time,
+    mutation::{Mutation, planted},
     session::{Facing, Fate},
 };
 
@@ -129,6 +130,7 @@ impl Session {
                 if let Some(flight) = self.flights.get_mut(slot) {
                     flight.seq = seq;
                 }
+                let seq = if planted(Mutation::PubRelBeforeStore) { 0 } else { seq };
                 send_release(link, packet_id, seq);
                 Ok(AckOutcome::Progress)
             }
@@ -156,6 +158,8 @@ impl Session {
         is_downgraded: bool,
         journal: &mut Journal,
     ) -> AckOutcome {
+        let mut lost = Journal::new(false);
+        let journal = if planted(Mutation::FinishNotRecorded) { &mut lost } else { journal };
         self.change(Fact::Finished { number }, Some(slot), journal);
         AckOutcome::Done { number, ack, is_downgraded }
     }
@@ -242,6 +246,9 @@ impl Session {
 
     /// Whether what may not be dropped leaves no room. A session without any such message takes one of any size.
     fn is_full_of_kept(&self, cost: u64) -> bool {
+        if planted(Mutation::QueueUnbounded) {
+            return false;
+        }
         let messages = self.queue.kept_len() + self.flights.len();
         let bytes = self.queue.kept_bytes() + self.flights.bytes();
         messages > 0
@@ -269,13 +276,15 @@ impl Session {
         journal: &mut Journal,
     ) -> Sent {
         let fact = Fact::Queued { number, message: envelope.shared(), delivery };
+        let mut lost = Journal::new(false);
+        let journal = if planted(Mutation::MessageNotRecorded) { &mut lost } else { journal };
         Sent { number, seq: self.change(fact, None, journal) }
     }
 
     /// If nothing stands before a new message: what is known of the peer, and an id.
     fn free_way(&self) -> Option<(Facing, PacketId)> {
         let facing = self.link?;
-        let is_free = self.queue.kept_len() == 0
+        let is_free = (self.queue.kept_len() == 0 || planted(Mutation::QueueJumped))
             && !self.must_release
             && self.flights.first_unsent().is_none()
             && self.flights.len() < facing.window;
@@ -347,6 +356,7 @@ impl Session {
     ) {
         let Some(flight) = self.flights.get(slot) else { return };
         let (number, is_dup, id) = (flight.number, flight.was_sent, Some(flight.packet_id));
+        let is_dup = is_dup && !planted(Mutation::DupForgotten) || planted(Mutation::DupAtFirst);
         let fate = match (&flight.message, facing.lacks(&flight.delivery)) {
             (Some(message), None) => {
                 if link.send_message(message, &flight.delivery, id, is_dup, now) {
@@ -384,7 +394,8 @@ impl Session {
         if let Some(flight) = slot.and_then(|slot| self.flights.get_mut(slot)) {
             flight.was_sent = false;
             // At QoS 1 a second delivery does no harm, so nothing is lost by being early.
-            flight.seq = if qos == QoS::ExactlyOnce { seq } else { 0 };
+            let must_wait = qos == QoS::ExactlyOnce && !planted(Mutation::PublishBeforeStore);
+            flight.seq = if must_wait { seq } else { 0 };
         }
     }
 

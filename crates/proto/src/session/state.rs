@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::{
     Delivery, Fact, FlightState, Journal, Record, Session, Spools,
+    mutation::{Mutation, planted},
     session::{
         Fate,
         arrivals::Arrived,
@@ -23,6 +24,9 @@ impl Session {
     /// messages and ids (subscriptions, will, ...) are their owner's business and change nothing here.
     pub fn apply(&mut self, fact: &Fact) {
         self.is_persistent = true;
+        if planted(Mutation::IdSetNotRecovered) && matches!(fact, Fact::Received(_)) {
+            return;
+        }
         if let Fact::Numbers { reserved } = fact {
             // Some of the block may have been given out before the crash.
             self.number_next = self.number_next.max(*reserved);
@@ -66,7 +70,8 @@ impl Session {
     /// messages of a block are finished and forgotten when the process ends.
     pub(super) fn new_number(&mut self, journal: &mut Journal) -> u64 {
         let number = self.number_next;
-        if number >= self.number_reserved && self.is_recording(journal) {
+        let is_planted = planted(Mutation::NumbersNotReserved);
+        if number >= self.number_reserved && self.is_recording(journal) && !is_planted {
             self.change(Fact::Numbers { reserved: number + NUMBERS_PER_RECORD }, None, journal);
         }
         number

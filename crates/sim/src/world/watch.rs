@@ -1,0 +1,524 @@
+//! Every packet on every pipe, when it is sent and when it is taken: held against the standard and against the disk.
+
+use postrider_proto::wire::{Ack, AckKind, ConnAck, Connect, Filter, Packet, Publish, QoS};
+
+use super::World;
+use crate::{Violation, facts};
+
+impl World {
+    pub(super) fn see_sent_by_client(
+        &mut self,
+        pipe: usize,
+        bytes: &[u8],
+    ) -> Result<(), Violation> {
+        for packet in self.pipes[pipe].to_hub.sent.see(bytes)? {
+            self.counts.note("packets looked at");
+            self.note(|| format!("pipe {pipe} > {}", brief(&packet)));
+            self.sent_by_client(pipe, packet)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn see_sent_by_hub(&mut self, pipe: usize, bytes: &[u8]) -> Result<(), Violation> {
+        for packet in self.pipes[pipe].to_client.sent.see(bytes)? {
+            self.counts.note("packets looked at");
+            self.note(|| format!("pipe {pipe} < {}", brief(&packet)));
+            self.sent_by_hub(pipe, packet)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn see_taken_by_client(
+        &mut self,
+        pipe: usize,
+        bytes: &[u8],
+    ) -> Result<(), Violation> {
+        for packet in self.pipes[pipe].to_client.taken.see(bytes)? {
+            self.taken_by_client(pipe, packet);
+        }
+        Ok(())
+    }
+
+    pub(super) fn see_taken_by_hub(&mut self, pipe: usize, bytes: &[u8]) -> Result<(), Violation> {
+        for packet in self.pipes[pipe].to_hub.taken.see(bytes)? {
+            self.taken_by_hub(pipe, packet);
+        }
+        Ok(())
+    }
+
+    /// Counts what was lost with a connection, once.
+    pub(super) fn settle(&mut self, pipe: usize) {
+        let found = &mut self.pipes[pipe];
+        if std::mem::replace(&mut found.is_settled, true) {
+            return;
+        }
+        let names =
+            ["lost: PUBLISH", "lost: PUBACK", "lost: PUBREC", "lost: PUBREL", "lost: PUBCOMP"];
+        for side in [&found.up, &found.down] {
+            for (name, count) in names.iter().zip(side.under_way) {
+                self.counts.more(name, u64::from(count > 0));
+            }
+        }
+        let is_full = [found.up.was_full, found.down.was_full];
+        self.counts.more("window full towards the broker", u64::from(is_full[0]));
+        self.counts.more("window full towards a client", u64::from(is_full[1]));
+    }
+
+    fn sent_by_client(&mut self, pipe: usize, packet: Packet) -> Result<(), Violation> {
+        let client = self.pipes[pipe].client;
+        match packet {
+            Packet::Publish(publish) => self.publish_by_client(pipe, &publish),
+            Packet::PubRel(ack) => {
+                let is_first = self.talks[client].up.pubrel_sent(&mut self.pipes[pipe].up, &ack)?;
+                let sim = &self.clients[client];
+                if is_first && sim.actor.has_store {
+                    self.released(facts::flights(sim.disk.content(), 0), &ack, &sim.name)?;
+                }
+                Ok(())
+            }
+            Packet::PubAck(ack) => self.ack_by_client(pipe, AckKind::PubAck, &ack),
+            Packet::PubRec(ack) => self.ack_by_client(pipe, AckKind::PubRec, &ack),
+            Packet::PubComp(ack) => self.ack_by_client(pipe, AckKind::PubComp, &ack),
+            Packet::Subscribe(subscribe) => {
+                let mut filters = Vec::new();
+                for line in subscribe.filters {
+                    self.model.subscribe_sent(client, &line.filter, line.options.qos);
+                    filters.push(line.filter);
+                }
+                self.talks[client].asked.insert((pipe, subscribe.packet_id), filters);
+                Ok(())
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                for filter in &unsubscribe.filters {
+                    self.model.unsubscribe_sent(client, filter);
+                }
+                let key = (pipe, unsubscribe.packet_id);
+                self.talks[client].asked.insert(key, unsubscribe.filters);
+                Ok(())
+            }
+            Packet::Connect(_) | Packet::PingReq | Packet::Disconnect(_) | Packet::Auth(_) => {
+                Ok(())
+            }
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                violation("MQTT-4.13.1-1", format!("client {client} sent {packet:?}"))
+            }
+        }
+    }
+
+    fn publish_by_client(&mut self, pipe: usize, publish: &Publish) -> Result<(), Violation> {
+        let client = self.pipes[pipe].client;
+        let tag = facts::tag_of(&publish.payload).unwrap_or(u64::MAX);
+        let side = &mut self.pipes[pipe].up;
+        let is_first = self.talks[client].up.publish_sent(side, publish, tag)?;
+        self.counts.more("sent again by a client", u64::from(publish.dup));
+        let sim = &self.clients[client];
+        if is_first && publish.qos == QoS::ExactlyOnce && sim.actor.has_store {
+            self.flying(facts::flights(sim.disk.content(), 0), publish, tag, &sim.name)?;
+        }
+        Ok(())
+    }
+
+    fn ack_by_client(&mut self, pipe: usize, kind: AckKind, ack: &Ack) -> Result<(), Violation> {
+        let client = self.pipes[pipe].client;
+        let confirmed = self.talks[client].down.ack_sent(&mut self.pipes[pipe].down, kind, ack)?;
+        if kind != AckKind::PubComp && !self.model.has(client, confirmed.tag) {
+            let what = format!("client {client}: {kind:?} before {} is delivered", confirmed.tag);
+            return violation("MQTT-4.3.2-4", what);
+        }
+        let sim = &self.clients[client];
+        if sim.actor.has_store && !confirmed.is_again {
+            let content = sim.disk.content();
+            self.kept(kind, facts::has_received(content, 0, ack.packet_id.get()), &sim.name)?;
+        }
+        Ok(())
+    }
+
+    fn sent_by_hub(&mut self, pipe: usize, packet: Packet) -> Result<(), Violation> {
+        let client = self.pipes[pipe].client;
+        match packet {
+            Packet::ConnAck(connack) => self.connack_by_hub(pipe, &connack),
+            Packet::Publish(publish) => self.publish_by_hub(pipe, &publish),
+            Packet::PubRel(ack) => {
+                let side = &mut self.pipes[pipe].down;
+                let is_first = self.talks[client].down.pubrel_sent(side, &ack)?;
+                if let Some(owner) = self.owner(client).filter(|_| is_first) {
+                    let stored = facts::flights(self.broker.disk.content(), owner);
+                    self.released(stored, &ack, "the broker")?;
+                }
+                Ok(())
+            }
+            Packet::PubAck(ack) => self.ack_by_hub(pipe, AckKind::PubAck, &ack),
+            Packet::PubRec(ack) => self.ack_by_hub(pipe, AckKind::PubRec, &ack),
+            Packet::PubComp(ack) => self.ack_by_hub(pipe, AckKind::PubComp, &ack),
+            Packet::SubAck(suback) => {
+                let asked = self.talks[client].asked.get(&(pipe, suback.packet_id));
+                let Some(mut filters) = asked.cloned() else {
+                    return violation("MQTT-3.8.4-2", format!("SUBACK to {client} for nothing"));
+                };
+                // What was asked for since may have changed them.
+                let others = self.talks[client].asked.iter();
+                let others = others.filter(|((_, id), _)| *id != suback.packet_id);
+                let changing: Vec<_> = others.flat_map(|(_, filters)| filters).collect();
+                filters.retain(|filter| !changing.contains(&filter));
+                self.subscriptions_kept(client, &filters)
+            }
+            Packet::UnsubAck(unsuback) => {
+                if !self.talks[client].asked.contains_key(&(pipe, unsuback.packet_id)) {
+                    return violation("MQTT-3.10.4-4", format!("UNSUBACK to {client} for nothing"));
+                }
+                Ok(())
+            }
+            Packet::PingResp | Packet::Disconnect(_) | Packet::Auth(_) => Ok(()),
+            Packet::Connect(_)
+            | Packet::Subscribe(_)
+            | Packet::Unsubscribe(_)
+            | Packet::PingReq => violation("MQTT-4.13.1-1", format!("the broker sent {packet:?}")),
+        }
+    }
+
+    fn publish_by_hub(&mut self, pipe: usize, publish: &Publish) -> Result<(), Violation> {
+        let client = self.pipes[pipe].client;
+        let tag = facts::tag_of(&publish.payload).unwrap_or(u64::MAX);
+        let side = &mut self.pipes[pipe].down;
+        let is_first = self.talks[client].down.publish_sent(side, publish, tag)?;
+        self.counts.more("sent again by the broker", u64::from(publish.dup));
+        if is_first
+            && publish.qos == QoS::ExactlyOnce
+            && let Some(owner) = self.owner(client)
+        {
+            let stored = facts::flights(self.broker.disk.content(), owner);
+            self.flying(stored, publish, tag, "the broker")?;
+        }
+        Ok(())
+    }
+
+    fn ack_by_hub(&mut self, pipe: usize, kind: AckKind, ack: &Ack) -> Result<(), Violation> {
+        let client = self.pipes[pipe].client;
+        let confirmed = self.talks[client].up.ack_sent(&mut self.pipes[pipe].up, kind, ack)?;
+        if !self.script.is_durable || confirmed.is_again || ack.reason.is_error() {
+            return Ok(());
+        }
+        if let Some(owner) = self.owner(client) {
+            let is_there =
+                facts::has_received(self.broker.disk.content(), owner, ack.packet_id.get());
+            self.kept(kind, is_there, "the broker")?;
+        }
+        if kind == AckKind::PubComp { Ok(()) } else { self.taken_over(confirmed.tag) }
+    }
+
+    /// An acknowledged message is durable in every session that it is for, and as retained. Spec: v5 [MQTT-4.3.2-4]
+    /// [MQTT-4.3.3-8], v3.1.1 [MQTT-4.3.2-2] [MQTT-4.3.3-2].
+    fn taken_over(&self, tag: u64) -> Result<(), Violation> {
+        let index = tag as usize;
+        let disk = &self.broker.disk;
+        if self.script.queue_max_hub >= super::QUEUE_SMALL {
+            for client in self.model.owed(index) {
+                if self.talks[client].presence.is_there(self.now) != Some(true) {
+                    continue;
+                }
+                let owners = facts::owners(disk.content(), &self.clients[client].name);
+                if !owners.iter().any(|owner| disk.taken.contains(&(*owner, tag))) {
+                    let what = format!("{tag} acknowledged, not stored for client {client}");
+                    return violation("MQTT-4.3.2-4", what);
+                }
+            }
+        }
+        if self.model.is_retained(index) {
+            let rivals = self.model.rivals(index);
+            if !rivals.iter().any(|rival| disk.retained.contains(&(*rival as u64))) {
+                let what = format!("{tag} acknowledged, not stored as retained");
+                return violation("MQTT-4.3.2-4", what);
+            }
+        }
+        Ok(())
+    }
+
+    fn connack_by_hub(&mut self, pipe: usize, connack: &ConnAck) -> Result<(), Violation> {
+        let found = &mut self.pipes[pipe];
+        let client = found.client;
+        if connack.reason.is_error() {
+            return violation("MQTT-3.2.2-6", format!("client {client} refused: {connack:?}"));
+        }
+        let Some(connect) = found.connect.clone() else {
+            return violation("MQTT-3.2.0-1", format!("CONNACK to {client} without CONNECT"));
+        };
+        let said = connack.session_present;
+        if found.session_present.is_some_and(|known| known != said) {
+            let what = format!("session present is {said} for client {client}");
+            return violation("MQTT-3.2.2-3", what);
+        }
+        found.session_present = Some(said);
+        found.is_accepted = true;
+        found.up.is_resumed = said;
+        found.down.is_resumed = said;
+        if let Some(maximum) = connack.properties.receive_maximum() {
+            found.up.receive_maximum = u32::from(*maximum);
+        }
+        if let Some(maximum) = connect.properties.receive_maximum() {
+            found.down.receive_maximum = u32::from(*maximum);
+        }
+        let expiry_s = self.expiry_s(client, &connect);
+        let talk = &mut self.talks[client];
+        talk.presence.accepted(expiry_s);
+        if said {
+            if talk.unheard.is_some_and(|first| first != pipe) {
+                // It was begun for an earlier CONNECT, whose CONNACK the client did not get. The standard has no word
+                // for it: both ends go on, with nothing in common.
+                self.counts.note("session: new, and the client not told");
+                talk.unheard = None;
+                talk.down.sender_unknown();
+                talk.up.receiver_cleared();
+                self.model.confused(client);
+            }
+            self.counts.note("session: resumed");
+            self.count_resume(client);
+        } else {
+            talk.down.sender_cleared();
+            talk.up.receiver_cleared();
+            self.model.session_began(client);
+        }
+        if self.script.is_durable && expiry_s == 0 && !said {
+            let owners = facts::owners(self.broker.disk.content(), &self.clients[client].name);
+            if !owners.is_empty() {
+                let what = format!("CONNACK to {client}, old sessions on the disk: {owners:?}");
+                return violation("MQTT-3.2.2-2", what);
+            }
+        }
+        if self.script.is_durable && expiry_s > 0 {
+            let owners = facts::owners(self.broker.disk.content(), &self.clients[client].name);
+            let is_stored = matches!(owners[..], [owner]
+                if facts::has_session(self.broker.disk.content(), owner));
+            if !is_stored {
+                let what = format!("CONNACK to {client}, sessions on the disk: {owners:?}");
+                return violation("MQTT-3.2.2-2", what);
+            }
+        }
+        Ok(())
+    }
+
+    fn count_resume(&mut self, client: usize) {
+        let names = [
+            [
+                "resume: client awaits PUBACK",
+                "resume: client awaits PUBREC",
+                "resume: client awaits PUBCOMP",
+            ],
+            [
+                "resume: broker awaits PUBACK",
+                "resume: broker awaits PUBREC",
+                "resume: broker awaits PUBCOMP",
+            ],
+        ];
+        let talk = &self.talks[client];
+        for (flow, names) in [&talk.up, &talk.down].into_iter().zip(names) {
+            for (_, open) in flow.open() {
+                let state = match (open.qos, open.has_pubrel || open.has_pubrec) {
+                    (QoS::ExactlyOnce, true) => 2,
+                    (QoS::ExactlyOnce, false) => 1,
+                    (QoS::AtMostOnce | QoS::AtLeastOnce, _) => 0,
+                };
+                self.counts.note(names[state]);
+            }
+        }
+        let waiting = [&talk.down, &talk.up].map(|flow| flow.got().count() as u64);
+        self.counts.more("resume: client awaits PUBREL", waiting[0]);
+        self.counts.more("resume: broker awaits PUBREL", waiting[1]);
+    }
+
+    fn taken_by_hub(&mut self, pipe: usize, packet: Packet) {
+        let found = &mut self.pipes[pipe];
+        let talk = &mut self.talks[found.client];
+        match packet {
+            Packet::Connect(connect) => self.connect_taken(pipe, connect),
+            Packet::Publish(publish) => {
+                let tag = facts::tag_of(&publish.payload).unwrap_or(u64::MAX);
+                talk.up.publish_taken(&mut found.up, &publish, tag);
+            }
+            Packet::PubRel(ack) => talk.up.pubrel_taken(&mut found.up, &ack),
+            Packet::PubAck(ack) => talk.down.ack_taken(&mut found.down, AckKind::PubAck, &ack),
+            Packet::PubRec(ack) => talk.down.ack_taken(&mut found.down, AckKind::PubRec, &ack),
+            Packet::PubComp(ack) => talk.down.ack_taken(&mut found.down, AckKind::PubComp, &ack),
+            Packet::ConnAck(_)
+            | Packet::Subscribe(_)
+            | Packet::SubAck(_)
+            | Packet::Unsubscribe(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingReq
+            | Packet::PingResp
+            | Packet::Disconnect(_)
+            | Packet::Auth(_) => {}
+        }
+    }
+
+    fn connect_taken(&mut self, pipe: usize, connect: Box<Connect>) {
+        let found = &mut self.pipes[pipe];
+        let (client, is_stranger) = (found.client, found.is_stranger);
+        let talk = &mut self.talks[client];
+        let presence = &mut talk.presence;
+        let old = presence.pipe.filter(|old| *old != pipe);
+        let was_there = presence.is_there(self.now);
+        found.session_present = presence.connect(pipe, &connect, self.now);
+        if was_there != Some(!connect.clean_start) {
+            talk.unheard.get_or_insert(pipe);
+        }
+        if connect.clean_start && was_there == Some(true) {
+            self.counts.note("session: clean start over an old one");
+        }
+        if !connect.clean_start && found.session_present == Some(false) {
+            self.counts.note("session: expired at the broker");
+        }
+        found.connect = Some(connect);
+        if old.is_some_and(|old| self.pipes[old].is_hub_open) {
+            let name = if is_stranger {
+                "link: taken over by a stranger"
+            } else {
+                "link: taken over by its own client"
+            };
+            self.counts.note(name);
+            let talk = &self.talks[client];
+            if talk.down.open().next().is_some() || talk.up.open().next().is_some() {
+                self.counts.note("link: taken over with open flights");
+            }
+        }
+    }
+
+    fn taken_by_client(&mut self, pipe: usize, packet: Packet) {
+        let found = &mut self.pipes[pipe];
+        let client = found.client;
+        let talk = &mut self.talks[client];
+        match packet {
+            Packet::ConnAck(connack) => {
+                talk.unheard = None;
+                if !connack.session_present {
+                    talk.up.sender_cleared();
+                    talk.down.receiver_cleared();
+                }
+            }
+            Packet::Publish(publish) => {
+                let tag = facts::tag_of(&publish.payload).unwrap_or(u64::MAX);
+                talk.down.publish_taken(&mut found.down, &publish, tag);
+            }
+            Packet::PubRel(ack) => talk.down.pubrel_taken(&mut found.down, &ack),
+            Packet::PubAck(ack) => talk.up.ack_taken(&mut found.up, AckKind::PubAck, &ack),
+            Packet::PubRec(ack) => talk.up.ack_taken(&mut found.up, AckKind::PubRec, &ack),
+            Packet::PubComp(ack) => talk.up.ack_taken(&mut found.up, AckKind::PubComp, &ack),
+            Packet::SubAck(suback) => {
+                let asked = talk.asked.remove(&(pipe, suback.packet_id)).unwrap_or_default();
+                for (filter, reason) in asked.iter().zip(&suback.reasons) {
+                    if !reason.is_error() {
+                        self.model.subscribed(client, filter);
+                    }
+                }
+            }
+            Packet::UnsubAck(unsuback) => {
+                let asked = talk.asked.remove(&(pipe, unsuback.packet_id)).unwrap_or_default();
+                for filter in &asked {
+                    self.model.unsubscribed(client, filter);
+                }
+            }
+            Packet::Connect(_)
+            | Packet::Subscribe(_)
+            | Packet::Unsubscribe(_)
+            | Packet::PingReq
+            | Packet::PingResp
+            | Packet::Disconnect(_)
+            | Packet::Auth(_) => {}
+        }
+    }
+
+    /// A QoS 2 PUBLISH leaves only when message, id and state are durable.
+    fn flying(
+        &self,
+        stored: Vec<facts::StoredFlight>,
+        publish: &Publish,
+        tag: u64,
+        who: &str,
+    ) -> Result<(), Violation> {
+        let id = publish.packet_id.map_or(0, |id| id.get());
+        let is_it = |flight: &facts::StoredFlight| {
+            flight.packet_id == id
+                && flight.state == facts::AWAIT_REC
+                && flight.tag.is_none_or(|stored| stored == tag)
+        };
+        if stored.iter().any(is_it) {
+            return Ok(());
+        }
+        let what = format!("{who} sends QoS 2 PUBLISH {id} of {tag} before it is stored");
+        violation("MQTT-4.3.3-1", what)
+    }
+
+    /// A PUBREL leaves only when it is durable that PUBREC came.
+    fn released(
+        &self,
+        stored: Vec<facts::StoredFlight>,
+        ack: &Ack,
+        who: &str,
+    ) -> Result<(), Violation> {
+        let id = ack.packet_id.get();
+        let is_it = |f: &facts::StoredFlight| f.packet_id == id && f.state == facts::AWAIT_COMP;
+        if stored.iter().any(is_it) {
+            return Ok(());
+        }
+        violation("MQTT-4.3.3-4", format!("{who} sends PUBREL {id} before PUBREC is stored"))
+    }
+
+    /// A PUBREC leaves only when its id is durable, a PUBCOMP only when it is durably gone.
+    fn kept(&self, kind: AckKind, is_there: bool, who: &str) -> Result<(), Violation> {
+        match (kind, is_there) {
+            (AckKind::PubRec, false) => {
+                violation("MQTT-4.3.3-8", format!("{who} sends PUBREC before its id is stored"))
+            }
+            (AckKind::PubComp, true) => violation(
+                "MQTT-4.3.3-11",
+                format!("{who} sends PUBCOMP before the release is stored"),
+            ),
+            (AckKind::PubAck | AckKind::PubRec | AckKind::PubRel | AckKind::PubComp, _) => Ok(()),
+        }
+    }
+
+    /// A SUBACK leaves only when its subscriptions are durable.
+    fn subscriptions_kept(&self, client: usize, filters: &[Filter]) -> Result<(), Violation> {
+        let Some(owner) = self.owner(client) else { return Ok(()) };
+        for filter in filters {
+            let is_stored =
+                facts::has_subscription(self.broker.disk.content(), owner, filter.as_str());
+            if !is_stored && self.model.is_wanted(client, filter) {
+                let what = format!("SUBACK to {client} before {filter} is stored");
+                return violation("MQTT-3.8.4-1", what);
+            }
+        }
+        Ok(())
+    }
+
+    /// The owner number of a client's session, if the broker has a store.
+    fn owner(&self, client: usize) -> Option<u64> {
+        let owners = facts::owners(self.broker.disk.content(), &self.clients[client].name);
+        owners.first().copied().filter(|_| self.script.is_durable)
+    }
+
+    fn expiry_s(&self, client: usize, connect: &Connect) -> u32 {
+        match connect.clean_start {
+            _ if self.clients[client].actor.has_properties => {
+                connect.properties.session_expiry_interval().copied().unwrap_or(0)
+            }
+            true => 0,
+            false => u32::MAX,
+        }
+    }
+}
+
+/// A packet for people, without its padding.
+fn brief(packet: &Packet) -> String {
+    if let Packet::Publish(publish) = packet {
+        let tag = facts::tag_of(&publish.payload);
+        let Publish { dup, qos, retain, packet_id, .. } = publish;
+        return format!("PUBLISH {tag:?} {qos:?} {packet_id:?} dup {dup} retain {retain}");
+    }
+    let mut text = format!("{packet:?}");
+    text.truncate(160);
+    text
+}
+
+fn violation<T>(statement: &'static str, what: String) -> Result<T, Violation> {
+    Err(Violation { statement, what })
+}
