@@ -172,6 +172,8 @@ impl fmt::Display for LinkReason {
     }
 }
 
+impl std::error::Error for SessionEnd {}
+
 impl fmt::Display for SessionEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
