@@ -130,8 +130,10 @@ impl Disk {
         let io = |error| StoreError::io(path, &error);
         let mut file = OpenOptions::new();
         let file = file.read(true).write(true).create(true).truncate(false).open(folder.rows());
-        let backend = FileBackend::new(file.map_err(io)?)
-            .map_err(|error| StoreError::corrupt(path, error.to_string()))?;
+        let file = file.map_err(io)?;
+        folder.forget_unmade(&file).map_err(io)?;
+        let backend =
+            FileBackend::new(file).map_err(|error| StoreError::corrupt(path, error.to_string()))?;
         Self::open_with(path, folder, backend, &options)
     }
 

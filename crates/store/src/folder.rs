@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,8 @@ const FORMAT_FILE: &str = "format";
 const FORMAT_WORDS: &str = "postrider store, format ";
 const LOCK_FILE: &str = "lock";
 const ROWS_FILE: &str = "records.redb";
+/// Bytes by which the database knows its file.
+const ROWS_MAGIC_LEN: u64 = 9;
 const SPOOLS_FOLDER: &str = "spools";
 const TAIL_FILE: &str = "tail";
 
@@ -48,6 +50,13 @@ impl Folder {
         }
         fs::create_dir_all(folder.spools()).map_err(io)?;
         Ok(folder)
+    }
+
+    /// Empties rows that somebody was making who died over it: their first bytes are written last. No owner had them.
+    pub(crate) fn forget_unmade(&self, rows: &File) -> io::Result<()> {
+        let mut first = Vec::new();
+        rows.take(ROWS_MAGIC_LEN).read_to_end(&mut first)?;
+        if self.is_new && first.iter().all(|byte| *byte == 0) { rows.set_len(0) } else { Ok(()) }
     }
 
     /// Says on the disk that this is a store, if it is new. Called when all else is in place.

@@ -75,6 +75,27 @@ fn a_corrupt_store_stays_as_it_is_until_it_is_set_aside() {
     assert_eq!(Disk::quarantine(&path).unwrap(), folder.path().join("store.corrupt-2"));
 }
 
+/// A process that is killed while it makes its store leaves a file without the first bytes of a database.
+#[test]
+fn a_store_that_was_never_finished_is_made_anew() {
+    for len in [0, 1, 4096, 73728] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("lock"), b"").unwrap();
+        let mut rows = vec![0; len];
+        if let Some(byte) = rows.get_mut(1000) {
+            *byte = 1;
+        }
+        fs::write(folder.path().join("records.redb"), rows).unwrap();
+        let disk = Disk::open(folder.path(), DiskOptions::default()).unwrap();
+        disk.handle(Mode::Durable, || ()).write(1, put(b"k")).unwrap();
+        disk.close().unwrap();
+        // Without the file that finishes a store, what is in one is not thrown away.
+        fs::remove_file(folder.path().join("format")).unwrap();
+        let disk = Disk::open(folder.path(), DiskOptions::default()).unwrap();
+        assert!(disk.handle(Mode::Durable, || ()).read(b"k").unwrap().is_some());
+    }
+}
+
 #[test]
 fn rows_that_are_missing_are_not_made_anew() {
     let folder = tempfile::tempdir().unwrap();

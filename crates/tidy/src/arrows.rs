@@ -29,7 +29,7 @@ pub struct Arrows {
 }
 
 /// The arrows of the design, one row a crate.
-pub const ARROWS: [Arrows; 13] = [
+pub const ARROWS: [Arrows; 14] = [
     arrows("wire", "postrider-wire", &[], &[]),
     arrows("proto", "postrider-proto", &["wire"], &[]),
     arrows("hub", "postrider-hub", &["wire", "proto"], &[]),
@@ -47,6 +47,7 @@ pub const ARROWS: [Arrows; 13] = [
     arrows("bench", "postrider-bench", &["wire", "net"], &["broker"]),
     arrows("cli", "postrider-cli", &["wire", "client", "broker", "check", "bench"], &["testing"]),
     arrows("sim", "postrider-sim", &["wire", "proto", "hub"], &[]),
+    arrows("crash", "postrider-crash", &["client", "broker", "wire", "sim"], &[]),
     arrows("tidy", "postrider-tidy", &[], &[]),
 ];
 

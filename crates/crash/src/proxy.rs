@@ -1,0 +1,132 @@
+//! A TCP proxy that reads the packets it passes on.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use bytes::BytesMut;
+use postrider_wire::{Decoder, DecoderConfig, Event, PACKET_SIZE_MAX, Packet, Version};
+
+use crate::{
+    board::{Board, Fate},
+    flight::{End, Side},
+};
+
+/// Where the broker is; it changes when the broker is started again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Upstream(Arc<Mutex<Option<SocketAddr>>>);
+
+impl Upstream {
+    pub(crate) fn set(&self, address: SocketAddr) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+    }
+
+    fn connect(&self) -> io::Result<TcpStream> {
+        let address = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        TcpStream::connect(address.ok_or(io::ErrorKind::NotConnected)?)
+    }
+}
+
+/// Listens for one client until the process ends; returns the port. A connection without a broker is closed at once.
+pub(crate) fn open(side: Side, board: Arc<Board>, upstream: Upstream) -> io::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = listener.local_addr()?.port();
+    thread::Builder::new().name(format!("proxy {side}")).spawn(move || {
+        for client in listener.incoming().flatten() {
+            // Whoever is not there now is asked for again by the client.
+            let Ok(broker) = upstream.connect() else { continue };
+            if let Err(error) = join(side, &board, client, broker) {
+                eprintln!("proxy {side}: {error}");
+            }
+        }
+    })?;
+    Ok(port)
+}
+
+/// Joins a client and a broker until one of them is gone.
+fn join(side: Side, board: &Arc<Board>, client: TcpStream, broker: TcpStream) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    broker.set_nodelay(true)?;
+    let version = Arc::new(Mutex::new(None));
+    for (writer, from, to) in
+        [(End::Client, client.try_clone()?, broker.try_clone()?), (End::Broker, broker, client)]
+    {
+        let pipe = Pipe { side, writer, from, to, version: Arc::clone(&version) };
+        let board = Arc::clone(board);
+        thread::Builder::new().name(format!("pipe {side}")).spawn(move || pipe.run(&board))?;
+    }
+    Ok(())
+}
+
+/// One direction of a connection.
+struct Pipe {
+    side: Side,
+    writer: End,
+    from: TcpStream,
+    to: TcpStream,
+    /// What the CONNECT said; the other direction is read by it.
+    version: Arc<Mutex<Option<Version>>>,
+}
+
+impl Pipe {
+    /// Passes packets on until an end is gone, then closes both.
+    fn run(mut self, board: &Board) {
+        if let Err(error) = self.pass_all(board)
+            && error.kind() == io::ErrorKind::InvalidData
+        {
+            eprintln!("{} {:?}: {error}", self.side, self.writer);
+        }
+        for end in [&self.from, &self.to] {
+            // It may be closed already.
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn pass_all(&mut self, board: &Board) -> io::Result<()> {
+        let config = DecoderConfig {
+            packet_size_max: PACKET_SIZE_MAX,
+            stream_above: u32::MAX,
+            is_topic_lenient: true,
+        };
+        let mut decoder = None;
+        // The same bytes twice: what the decoder has not taken, and what is to be passed on as it came.
+        let (mut input, mut raw) = (BytesMut::new(), BytesMut::new());
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let count = self.from.read(&mut buffer)?;
+            let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else {
+                return Ok(());
+            };
+            input.extend_from_slice(read);
+            raw.extend_from_slice(read);
+            // A broker speaks second: by then the version is known.
+            let known = if self.writer == End::Client { None } else { self.version() };
+            let decoder = decoder.get_or_insert_with(|| Decoder::new(config, known));
+            loop {
+                let event = decoder.decode(&mut input);
+                let event = event.map_err(|error| {
+                    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+                })?;
+                let Some(Event::Packet(packet)) = event else { break };
+                if let Packet::Connect(connect) = &packet {
+                    *self.version.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(connect.version);
+                }
+                let frame = raw.split_to(raw.len() - input.len());
+                match board.pass(self.side, self.writer, &packet) {
+                    Fate::Forward => self.to.write_all(&frame)?,
+                    Fate::Cut => return Ok(()),
+                }
+            }
+        }
+    }
+
+    fn version(&self) -> Option<Version> {
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const READ_BYTES: usize = 64 * 1024;
