@@ -93,6 +93,7 @@ impl Vault {
         self.last = seq;
         if matches!(self.place, Place::Disk(_)) {
             self.changes.push(match record.value() {
+                Some(value) if record.is_first() => Change::Insert(record.key(), value),
                 Some(value) => Change::Put(record.key(), value),
                 None => Change::Delete(record.key()),
             });

@@ -128,6 +128,7 @@ impl Vault {
         self.bytes += key.len() + value.as_ref().map_or(0, Vec::len) + CHANGE_BYTES;
         self.seq = seq;
         self.changes.push(match value {
+            Some(value) if record.is_first() => Change::Insert(key, value),
             Some(value) => Change::Put(key, value),
             None => Change::Delete(key),
         });

@@ -14,11 +14,19 @@ use crate::Change;
 /// What was put and deleted in one layer leaves nothing of its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layer {
-    puts: BTreeMap<Vec<u8>, Bytes>,
+    puts: BTreeMap<Vec<u8>, Entry>,
     /// No cut begins with another, so the greatest one up to a key is the only one that can cover it.
     cuts: BTreeSet<Vec<u8>>,
     /// Bytes of all keys and values, and of what keeps them.
     bytes: usize,
+}
+
+/// A value, and what is known of what is older.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) value: Bytes,
+    /// Nothing older is visible under its key, nor under any that begins with it.
+    is_first: bool,
 }
 
 /// Bytes of memory that an entry takes beyond its key and value, about.
@@ -45,7 +53,7 @@ impl Layer {
         self.bytes
     }
 
-    pub(crate) fn puts(&self) -> &BTreeMap<Vec<u8>, Bytes> {
+    pub(crate) fn puts(&self) -> &BTreeMap<Vec<u8>, Entry> {
         &self.puts
     }
 
@@ -56,22 +64,37 @@ impl Layer {
     pub(crate) fn apply(&mut self, change: Change) {
         match change {
             Change::Put(key, value) => self.put(key, Bytes::from(value)),
+            Change::Insert(key, value) => {
+                self.put_entry(key, Entry { value: Bytes::from(value), is_first: true });
+            }
             Change::Delete(prefix) => self.cut(prefix),
         }
     }
 
     pub(crate) fn put(&mut self, key: Vec<u8>, value: Bytes) {
-        self.bytes += ENTRY_BYTES + key.len() + value.len();
-        let key_len = key.len();
-        if let Some(old) = self.puts.insert(key, value) {
-            self.bytes -= ENTRY_BYTES + key_len + old.len();
+        self.put_entry(key, Entry { value, is_first: false });
+    }
+
+    fn put_entry(&mut self, key: Vec<u8>, entry: Entry) {
+        self.bytes += ENTRY_BYTES + key.len() + entry.value.len();
+        match self.puts.entry(key) {
+            btree_map::Entry::Vacant(place) => {
+                place.insert(entry);
+            }
+            btree_map::Entry::Occupied(mut place) => {
+                self.bytes -= ENTRY_BYTES + place.key().len() + place.get().value.len();
+                let is_first = place.get().is_first;
+                place.insert(Entry { is_first, ..entry });
+            }
         }
     }
 
     pub(crate) fn cut(&mut self, prefix: Vec<u8>) {
+        let mut was_first = false;
         while let Some(key) = first_under(&self.puts, &prefix) {
-            if let Some(value) = self.puts.remove(&key) {
-                self.bytes -= ENTRY_BYTES + key.len() + value.len();
+            if let Some(entry) = self.puts.remove(&key) {
+                self.bytes -= ENTRY_BYTES + key.len() + entry.value.len();
+                was_first |= entry.is_first && key == prefix;
             }
         }
         if self.covers(&prefix) {
@@ -84,8 +107,11 @@ impl Layer {
             self.bytes -= ENTRY_BYTES + narrower.len();
             self.cuts.remove(&narrower);
         }
-        self.bytes += ENTRY_BYTES + prefix.len();
-        self.cuts.insert(prefix);
+        // There is nothing older that would have to go.
+        if !was_first {
+            self.bytes += ENTRY_BYTES + prefix.len();
+            self.cuts.insert(prefix);
+        }
     }
 
     /// Puts a younger layer over this one.
@@ -93,14 +119,14 @@ impl Layer {
         for prefix in younger.cuts {
             self.cut(prefix);
         }
-        for (key, value) in younger.puts {
-            self.put(key, value);
+        for (key, entry) in younger.puts {
+            self.put_entry(key, entry);
         }
     }
 
     pub(crate) fn find(&self, key: &[u8]) -> Found {
         match self.puts.get(key) {
-            Some(value) => Found::Put(value.clone()),
+            Some(entry) => Found::Put(entry.value.clone()),
             None if self.covers(key) => Found::Cut,
             None => Found::Unknown,
         }
@@ -117,18 +143,22 @@ impl Layer {
         &self,
         prefix: &[u8],
         after: &[u8],
-    ) -> btree_map::Range<'_, Vec<u8>, Bytes> {
+    ) -> impl Iterator<Item = (&Vec<u8>, &Bytes)> {
+        self.entries_after(prefix, after).map(|(key, entry)| (key, &entry.value))
+    }
+
+    fn entries_after(&self, prefix: &[u8], after: &[u8]) -> btree_map::Range<'_, Vec<u8>, Entry> {
         self.puts.range::<[u8], _>((start(prefix, after), Bound::Unbounded))
     }
 
     /// The part of this layer that says anything about keys under `prefix` that are greater than `after`.
     pub(crate) fn part(&self, prefix: &[u8], after: &[u8]) -> Self {
         let mut part = Self::default();
-        for (key, value) in self.puts_after(prefix, after) {
+        for (key, entry) in self.entries_after(prefix, after) {
             if !key.starts_with(prefix) {
                 break;
             }
-            part.puts.insert(key.clone(), value.clone());
+            part.puts.insert(key.clone(), entry.clone());
         }
         let from = prefix.max(after);
         let up_to = (Bound::Unbounded, Bound::Included(from));
@@ -154,7 +184,7 @@ pub(crate) fn start<'a>(prefix: &'a [u8], after: &'a [u8]) -> Bound<&'a [u8]> {
 }
 
 /// The first key that begins with `prefix`.
-fn first_under(puts: &BTreeMap<Vec<u8>, Bytes>, prefix: &[u8]) -> Option<Vec<u8>> {
+fn first_under(puts: &BTreeMap<Vec<u8>, Entry>, prefix: &[u8]) -> Option<Vec<u8>> {
     let (key, _) = puts.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded)).next()?;
     key.starts_with(prefix).then(|| key.clone())
 }
@@ -179,6 +209,24 @@ mod tests {
         assert_eq!(layer.bytes(), ENTRY_BYTES + 1);
     }
 
+    #[test]
+    fn an_insert_and_its_delete_leave_nothing() {
+        let mut layer = Layer::default();
+        layer.apply(Change::Insert(b"m1".to_vec(), vec![7; 100]));
+        layer.apply(Change::Put(b"m1F".to_vec(), vec![1]));
+        layer.apply(Change::Delete(b"m1F".to_vec()));
+        layer.apply(Change::Put(b"m1F".to_vec(), vec![2]));
+        let older = layer.clone();
+        layer.apply(Change::Delete(b"m1".to_vec()));
+        assert_eq!(layer, Layer::default());
+        let mut younger = Layer::default();
+        younger.apply(Change::Delete(b"m1".to_vec()));
+        assert_eq!(younger.find(b"m1F"), Found::Cut, "an older layer may have it");
+        let mut merged = older;
+        merged.merge(younger);
+        assert_eq!(merged, Layer::default());
+    }
+
     proptest! {
         /// Layers over each other, merged or not, say what a map says to which the changes were applied one by one.
         #[test]
@@ -191,12 +239,10 @@ mod tests {
             let mut map = BTreeMap::new();
             let (mut first, mut second) = (Layer::default(), Layer::default());
             for change in older {
-                naive(&mut map, &change);
-                first.apply(change);
+                first.apply(naive(&mut map, change));
             }
             for change in younger {
-                naive(&mut map, &change);
-                second.apply(change);
+                second.apply(naive(&mut map, change));
             }
             let mut merged = first.clone();
             merged.merge(second.clone());
@@ -214,7 +260,7 @@ mod tests {
                     }
                 }
             }
-            let puts: usize = merged.puts().iter().map(|(key, value)| key.len() + value.len()).sum();
+            let puts: usize = merged.puts().iter().map(|(key, entry)| key.len() + entry.value.len()).sum();
             let cuts: usize = merged.cuts().iter().map(Vec::len).sum();
             let entries = merged.puts().len() + merged.cuts().len();
             prop_assert_eq!(merged.bytes(), puts + cuts + ENTRY_BYTES * entries);
@@ -228,10 +274,18 @@ mod tests {
         }
     }
 
-    fn naive(map: &mut BTreeMap<Vec<u8>, Bytes>, change: &Change) {
+    /// Applies a change to a map. Returns it, as an insert where that is right.
+    fn naive(map: &mut BTreeMap<Vec<u8>, Bytes>, change: Change) -> Change {
         match change {
-            Change::Put(key, value) => drop(map.insert(key.clone(), Bytes::from(value.clone()))),
-            Change::Delete(prefix) => map.retain(|key, _| !key.starts_with(prefix)),
+            Change::Put(key, value) | Change::Insert(key, value) => {
+                let is_first = !map.keys().any(|other| other.starts_with(&key));
+                map.insert(key.clone(), Bytes::from(value.clone()));
+                if is_first { Change::Insert(key, value) } else { Change::Put(key, value) }
+            }
+            Change::Delete(prefix) => {
+                map.retain(|key, _| !key.starts_with(&prefix));
+                Change::Delete(prefix)
+            }
         }
     }
 

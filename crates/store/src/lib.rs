@@ -61,6 +61,9 @@ pub use crate::{
 pub enum Change {
     /// Sets the key to the value.
     Put(Vec<u8>, Vec<u8>),
+    /// Sets the key, under which there is nothing: neither the key itself nor any that begins with it. If it is deleted
+    /// before it reached the disk, nothing needs to be done there.
+    Insert(Vec<u8>, Vec<u8>),
     /// Removes the key and every key that begins with it; harmless if there is none.
     Delete(Vec<u8>),
 }

@@ -51,7 +51,7 @@ impl Store for MemoryStore {
         debug_assert!(seq > self.stored, "sequence numbers rise");
         for change in changes {
             match change {
-                Change::Put(key, value) => {
+                Change::Put(key, value) | Change::Insert(key, value) => {
                     self.records.insert(key, Bytes::from(value));
                 }
                 Change::Delete(prefix) => self.delete(&prefix),

@@ -82,10 +82,10 @@ impl Rows {
                     records.retain_in::<&[u8], _>(under, |_, _| false)?;
                 }
                 let mut row = Vec::new();
-                for (key, value) in layer.puts() {
+                for (key, entry) in layer.puts() {
                     row.clear();
-                    row.extend_from_slice(value);
-                    row.extend_from_slice(&sum(key, value));
+                    row.extend_from_slice(&entry.value);
+                    row.extend_from_slice(&sum(key, &entry.value));
                     records.insert(&key[..], &row[..])?;
                 }
                 write.open_table(FACTS)?.insert(APPLIED, applied)?;

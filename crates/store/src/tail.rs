@@ -213,10 +213,10 @@ fn put_block(out: &mut Vec<u8>, number: u64, layer: &Layer) {
         body.put_u8(CUT);
         put_bytes(&mut body, prefix);
     }
-    for (key, value) in layer.puts() {
+    for (key, entry) in layer.puts() {
         body.put_u8(PUT);
         put_bytes(&mut body, key);
-        put_bytes(&mut body, value);
+        put_bytes(&mut body, &entry.value);
     }
     let from = out.len();
     out.put_u64(number);

@@ -80,6 +80,13 @@ impl Record {
         key
     }
 
+    /// Whether a put is the first under its key: the store holds nothing there, and nothing under keys that begin with
+    /// it.
+    #[must_use]
+    pub fn is_first(&self) -> bool {
+        matches!(self.fact, Fact::Queued { .. } | Fact::Received(_))
+    }
+
     /// The value to store, or `None` to delete the key. First byte is the format version.
     #[must_use]
     pub fn value(&self) -> Option<Vec<u8>> {

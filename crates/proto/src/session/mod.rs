@@ -347,10 +347,10 @@ impl Session {
             has_retain: limits.has_retain,
             has_codes: limits.has_properties,
         });
+        // What is in the store once is kept true there until the session ends, or it would come back after a crash.
         if is_persistent {
             self.persist(journal);
         }
-        self.is_persistent = is_persistent;
         match resume {
             Resume::Present if planted(Mutation::NotReleasedAgain) => {}
             Resume::Present => self.must_release = self.flights.has_releases(),

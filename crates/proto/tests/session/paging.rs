@@ -325,7 +325,8 @@ fn messages_that_are_missing_are_reported() {
     assert_eq!(paged.bench.session.stats().bytes, 0);
 }
 
-/// A session that stays only for this link has a queue in the store from before: what is new waits behind it.
+/// A session that stays only for this link has a queue in the store from before: what is new waits behind it, and the
+/// store goes on knowing all of it, or what is finished would come back after a crash.
 #[test]
 fn a_session_that_is_not_persistent_any_more_keeps_the_order() {
     let mut paged = Paged::with_budget(1);
@@ -337,7 +338,7 @@ fn a_session_that_is_not_persistent_any_more_keeps_the_order() {
     assert_eq!(topics(&paged.drain()), expected(6));
     let before = paged.bench.facts().len();
     paged.publish(Q1, "t7");
-    assert_eq!(paged.bench.facts().len(), before, "nothing is recorded any more");
+    assert!(paged.bench.facts().len() > before, "recorded like all before");
 }
 
 /// A session that becomes persistent lets go of what is too much.
