@@ -240,8 +240,11 @@ impl Bench {
                 Output::Store(seq, record) => {
                     self.written = seq;
                     self.changes.push(match record.value() {
-                        Some(value) => Change::Put(record.key(), value),
-                        None => Change::Delete(record.key()),
+                        Some(value) if record.is_first() => {
+                            Change::Insert(record.key().into(), value.into())
+                        }
+                        Some(value) => Change::Put(record.key().into(), value.into()),
+                        None => Change::Delete(record.key().into()),
                     });
                 }
                 Output::Page { ticket, request } => {

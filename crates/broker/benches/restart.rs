@@ -49,7 +49,7 @@ fn fill(path: &Path, messages: u64) {
         let records = [about].into_iter().chain(queued);
         let mut changes = records.map(|fact| {
             let record = Record { owner: session, fact };
-            Change::Put(record.key(), record.value().unwrap())
+            Change::Put(record.key().into(), record.value().unwrap().into())
         });
         store.write_batch(session, &mut changes).unwrap();
         store.wait(session).unwrap();

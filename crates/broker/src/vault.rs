@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use postrider_proto::{PageRequest, PageRows, Record, SpoolOutput};
-use postrider_store::{Change, Disk, DiskStore, Mode, Scratch, Store, StoreError};
+use postrider_store::{Batch, Disk, DiskStore, Mode, Scratch, Store, StoreError};
 
 use crate::ready::Ready;
 
@@ -20,7 +20,7 @@ use crate::ready::Ready;
 pub(crate) struct Vault {
     place: Place,
     /// Records of this drain.
-    changes: Vec<Change>,
+    changes: Batch,
     /// Spools that go with this drain.
     drops: Vec<u64>,
     /// The hub's number of the last record.
@@ -76,7 +76,7 @@ impl Vault {
     }
 
     fn new(place: Place) -> Self {
-        let (changes, drops) = (Vec::new(), Vec::new());
+        let (changes, drops) = (Batch::default(), Vec::new());
         Self { place, changes, drops, last: 0, handed: 0, synced: 0, asked: 0 }
     }
 
@@ -92,11 +92,9 @@ impl Vault {
     pub(crate) fn take(&mut self, seq: u64, record: &Record) {
         self.last = seq;
         if matches!(self.place, Place::Disk(_)) {
-            self.changes.push(match record.value() {
-                Some(value) if record.is_first() => Change::Insert(record.key(), value),
-                Some(value) => Change::Put(record.key(), value),
-                None => Change::Delete(record.key()),
-            });
+            let (key, value) =
+                (|out: &mut _| record.put_key(out), |out: &mut _| record.put_value(out));
+            self.changes.push(record.is_first(), key, value);
         }
     }
 
@@ -116,7 +114,7 @@ impl Vault {
         if let Place::Disk(disk) = &mut self.place
             && !self.changes.is_empty()
         {
-            disk.store.write_batch(self.last, &mut self.changes.drain(..))?;
+            disk.store.write_batch(self.last, &mut self.changes.drain())?;
         }
         // What deletes the last record that names a spool is written by now.
         for spool in mem::take(&mut self.drops) {

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use postrider_proto::{Fact, OpenMessage, PageRequest, PageRows, Payload, Record, SpoolOutput};
-use postrider_store::{Change, Disk, DiskOptions, DiskStore, Mode, Scratch, Store, StoreError};
+use postrider_store::{Batch, Disk, DiskOptions, DiskStore, Mode, Scratch, Store, StoreError};
 
 use crate::{ConnectError, shared::Shared};
 
@@ -29,10 +29,9 @@ pub(crate) struct Place {
 /// Keeps records and spools.
 pub(crate) struct Vault {
     keep: Keep,
-    /// Changes of the drain under way, the number of the last one, and their bytes.
-    changes: Vec<Change>,
+    /// Changes of the drain under way, and the number of the last one.
+    changes: Batch,
     seq: u64,
-    bytes: usize,
     /// Spools to drop once the changes are written.
     drops: Vec<u64>,
     /// Writes that are not stored yet: the last number of each, and its bytes.
@@ -77,9 +76,8 @@ impl Vault {
     fn new(keep: Keep) -> Self {
         Self {
             keep,
-            changes: Vec::new(),
+            changes: Batch::default(),
             seq: 0,
-            bytes: 0,
             drops: Vec::new(),
             open: VecDeque::new(),
             open_bytes: 0,
@@ -123,15 +121,9 @@ impl Vault {
 
     /// Takes a record; it is written by [`Vault::commit`].
     pub(crate) fn record(&mut self, seq: u64, record: &Record) {
-        let key = record.key();
-        let value = record.value();
-        self.bytes += key.len() + value.as_ref().map_or(0, Vec::len) + CHANGE_BYTES;
         self.seq = seq;
-        self.changes.push(match value {
-            Some(value) if record.is_first() => Change::Insert(key, value),
-            Some(value) => Change::Put(key, value),
-            None => Change::Delete(key),
-        });
+        let (key, value) = (|out: &mut _| record.put_key(out), |out: &mut _| record.put_value(out));
+        self.changes.push(record.is_first(), key, value);
     }
 
     /// Writes what a drain gave, as one.
@@ -139,11 +131,12 @@ impl Vault {
         if !self.changes.is_empty()
             && let Keep::Disk { store, .. } = &mut self.keep
         {
-            let written = store.write_batch(self.seq, &mut self.changes.drain(..));
+            let bytes = cost(&self.changes);
+            let written = store.write_batch(self.seq, &mut self.changes.drain());
             self.has_failed |= written.is_err();
             written?;
-            self.open.push_back((self.seq, self.bytes));
-            self.open_bytes += std::mem::take(&mut self.bytes);
+            self.open.push_back((self.seq, bytes));
+            self.open_bytes += bytes;
         }
         let keep = &mut self.keep;
         let dropped = self.drops.drain(..).try_for_each(|spool| match keep {
@@ -173,7 +166,7 @@ impl Vault {
 
     /// Whether so much is not stored yet that publishers must wait.
     pub(crate) fn is_behind(&self) -> bool {
-        self.open_bytes.saturating_add(self.bytes) >= OPEN_BYTES_MAX
+        self.open_bytes.saturating_add(cost(&self.changes)) >= OPEN_BYTES_MAX
     }
 
     /// The last record that was given, if it is not stored yet.
@@ -286,6 +279,11 @@ impl Vault {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// Bytes that changes take while they wait.
+fn cost(changes: &Batch) -> usize {
+    changes.bytes() + changes.len() * CHANGE_BYTES
 }
 
 /// A record that names a spool names one that is there, whole.

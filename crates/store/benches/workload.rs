@@ -218,7 +218,7 @@ fn window_of(mut owner: Owner, session: u64, count: u64, window: u64) -> Outcome
         }
         if let Some(gone) = number.checked_sub(lag) {
             seq += 1;
-            owner.store.write(seq, Change::Delete(key(session, gone)))?;
+            owner.store.write(seq, Change::Delete(key(session, gone).into()))?;
         }
         written.push_back((seq, Instant::now()));
         if written.len() as u64 >= window
@@ -250,7 +250,7 @@ fn jumbled(place: &Place) -> Outcome<Line> {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let gone = open.swap_remove((random >> 33) as usize % open.len());
             seq += 1;
-            owner.store.write(seq, Change::Delete(key(gone % 100, gone)))?;
+            owner.store.write(seq, Change::Delete(key(gone % 100, gone).into()))?;
         }
         if number % 1000 == 0 {
             owner.wait(seq.saturating_sub(5000))?;
@@ -288,13 +288,13 @@ fn drain(place: &Place) -> Outcome<Line> {
         for (key, _) in &page {
             let flight = [&key[..], b"F"].concat();
             seq += 1;
-            owner.store.write(seq, Change::Put(flight, vec![1; 4]))?;
+            owner.store.write(seq, Change::Put(flight.into(), vec![1; 4].into()))?;
         }
         owner.wait(seq)?;
         for (key, _) in page {
             seq += 1;
             count += 1;
-            owner.store.write(seq, Change::Delete(key))?;
+            owner.store.write(seq, Change::Delete(key.into()))?;
         }
     }
     owner.wait(seq)?;
@@ -341,8 +341,8 @@ fn message(session: u64, number: u64) -> [Change; 2] {
     let key = key(session, number);
     let flight = [&key[..], b"F"].concat();
     let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let value = (0..130_u32).map(|at| mixed.rotate_left(at) as u8).collect();
-    [Change::Put(key, value), Change::Put(flight, vec![1; 4])]
+    let value: Vec<u8> = (0..130_u32).map(|at| mixed.rotate_left(at) as u8).collect();
+    [Change::Put(key.into(), value.into()), Change::Put(flight.into(), vec![1; 4].into())]
 }
 
 /// Microseconds of a write and sync of 4 KiB, p50 and p99.

@@ -21,6 +21,10 @@ use crate::{
 /// Bytes of memory of what is in the tail before it goes into the rows; bounds what recovery reads, too.
 const TAIL_BYTES_MAX: usize = 8 << 20;
 
+/// Bytes of the file of the tail before its changes go into the rows. Most of them cancel out in memory, but each of those
+/// that are left holds the buffer in which it came with others.
+const TAIL_LEN_MAX: usize = 32 << 20;
+
 /// How long anything is in the tail only. A power cut takes no more than what was written in this time.
 const TAIL_AGE_MAX: Duration = Duration::from_secs(5);
 
@@ -37,7 +41,7 @@ pub(crate) fn run(shared: &Shared, rows: &Rows, mut tail: Tail) {
     let _last_words = LastWords(shared);
     let mut oldest = None;
     loop {
-        let Work::Store { is_synced } = wait(shared, oldest) else { return };
+        let Work::Store { is_synced } = wait(shared, oldest, tail.len()) else { return };
         let stored =
             if is_synced { sync(shared, rows, &mut tail) } else { hand_over(shared, &mut tail) };
         oldest = if is_synced { None } else { oldest.or_else(|| Some(Instant::now())) };
@@ -49,11 +53,12 @@ pub(crate) fn run(shared: &Shared, rows: &Rows, mut tail: Tail) {
 }
 
 /// Waits for work, and takes it.
-fn wait(shared: &Shared, oldest: Option<Instant>) -> Work {
+fn wait(shared: &Shared, oldest: Option<Instant>, tail_len: usize) -> Work {
     let mut state = shared.lock();
     loop {
         let age = oldest.map_or(Duration::ZERO, |oldest| oldest.elapsed());
-        let is_tail_full = age >= TAIL_AGE_MAX || state.tailed.bytes() >= TAIL_BYTES_MAX;
+        let is_tail_long = state.tailed.bytes() >= TAIL_BYTES_MAX || tail_len >= TAIL_LEN_MAX;
+        let is_tail_full = age >= TAIL_AGE_MAX || is_tail_long;
         // What was dropped after all else was synced.
         let has_late_drops =
             state.pending.is_empty() && state.tailed.is_empty() && !state.drops.is_empty();

@@ -423,7 +423,7 @@ mod tests {
         platter.limit(platter.bytes().len());
         let error = (2..5000)
             .find_map(|seq| {
-                let big = Change::Put(key(1, seq), vec![seq as u8; 4000]);
+                let big = Change::Put(key(1, seq).into(), vec![seq as u8; 4000].into());
                 store.write(seq, big).and_then(|()| store.wait(seq)).err()
             })
             .unwrap();
@@ -452,8 +452,9 @@ mod tests {
             let mut store = disk.handle(Mode::Durable, || ());
             let count = 1 + random.below(200);
             for seq in 1..=count {
-                let number = |number| Change::Put(key(1, number), vec![number as u8; 50]);
-                let gone = (seq > 20).then(|| Change::Delete(key(1, seq - 20)));
+                let number =
+                    |number| Change::Put(key(1, number).into(), vec![number as u8; 50].into());
+                let gone = (seq > 20).then(|| Change::Delete(key(1, seq - 20).into()));
                 store.write_batch(seq, &mut [number(seq)].into_iter().chain(gone)).unwrap();
                 if random.below(4) == 0 {
                     store.wait(seq).unwrap();
@@ -513,7 +514,7 @@ mod tests {
     }
 
     fn put(owner: u64, number: u64) -> Change {
-        Change::Put(key(owner, number), vec![number as u8; 50])
+        Change::Put(key(owner, number).into(), vec![number as u8; 50].into())
     }
 
     /// The numbers of an owner's records, all of which are as they were written.

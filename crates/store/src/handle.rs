@@ -221,18 +221,18 @@ impl Owner {
 
 /// The smallest key that comes next, and the youngest layer that has it; the rows count as the oldest.
 fn first<'a>(
-    puts: &mut [Peekable<impl Iterator<Item = (&'a Vec<u8>, &'a Bytes)>>],
+    puts: &mut [Peekable<impl Iterator<Item = (&'a Bytes, &'a Bytes)>>],
     row: Option<&(Vec<u8>, Bytes)>,
     prefix: &[u8],
 ) -> Option<(usize, Vec<u8>)> {
-    let mut first = row.map(|(key, _)| (puts.len(), key));
+    let mut first = row.map(|(key, _)| (puts.len(), &key[..]));
     for (age, puts) in puts.iter_mut().enumerate().rev() {
         if let Some((key, _)) = puts.peek()
             && key.starts_with(prefix)
-            && first.is_none_or(|(_, least)| *key <= least)
+            && first.is_none_or(|(_, least)| key[..] <= *least)
         {
-            first = Some((age, key));
+            first = Some((age, &key[..]));
         }
     }
-    first.map(|(age, key)| (age, key.clone()))
+    first.map(|(age, key)| (age, key.to_vec()))
 }

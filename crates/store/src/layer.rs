@@ -14,9 +14,9 @@ use crate::Change;
 /// What was put and deleted in one layer leaves nothing of its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layer {
-    puts: BTreeMap<Vec<u8>, Entry>,
+    puts: BTreeMap<Bytes, Entry>,
     /// No cut begins with another, so the greatest one up to a key is the only one that can cover it.
-    cuts: BTreeSet<Vec<u8>>,
+    cuts: BTreeSet<Bytes>,
     /// Bytes of all keys and values, and of what keeps them.
     bytes: usize,
 }
@@ -53,29 +53,29 @@ impl Layer {
         self.bytes
     }
 
-    pub(crate) fn puts(&self) -> &BTreeMap<Vec<u8>, Entry> {
+    pub(crate) fn puts(&self) -> &BTreeMap<Bytes, Entry> {
         &self.puts
     }
 
-    pub(crate) fn cuts(&self) -> &BTreeSet<Vec<u8>> {
+    pub(crate) fn cuts(&self) -> &BTreeSet<Bytes> {
         &self.cuts
     }
 
     pub(crate) fn apply(&mut self, change: Change) {
         match change {
-            Change::Put(key, value) => self.put(key, Bytes::from(value)),
+            Change::Put(key, value) => self.put(key, value),
             Change::Insert(key, value) => {
-                self.put_entry(key, Entry { value: Bytes::from(value), is_first: true });
+                self.put_entry(key, Entry { value, is_first: true });
             }
             Change::Delete(prefix) => self.cut(prefix),
         }
     }
 
-    pub(crate) fn put(&mut self, key: Vec<u8>, value: Bytes) {
+    pub(crate) fn put(&mut self, key: Bytes, value: Bytes) {
         self.put_entry(key, Entry { value, is_first: false });
     }
 
-    fn put_entry(&mut self, key: Vec<u8>, entry: Entry) {
+    fn put_entry(&mut self, key: Bytes, entry: Entry) {
         self.bytes += ENTRY_BYTES + key.len() + entry.value.len();
         match self.puts.entry(key) {
             btree_map::Entry::Vacant(place) => {
@@ -89,7 +89,7 @@ impl Layer {
         }
     }
 
-    pub(crate) fn cut(&mut self, prefix: Vec<u8>) {
+    pub(crate) fn cut(&mut self, prefix: Bytes) {
         let mut was_first = false;
         while let Some(key) = first_under(&self.puts, &prefix) {
             if let Some(entry) = self.puts.remove(&key) {
@@ -143,11 +143,11 @@ impl Layer {
         &self,
         prefix: &[u8],
         after: &[u8],
-    ) -> impl Iterator<Item = (&Vec<u8>, &Bytes)> {
+    ) -> impl Iterator<Item = (&Bytes, &Bytes)> {
         self.entries_after(prefix, after).map(|(key, entry)| (key, &entry.value))
     }
 
-    fn entries_after(&self, prefix: &[u8], after: &[u8]) -> btree_map::Range<'_, Vec<u8>, Entry> {
+    fn entries_after(&self, prefix: &[u8], after: &[u8]) -> btree_map::Range<'_, Bytes, Entry> {
         self.puts.range::<[u8], _>((start(prefix, after), Bound::Unbounded))
     }
 
@@ -184,7 +184,7 @@ pub(crate) fn start<'a>(prefix: &'a [u8], after: &'a [u8]) -> Bound<&'a [u8]> {
 }
 
 /// The first key that begins with `prefix`.
-fn first_under(puts: &BTreeMap<Vec<u8>, Entry>, prefix: &[u8]) -> Option<Vec<u8>> {
+fn first_under(puts: &BTreeMap<Bytes, Entry>, prefix: &[u8]) -> Option<Bytes> {
     let (key, _) = puts.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded)).next()?;
     key.starts_with(prefix).then(|| key.clone())
 }
@@ -198,13 +198,13 @@ mod tests {
     #[test]
     fn a_put_and_its_delete_leave_only_the_cut() {
         let mut layer = Layer::default();
-        layer.apply(Change::Put(b"m1".to_vec(), vec![7; 100]));
-        layer.apply(Change::Put(b"m1F".to_vec(), vec![1]));
-        layer.apply(Change::Delete(b"m1".to_vec()));
+        layer.apply(Change::Put("m1".into(), vec![7; 100].into()));
+        layer.apply(Change::Put("m1F".into(), vec![1].into()));
+        layer.apply(Change::Delete("m1".into()));
         assert_eq!(layer.find(b"m1F"), Found::Cut);
         assert_eq!(layer.find(b"m2"), Found::Unknown);
         assert_eq!(layer.bytes(), ENTRY_BYTES + 2);
-        layer.apply(Change::Delete(b"m".to_vec()));
+        layer.apply(Change::Delete("m".into()));
         assert_eq!(layer.find(b"m2"), Found::Cut);
         assert_eq!(layer.bytes(), ENTRY_BYTES + 1);
     }
@@ -212,15 +212,15 @@ mod tests {
     #[test]
     fn an_insert_and_its_delete_leave_nothing() {
         let mut layer = Layer::default();
-        layer.apply(Change::Insert(b"m1".to_vec(), vec![7; 100]));
-        layer.apply(Change::Put(b"m1F".to_vec(), vec![1]));
-        layer.apply(Change::Delete(b"m1F".to_vec()));
-        layer.apply(Change::Put(b"m1F".to_vec(), vec![2]));
+        layer.apply(Change::Insert("m1".into(), vec![7; 100].into()));
+        layer.apply(Change::Put("m1F".into(), vec![1].into()));
+        layer.apply(Change::Delete("m1F".into()));
+        layer.apply(Change::Put("m1F".into(), vec![2].into()));
         let older = layer.clone();
-        layer.apply(Change::Delete(b"m1".to_vec()));
+        layer.apply(Change::Delete("m1".into()));
         assert_eq!(layer, Layer::default());
         let mut younger = Layer::default();
-        younger.apply(Change::Delete(b"m1".to_vec()));
+        younger.apply(Change::Delete("m1".into()));
         assert_eq!(younger.find(b"m1F"), Found::Cut, "an older layer may have it");
         let mut merged = older;
         merged.merge(younger);
@@ -253,15 +253,15 @@ mod tests {
                         found @ (Found::Put(_) | Found::Cut) => found,
                     };
                     let at_once = merged.find(&key);
-                    prop_assert_eq!(map.get(&key), value(&stacked));
-                    prop_assert_eq!(map.get(&key), value(&at_once));
+                    prop_assert_eq!(map.get(&key[..]), value(&stacked));
+                    prop_assert_eq!(map.get(&key[..]), value(&at_once));
                     if key.starts_with(&prefix) && key > after {
                         prop_assert_eq!(merged.part(&prefix, &after).find(&key), at_once);
                     }
                 }
             }
             let puts: usize = merged.puts().iter().map(|(key, entry)| key.len() + entry.value.len()).sum();
-            let cuts: usize = merged.cuts().iter().map(Vec::len).sum();
+            let cuts: usize = merged.cuts().iter().map(Bytes::len).sum();
             let entries = merged.puts().len() + merged.cuts().len();
             prop_assert_eq!(merged.bytes(), puts + cuts + ENTRY_BYTES * entries);
         }
@@ -275,11 +275,11 @@ mod tests {
     }
 
     /// Applies a change to a map. Returns it, as an insert where that is right.
-    fn naive(map: &mut BTreeMap<Vec<u8>, Bytes>, change: Change) -> Change {
+    fn naive(map: &mut BTreeMap<Bytes, Bytes>, change: Change) -> Change {
         match change {
             Change::Put(key, value) | Change::Insert(key, value) => {
                 let is_first = !map.keys().any(|other| other.starts_with(&key));
-                map.insert(key.clone(), Bytes::from(value.clone()));
+                map.insert(key.clone(), value.clone());
                 if is_first { Change::Insert(key, value) } else { Change::Put(key, value) }
             }
             Change::Delete(prefix) => {
@@ -295,8 +295,8 @@ mod tests {
 
     fn change() -> impl Strategy<Value = Change> {
         prop_oneof![
-            3 => (key(), prop::collection::vec(any::<u8>(), 0..4)).prop_map(|(key, value)| Change::Put(key, value)),
-            1 => key().prop_map(Change::Delete),
+            3 => (key(), prop::collection::vec(any::<u8>(), 0..4)).prop_map(|(key, value)| Change::Put(key.into(), value.into())),
+            1 => key().prop_map(|key| Change::Delete(key.into())),
         ]
     }
 }

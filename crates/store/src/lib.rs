@@ -20,7 +20,7 @@
 //! # let folder = std::env::temp_dir().join(format!("postrider-store-tour-{}", std::process::id()));
 //! let disk = Disk::open(&folder, DiskOptions::default())?;
 //! let mut store = disk.handle(Mode::Durable, || { /* wake the owner, who asks `stored` */ });
-//! store.write(1, Change::Put(b"key".to_vec(), b"value".to_vec()))?;
+//! store.write(1, Change::Put("key".into(), "value".into()))?;
 //! store.wait(1)?;
 //! assert_eq!(store.read(b"key")?.as_deref(), Some(&b"value"[..]));
 //! disk.close()?;
@@ -30,6 +30,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod batch;
 mod commit;
 mod disk;
 mod error;
@@ -49,6 +50,7 @@ use std::{iter, ops::ControlFlow};
 use bytes::Bytes;
 
 pub use crate::{
+    batch::Batch,
     disk::{Counts, Disk, DiskOptions},
     error::StoreError,
     handle::DiskStore,
@@ -60,12 +62,12 @@ pub use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Sets the key to the value.
-    Put(Vec<u8>, Vec<u8>),
+    Put(Bytes, Bytes),
     /// Sets the key, under which there is nothing: neither the key itself nor any that begins with it. If it is deleted
     /// before it reached the disk, nothing needs to be done there.
-    Insert(Vec<u8>, Vec<u8>),
+    Insert(Bytes, Bytes),
     /// Removes the key and every key that begins with it; harmless if there is none.
-    Delete(Vec<u8>),
+    Delete(Bytes),
 }
 
 /// What "stored" means to an owner.

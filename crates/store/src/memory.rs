@@ -12,7 +12,7 @@ use crate::{Change, Each, Store, StoreError};
 /// Keeps records and spools in memory. Everything counts as stored at once.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
-    records: BTreeMap<Vec<u8>, Bytes>,
+    records: BTreeMap<Bytes, Bytes>,
     spools: HashMap<u64, Spool>,
     stored: u64,
 }
@@ -52,7 +52,7 @@ impl Store for MemoryStore {
         for change in changes {
             match change {
                 Change::Put(key, value) | Change::Insert(key, value) => {
-                    self.records.insert(key, Bytes::from(value));
+                    self.records.insert(key, value);
                 }
                 Change::Delete(prefix) => self.delete(&prefix),
             }
@@ -128,10 +128,10 @@ mod tests {
     fn a_put_is_read_scanned_and_deleted() {
         let mut store = MemoryStore::new();
         assert_eq!(store.stored().unwrap(), 0);
-        store.write(1, Change::Put(b"a1".to_vec(), b"x".to_vec())).unwrap();
-        store.write(2, Change::Put(b"a2".to_vec(), b"y".to_vec())).unwrap();
-        store.write(3, Change::Put(b"b1".to_vec(), b"z".to_vec())).unwrap();
-        store.write(4, Change::Delete(b"a1".to_vec())).unwrap();
+        store.write(1, Change::Put("a1".into(), "x".into())).unwrap();
+        store.write(2, Change::Put("a2".into(), "y".into())).unwrap();
+        store.write(3, Change::Put("b1".into(), "z".into())).unwrap();
+        store.write(4, Change::Delete("a1".into())).unwrap();
         let mut seen = Vec::new();
         store.scan(b"a", &mut |key, value| seen.push((key.to_vec(), value))).unwrap();
         assert_eq!(seen, [(b"a2".to_vec(), Bytes::from_static(b"y"))]);
@@ -144,9 +144,9 @@ mod tests {
     fn a_delete_takes_all_that_begins_with_its_key() {
         let mut store = MemoryStore::new();
         let keys = ["m", "m1", "m1F", "m2"];
-        let puts = keys.map(|key| Change::Put(key.into(), Vec::new()));
+        let puts = keys.map(|key| Change::Put(key.into(), Bytes::new()));
         store.write_batch(1, &mut puts.into_iter()).unwrap();
-        store.write(2, Change::Delete(b"m1".to_vec())).unwrap();
+        store.write(2, Change::Delete("m1".into())).unwrap();
         let left = |store: &MemoryStore, after: &[u8]| {
             let mut seen = Vec::new();
             let mut each = |key: &[u8], _| {
@@ -158,7 +158,7 @@ mod tests {
         };
         assert_eq!(left(&store, b""), ["m", "m2"]);
         assert_eq!(left(&store, b"m"), ["m2"]);
-        store.write(3, Change::Delete(b"m".to_vec())).unwrap();
+        store.write(3, Change::Delete("m".into())).unwrap();
         assert!(left(&store, b"").is_empty());
     }
 

@@ -209,7 +209,7 @@ mod tests {
         let rows = open(&platter).unwrap();
         for number in 1..=60 {
             let mut layer = Layer::default();
-            layer.apply(Change::Put(vec![7, number], vec![number; 50]));
+            layer.apply(Change::Put(vec![7, number].into(), vec![number; 50].into()));
             rows.commit(&layer, number.into()).unwrap();
         }
         let good = content(&rows).unwrap();

@@ -34,6 +34,8 @@ pub(crate) struct Tail {
     is_there: bool,
     /// The number of the last block, in the file or in the rows.
     number: u64,
+    /// Bytes in the file.
+    len: usize,
 }
 
 /// What a tail held.
@@ -62,6 +64,7 @@ impl Tail {
             file: None,
             is_there: true,
             number: applied,
+            len: 0,
         };
         let bytes = match fs::metadata(&tail.path) {
             Ok(found) if found.len() > TAIL_BYTES_MAX => {
@@ -91,6 +94,11 @@ impl Tail {
         self.number
     }
 
+    /// Bytes of all blocks since the last [`Tail::clear`].
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// Hands a layer to the operating system.
     pub(crate) fn append(&mut self, layer: &Layer) -> Result<(), StoreError> {
         let mut bytes = Vec::with_capacity(layer.bytes() + layer.bytes() / 4 + 64);
@@ -104,12 +112,14 @@ impl Tail {
         };
         written.map_err(|error| StoreError::io(&self.store, &error))?;
         self.number += 1;
+        self.len += bytes.len();
         Ok(())
     }
 
     /// Forgets all blocks: the rows hold them.
     pub(crate) fn clear(&mut self) -> Result<(), StoreError> {
         self.file = None;
+        self.len = 0;
         if !self.is_there {
             return Ok(());
         }
@@ -256,7 +266,7 @@ fn take_bytes(bytes: &mut Bytes) -> Option<Bytes> {
 
 fn apply(mut body: Bytes, layer: &mut Layer) -> Option<()> {
     while let Ok(kind) = body.try_get_u8() {
-        let key = take_bytes(&mut body)?.to_vec();
+        let key = take_bytes(&mut body)?;
         match kind {
             CUT => layer.cut(key),
             PUT => {
@@ -332,8 +342,8 @@ mod tests {
         let (mut tail, _) = Tail::open(folder, path.clone(), 0, b"boot".to_vec()).unwrap();
         for number in 1..=3_u8 {
             let mut layer = Layer::default();
-            layer.apply(Change::Put(vec![number], vec![number; 5]));
-            layer.apply(Change::Delete(vec![number, 0]));
+            layer.apply(Change::Put(vec![number].into(), vec![number; 5].into()));
+            layer.apply(Change::Delete(vec![number, 0].into()));
             tail.append(&layer).unwrap();
         }
         fs::read(path).unwrap()

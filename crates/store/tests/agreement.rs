@@ -137,8 +137,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
-        4 => (key(), prop::collection::vec(any::<u8>(), 0..4)).prop_map(|(key, value)| Change::Put(key, value)),
-        1 => key().prop_map(Change::Delete),
+        4 => (key(), prop::collection::vec(any::<u8>(), 0..4)).prop_map(|(key, value)| Change::Put(key.into(), value.into())),
+        1 => key().prop_map(|key| Change::Delete(key.into())),
     ]
 }
 

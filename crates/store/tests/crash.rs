@@ -150,8 +150,8 @@ fn write_owner(disk: &Disk, owner: u64, mode: Mode, end: u64) -> Result<(), Stor
             }
         }
         let gone = number.checked_sub(WINDOW);
-        let put = Change::Put(key(owner, number), value(number));
-        let delete = gone.map(|gone| Change::Delete(key(owner, gone)));
+        let put = Change::Put(key(owner, number).into(), value(number).into());
+        let delete = gone.map(|gone| Change::Delete(key(owner, gone).into()));
         store.write_batch(number, &mut [put].into_iter().chain(delete))?;
         if let Some(gone) = gone.filter(|gone| gone % SPOOL_EVERY == 0) {
             store.spool_drop(owner << 48 | gone)?;

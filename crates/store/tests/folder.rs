@@ -127,12 +127,12 @@ fn a_drained_store_gives_its_room_back() {
     let mut store = disk.handle(Mode::Durable, || ());
     for number in 1..=2000_u64 {
         let key = [b"q", &number.to_be_bytes()[..]].concat();
-        store.write(number, Change::Put(key, vec![7; 2000])).unwrap();
+        store.write(number, Change::Put(key.into(), vec![7; 2000].into())).unwrap();
     }
     disk.flush().unwrap();
     let rows = folder.path().join("records.redb");
     assert!(fs::metadata(&rows).unwrap().len() > 4_000_000);
-    store.write(2001, Change::Delete(b"q".to_vec())).unwrap();
+    store.write(2001, Change::Delete(b"q".to_vec().into())).unwrap();
     disk.close().unwrap();
     assert!(fs::metadata(&rows).unwrap().len() < 200_000);
 }
@@ -145,10 +145,10 @@ fn write_pinned(path: &Path) -> Disk {
     store.write(2, put(b"in the rows")).unwrap();
     disk.flush().unwrap();
     store.spool_append(0xabc, Bytes::from_static(b"a payload")).unwrap();
-    let changes = [Change::Delete(b"del".to_vec()), put(b"in the tail")];
+    let changes = [Change::Delete(b"del".to_vec().into()), put(b"in the tail")];
     store.write_batch(3, &mut changes.into_iter()).unwrap();
     store.wait(3).unwrap();
-    store.write(4, Change::Put(b"empty".to_vec(), Vec::new())).unwrap();
+    store.write(4, Change::Put(b"empty".to_vec().into(), Vec::new().into())).unwrap();
     store.wait(4).unwrap();
     disk
 }
@@ -168,7 +168,7 @@ fn check_pinned(disk: &Disk) {
 }
 
 fn put(key: &[u8]) -> Change {
-    Change::Put(key.to_vec(), [b"value of ", key].concat())
+    Change::Put(key.to_vec().into(), [b"value of ", key].concat().into())
 }
 
 fn copy(from: &Path, to: &Path) {

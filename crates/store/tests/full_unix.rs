@@ -12,7 +12,7 @@ fn a_tail_on_a_full_disk_is_refused() {
     let disk = Disk::open(folder.path(), DiskOptions::default()).unwrap();
     symlink("/dev/full", folder.path().join("tail")).unwrap();
     let mut store = disk.handle(Mode::Process, || ());
-    store.write(1, Change::Put(b"k".to_vec(), b"v".to_vec())).unwrap();
+    store.write(1, Change::Put(b"k".to_vec().into(), b"v".to_vec().into())).unwrap();
     let error = store.wait(1).unwrap_err();
     assert!(matches!(error, StoreError::Full { .. }), "{error}");
     assert_eq!(store.stored(), Err(error.clone()));

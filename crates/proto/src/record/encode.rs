@@ -37,6 +37,19 @@ impl Record {
     #[must_use]
     pub fn key(&self) -> Vec<u8> {
         let mut key = Vec::with_capacity(24);
+        self.put_key(&mut key);
+        key
+    }
+
+    /// The value to store, or `None` to delete the key. First byte is the format version.
+    #[must_use]
+    pub fn value(&self) -> Option<Vec<u8>> {
+        let mut value = Vec::with_capacity(64);
+        self.put_value(&mut value).then_some(value)
+    }
+
+    /// Appends [`Record::key`].
+    pub fn put_key(&self, key: &mut Vec<u8>) {
         key.extend(self.owner.to_be_bytes());
         match &self.fact {
             Fact::Session { .. } => key.push(kind::SESSION),
@@ -57,7 +70,7 @@ impl Record {
             }
             Fact::Own { key: own, .. } | Fact::OwnGone(own) => {
                 key.push(kind::OWN);
-                put_text(&mut key, own);
+                put_text(key, own);
             }
             Fact::Received(id) | Fact::Released(id) => {
                 key.push(kind::RECEIVED);
@@ -65,19 +78,18 @@ impl Record {
             }
             Fact::Subscription { filter, .. } | Fact::SubscriptionGone(filter) => {
                 key.push(kind::SUBSCRIPTION);
-                put_text(&mut key, filter.as_bytes());
+                put_text(key, filter.as_bytes());
             }
             Fact::Retained { message, .. } => {
                 key.push(kind::RETAINED);
-                put_text(&mut key, topic_bytes(&message.head));
+                put_text(key, topic_bytes(&message.head));
             }
             Fact::RetainedGone(topic) => {
                 key.push(kind::RETAINED);
-                put_text(&mut key, topic.as_bytes());
+                put_text(key, topic.as_bytes());
             }
             Fact::Will { .. } | Fact::WillGone => key.push(kind::WILL),
         }
-        key
     }
 
     /// Whether a put is the first under its key: the store holds nothing there, and nothing under keys that begin with
@@ -87,10 +99,9 @@ impl Record {
         matches!(self.fact, Fact::Queued { .. } | Fact::Received(_))
     }
 
-    /// The value to store, or `None` to delete the key. First byte is the format version.
-    #[must_use]
-    pub fn value(&self) -> Option<Vec<u8>> {
-        let mut value = Vec::with_capacity(64);
+    /// Appends [`Record::value`]; false, and nothing, where there is none.
+    pub fn put_value(&self, value: &mut Vec<u8>) -> bool {
+        let from = value.len();
         value.push(FORMAT);
         match &self.fact {
             Fact::SessionGone
@@ -101,15 +112,18 @@ impl Record {
             | Fact::Released(_)
             | Fact::SubscriptionGone(_)
             | Fact::RetainedGone(_)
-            | Fact::WillGone => return None,
+            | Fact::WillGone => {
+                value.truncate(from);
+                return false;
+            }
             Fact::Session { client_id, expiry_s, detached } => {
-                put_text(&mut value, client_id.as_bytes());
+                put_text(value, client_id.as_bytes());
                 value.extend(expiry_s.to_be_bytes());
-                put_time(&mut value, *detached);
+                put_time(value, *detached);
             }
             Fact::Queued { message, delivery, .. } => {
-                put_delivery(&mut value, delivery);
-                put_message(&mut value, message);
+                put_delivery(value, delivery);
+                put_message(value, message);
             }
             Fact::Flight { packet_id, state, .. } => {
                 value.extend(packet_id.get().to_be_bytes());
@@ -138,17 +152,17 @@ impl Record {
                 value.extend(stamp.0.to_be_bytes());
                 value.extend(stamp.1.to_be_bytes());
                 value.extend(stamp.2.to_be_bytes());
-                put_message(&mut value, message);
+                put_message(value, message);
             }
             Fact::Will { publish, delay_s, due } => {
                 value.push(flags(publish.qos, publish.retain));
                 value.extend(delay_s.to_be_bytes());
-                put_time(&mut value, *due);
-                put_head(&mut value, publish);
-                put_payload(&mut value, &publish.payload);
+                put_time(value, *due);
+                put_head(value, publish);
+                put_payload(value, &publish.payload);
             }
         }
-        Some(value)
+        true
     }
 }
 
