@@ -6,6 +6,7 @@ use crate::{
     args::{Field, Format, Piece},
     json::{Json, Layout},
     moment::Moment,
+    printer::Sheet,
 };
 
 /// What a message looks like apart from its format.
@@ -29,17 +30,18 @@ impl Format {
         &self,
         message: &Message,
         look: Look,
-        out: &mut Vec<u8>,
+        sheet: &mut Sheet,
     ) -> Result<(), NotJson> {
         let moment = Moment::now();
         let mut result = Ok(());
         for piece in &self.0 {
             match piece {
-                Piece::Text(text) => out.extend_from_slice(text),
-                Piece::Time('N') => put(out, &format!("{:09}", moment.nanos())),
-                Piece::Time(letter) => put(out, &moment.part(*letter)),
+                Piece::Text(text) => sheet.text.extend_from_slice(text),
+                Piece::Time('N') => put(&mut sheet.text, &format!("{:09}", moment.nanos())),
+                Piece::Time(letter) => put(&mut sheet.text, &moment.part(*letter)),
+                Piece::Field(field) if field.is_whole_payload() => sheet.add_payload(message),
                 Piece::Field(field) => {
-                    let written = field.write(message, look, &moment, out);
+                    let written = field.write(message, look, &moment, &mut sheet.text);
                     result = result.and(written);
                 }
             }
@@ -94,6 +96,11 @@ impl Field {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether it is the payload as it is, neither cut nor padded.
+    fn is_whole_payload(self) -> bool {
+        self.letter == 'p' && self.width == 0 && !self.is_left
     }
 
     /// As `%*d` of C; nothing is padding alone.

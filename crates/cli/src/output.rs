@@ -8,6 +8,7 @@ use crate::{
     json::Layout,
     names::Manner,
     out,
+    printer::Sheet,
 };
 
 /// Prints messages as the options say.
@@ -38,9 +39,9 @@ impl OutputArgs {
 
 impl Output {
     /// Appends what is printed of a message.
-    pub(crate) fn write(&self, message: &Message, out: &mut Vec<u8>) {
+    pub(crate) fn write(&self, message: &Message, sheet: &mut Sheet) {
         if let Some(format) = &self.format {
-            if let Err(NotJson) = format.write(message, self.look, out) {
+            if let Err(NotJson) = format.write(message, self.look, sheet) {
                 let topic = message.topic();
                 out::complain(&format!(
                     "Error: Message payload is not valid JSON on topic {topic}."
@@ -51,17 +52,17 @@ impl Output {
             if !self.has_topic || !self.has_newline {
                 return;
             }
-            out.extend_from_slice(message.topic().as_bytes());
-            out.extend_from_slice(b" (null)");
+            sheet.text.extend_from_slice(message.topic().as_bytes());
+            sheet.text.extend_from_slice(b" (null)");
         } else {
             if self.has_topic {
-                out.extend_from_slice(message.topic().as_bytes());
-                out.push(b' ');
+                sheet.text.extend_from_slice(message.topic().as_bytes());
+                sheet.text.push(b' ');
             }
-            message.pieces().for_each(|piece| out.extend_from_slice(piece));
+            sheet.add_payload(message);
         }
         if self.has_newline {
-            out.push(b'\n');
+            sheet.text.push(b'\n');
         }
     }
 }

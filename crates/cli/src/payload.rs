@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail, ensure};
@@ -11,7 +11,37 @@ use postrider_wire::REMAINING_LENGTH_MAX;
 
 use crate::args::MessageArgs;
 
+/// What is published.
+#[derive(Clone, Debug)]
+pub(crate) enum Content {
+    /// In memory.
+    Bytes(postrider::Bytes),
+    /// In this file of this many bytes, which is too large to be read twice.
+    File(PathBuf, u64),
+}
+
+impl Content {
+    /// Its length in bytes.
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(_, len) => *len,
+        }
+    }
+}
+
 impl MessageArgs {
+    /// Reads the message, or looks how large its file is.
+    pub(crate) fn content(&self) -> anyhow::Result<Content> {
+        if let Some(path) = &self.file {
+            let len = large(path).with_context(|| format!("--file '{}'", path.display()))?;
+            if let Some(len) = len {
+                return Ok(Content::File(path.clone(), len));
+            }
+        }
+        self.payload().map(|bytes| Content::Bytes(bytes.into()))
+    }
+
     /// Reads the message, before anybody is bothered with a connection.
     pub(crate) fn payload(&self) -> anyhow::Result<Vec<u8>> {
         if let Some(text) = &self.message {
@@ -24,6 +54,14 @@ impl MessageArgs {
             Ok(Vec::new())
         }
     }
+}
+
+/// The length of a file that is large and can be read.
+fn large(path: &Path) -> anyhow::Result<Option<u64>> {
+    let metadata = File::open(path)?.metadata()?;
+    let len = metadata.len();
+    ensure!(len <= PAYLOAD_MAX, "it has {len} bytes; at most {PAYLOAD_MAX} fit into a message");
+    Ok(Some(len).filter(|len| metadata.is_file() && *len >= LARGE))
 }
 
 fn from_file(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -45,6 +83,9 @@ fn from_reader(reader: impl Read, len: u64) -> anyhow::Result<Vec<u8>> {
 
 /// What a packet can hold at all; the topic takes some more of it.
 const PAYLOAD_MAX: u64 = REMAINING_LENGTH_MAX as u64;
+
+/// A file of at least so many bytes is not read into memory.
+const LARGE: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -5,14 +5,62 @@ use std::{
     thread,
 };
 
+use postrider::{Message, PayloadReader};
 use tokio::sync::{mpsc, oneshot};
 
 /// Takes bytes and writes them to standard output in large pieces, each flushed.
 #[derive(Debug)]
 pub(crate) struct Printer {
-    pending: Vec<u8>,
-    pieces: mpsc::Sender<Vec<u8>>,
+    pending: Sheet,
+    pieces: mpsc::Sender<Sheet>,
     result: oneshot::Receiver<io::Result<()>>,
+}
+
+/// What is to be printed. Large payloads are read from their files while they are printed.
+#[derive(Debug, Default)]
+pub(crate) struct Sheet {
+    /// Large payloads, each with what comes before it.
+    parts: Vec<(Vec<u8>, PayloadReader)>,
+    /// What comes last.
+    pub(crate) text: Vec<u8>,
+}
+
+impl Sheet {
+    /// Adds the payload of a message.
+    pub(crate) fn add_payload(&mut self, message: &Message) {
+        if message.payload_len() < LARGE {
+            self.text.extend_from_slice(&message.payload());
+        } else {
+            self.parts.push((std::mem::take(&mut self.text), message.reader()));
+        }
+    }
+
+    /// Writes it all.
+    ///
+    /// # Errors
+    /// What the system says of a write, or of a payload's file.
+    pub(crate) fn write_to(self, out: &mut impl Write) -> io::Result<()> {
+        for (text, mut payload) in self.parts {
+            out.write_all(&text)?;
+            copy(&mut payload, out)?;
+        }
+        out.write_all(&self.text)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.parts.is_empty() && self.text.is_empty()
+    }
+}
+
+fn copy(payload: &mut PayloadReader, out: &mut impl Write) -> io::Result<()> {
+    // `io::copy` would take pieces of 8 KiB.
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        match io::Read::read(payload, &mut piece)? {
+            0 => return Ok(()),
+            count => out.write_all(piece.get(..count).unwrap_or_default())?,
+        }
+    }
 }
 
 impl Printer {
@@ -27,16 +75,16 @@ impl Printer {
             // Nobody may be left who wants to know.
             let _ = ended.send(write(taken));
         })?;
-        Ok(Self { pending: Vec::new(), pieces, result })
+        Ok(Self { pending: Sheet::default(), pieces, result })
     }
 
     /// Adds what `write` appends; waits while the thread has enough to write.
     ///
     /// # Errors
     /// Nothing can be written any more; [`Printer::finish`] tells why.
-    pub(crate) async fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Closed> {
+    pub(crate) async fn add(&mut self, write: impl FnOnce(&mut Sheet)) -> Result<(), Closed> {
         write(&mut self.pending);
-        if self.pending.len() < PIECE_BYTES {
+        if self.pending.parts.is_empty() && self.pending.text.len() < PIECE_BYTES {
             return Ok(());
         }
         self.flush().await
@@ -75,11 +123,11 @@ impl Printer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-fn write(mut pieces: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+fn write(mut pieces: mpsc::Receiver<Sheet>) -> io::Result<()> {
     while let Some(piece) = pieces.blocking_recv() {
         // Not for longer: packets are told there too.
         let mut out = io::stdout().lock();
-        out.write_all(&piece)?;
+        piece.write_to(&mut out)?;
         out.flush()?;
     }
     Ok(())
@@ -87,5 +135,7 @@ fn write(mut pieces: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
 
 /// Pieces that wait to be written; more would only hide a slow reader.
 const PIECES_MAX: usize = 4;
+/// A payload of at least so many bytes is not copied.
+const LARGE: usize = 1 << 20;
 /// A piece of this size is worth a call of the system.
 const PIECE_BYTES: usize = 64 * 1024;

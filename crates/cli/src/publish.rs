@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use postrider::{Completed, Property, PublishError, PublishRequest, QoS, Session, Topic};
+use postrider::{
+    Bytes, Completed, Property, PublishError, PublishRequest, QoS, Session, Source, Topic,
+};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
@@ -19,6 +21,7 @@ use crate::{
     bar::{Bar, Plain},
     names::Manner,
     out,
+    payload::Content,
     status::{Codes, Usage},
     trace::Subscribed,
 };
@@ -27,7 +30,10 @@ use crate::{
 pub(crate) fn publish(args: &PublishArgs, manner: Manner) -> anyhow::Result<()> {
     args.connection.begin(manner)?;
     let topic = topic(args.topic.as_ref(), &args.connection)?;
-    let payload = if args.stdin_line { Vec::new() } else { args.message.payload()? };
+    let content = match args.stdin_line {
+        true => Content::Bytes(Bytes::new()),
+        false => args.message.content()?,
+    };
     let qos = QoS::from_bits(args.qos).context("--qos must be 0, 1 or 2")?;
     let message = Message {
         topic,
@@ -36,7 +42,7 @@ pub(crate) fn publish(args: &PublishArgs, manner: Manner) -> anyhow::Result<()> 
         properties: args.connection.of_message().collect(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(args.send(&message, payload, manner))
+    runtime.block_on(args.send(&message, &content, manner))
 }
 
 /// The topic of the option, or of the URL.
@@ -68,7 +74,7 @@ impl PublishArgs {
     async fn send(
         &self,
         message: &Message,
-        payload: Vec<u8>,
+        content: &Content,
         manner: Manner,
     ) -> anyhow::Result<()> {
         let mut builder = self.connection.builder(manner, Subscribed::Untold)?;
@@ -78,13 +84,13 @@ impl PublishArgs {
         // Whoever publishes one message wants an answer, not another attempt; a stream of lines is to survive.
         builder = builder.reconnect(self.stdin_line).queue_qos0_offline(self.stdin_line);
         let session = builder.connect().await?;
-        let size = payload.len();
+        let size = content.len();
         let topic = &message.topic;
         let publishing = async {
             if self.stdin_line {
                 lines(message, &session).await?;
             } else {
-                self.times(message, payload, &session).await?;
+                self.times(message, content, &session).await?;
             }
             // At QoS 0 this is what waits until all is written.
             let done = self.connection.disconnect(&session).await;
@@ -93,7 +99,7 @@ impl PublishArgs {
         if size < BAR_ABOVE || out::is_quiet() {
             publishing.await
         } else {
-            let size = u64::try_from(size)?.saturating_mul(self.repeat);
+            let size = size.saturating_mul(self.repeat);
             with_bar(&session, size, publishing).await
         }
     }
@@ -101,15 +107,14 @@ impl PublishArgs {
     async fn times(
         &self,
         message: &Message,
-        payload: Vec<u8>,
+        content: &Content,
         session: &Session,
     ) -> anyhow::Result<()> {
-        let payload = postrider::Bytes::from(payload);
         for time in 0..self.repeat {
             if time > 0 && !self.repeat_delay.is_zero() {
                 sleep(self.repeat_delay).await;
             }
-            let published = message.request(session, payload.clone()).await;
+            let published = message.request(session, content).await;
             published.with_context(|| format!("'{}' was not published", message.topic))?;
         }
         Ok(())
@@ -117,12 +122,12 @@ impl PublishArgs {
 }
 
 impl Message {
-    fn request<'a>(
-        &self,
-        session: &'a Session,
-        payload: impl Into<postrider::Payload>,
-    ) -> PublishRequest<'a> {
-        let request = session.publish(self.topic.clone(), payload);
+    fn request<'a>(&self, session: &'a Session, content: &Content) -> PublishRequest<'a> {
+        let topic = self.topic.clone();
+        let request = match content {
+            Content::Bytes(bytes) => session.publish(topic, bytes),
+            Content::File(path, _) => session.publish_from(topic, Source::file(path)),
+        };
         let request = request.qos(self.qos).retain(self.retain);
         self.properties.iter().cloned().fold(request, PublishRequest::property)
     }
@@ -141,7 +146,7 @@ async fn lines(message: &Message, session: &Session) -> anyhow::Result<()> {
         tokio::select! {
             line = lines.recv() => {
                 let Some(line) = line else { break };
-                let request = message.request(session, line.context("--stdin-line")?);
+                let request = message.request(session, &Content::Bytes(line.context("--stdin-line")?.into()));
                 number += 1;
                 match request.receipt().await {
                     Ok(receipt) => open.push_back((number, receipt.into_future())),
@@ -217,6 +222,6 @@ async fn with_bar(
 /// Lines that wait to be published; more would only hide a slow broker.
 const LINES_MAX: usize = 100;
 /// Bytes from which on a bar is shown.
-const BAR_ABOVE: usize = 1 << 20;
+const BAR_ABOVE: u64 = 1 << 20;
 /// How often the bar looks at what is written.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

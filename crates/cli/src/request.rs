@@ -14,7 +14,9 @@ use tokio::time::timeout;
 use crate::{
     args::{Place, ProtocolArg, RequestArgs},
     names::Manner,
-    out, publish,
+    out,
+    printer::Sheet,
+    publish,
     status::{self, Codes, Usage},
     trace::Subscribed,
 };
@@ -40,11 +42,11 @@ pub(crate) fn request(args: &mut RequestArgs, manner: Manner) -> anyhow::Result<
         }
         return Ok(ExitCode::from(status::TIMED_OUT));
     };
-    let mut text = Vec::new();
-    args.output.output(false, manner).write(&response?, &mut text);
+    let mut sheet = Sheet::default();
+    args.output.output(false, manner).write(&response?, &mut sheet);
     let mut output = io::stdout().lock();
-    output
-        .write_all(&text)
+    sheet
+        .write_to(&mut output)
         .and_then(|()| output.flush())
         .context("cannot write to standard output")?;
     Ok(ExitCode::from(status::DONE))

@@ -588,5 +588,5 @@ const STORED_EXPIRY_S: u32 = 7 * 24 * 3600;
 const STORED_BYTES_MAX: u64 = 1 << 30;
 /// Subscribes and unsubscribes on their way at once; more wait in the mailbox.
 pub(crate) const OPERATIONS_MAX: u32 = 1000;
-/// Bytes of large payloads that are arriving: two of the largest size.
-const SPOOL_BYTES_MAX: u64 = 2 * 268_435_460;
+/// Bytes of large payloads in files, arriving, kept by the program, and to be published: sixteen of the largest size.
+pub(crate) const SPOOL_BYTES_MAX: u64 = 16 * 268_435_460;

@@ -3,11 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use postrider_proto::wire::{Disconnect, Filter, Properties, Publish, QoS, SubscribeOptions};
+use postrider_proto::{
+    Payload,
+    wire::{Disconnect, Filter, Properties, Publish, QoS, SubscribeOptions},
+};
 
 use crate::{
     DisconnectError, PendingMessage, PublishError, Receipt, StoredError, SubscribeError,
-    UnsubscribeError, answer::Answer, publish::PublishAnswer, queue::StreamQueue,
+    UnsubscribeError, answer::Answer, filling::Space, publish::PublishAnswer, queue::StreamQueue,
 };
 
 /// One request. Publications stand here whole, so that they cost no allocation; the rest is rare and boxed.
@@ -15,6 +18,8 @@ use crate::{
 pub(crate) enum Command {
     /// Publish.
     Publish(PublishCommand),
+    /// Room for a large payload that is about to be published.
+    Space(Box<SpaceCommand>),
     /// Subscribe, and deliver to a stream.
     Subscribe(Box<SubscribeCommand>),
     /// End all streams of some filters, or of all.
@@ -46,9 +51,17 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) struct PublishCommand {
     pub(crate) head: Publish,
-    pub(crate) payload: Bytes,
+    pub(crate) payload: Payload,
     /// `None`: QoS 0, and nobody waits.
     pub(crate) answer: Option<PublishAnswer>,
+}
+
+#[derive(Debug)]
+pub(crate) struct SpaceCommand {
+    pub(crate) head: Publish,
+    /// Length of the payload in bytes.
+    pub(crate) len: u64,
+    pub(crate) answer: Answer<Result<Option<Space>, PublishError>>,
 }
 
 #[derive(Debug)]
@@ -81,9 +94,12 @@ pub(crate) struct DisconnectCommand {
 }
 
 impl PublishCommand {
-    /// Bytes it counts for in the mailbox.
+    /// Bytes it counts for in the mailbox: of a payload in a spool, none.
     pub(crate) fn cost(&self) -> usize {
         let topic = self.head.topic.as_ref().map_or(0, |topic| topic.as_bytes().len());
-        self.payload.len().saturating_add(topic)
+        match &self.payload {
+            Payload::Bytes(bytes) => bytes.len().saturating_add(topic),
+            Payload::Spooled { .. } => topic,
+        }
     }
 }

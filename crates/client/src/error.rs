@@ -211,9 +211,38 @@ pub enum PublishError {
     /// The store gave something else back; what is there stays there.
     #[error("message cannot be read back from the store")]
     Unreadable,
+    /// What was to be published from a file or a reader.
+    #[error("payload: {0}")]
+    Source(#[from] SourceError),
+    /// There is no room for a large payload, or it could not be written.
+    #[error("a large payload cannot be kept: {0}")]
+    Spool(StoreError),
     /// The session is over.
     #[error("{0}")]
     Over(SessionEnd),
+}
+
+/// What is wrong with a [`crate::Source`]. Nothing was published then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// It ended early.
+    #[error("it ended after {had} bytes of {said}")]
+    Short {
+        /// Bytes that it was said to have.
+        said: u64,
+        /// Bytes that it had.
+        had: u64,
+    },
+    /// It goes on.
+    #[error("it goes on after the {said} bytes that it should have")]
+    Long {
+        /// Bytes that it was said to have.
+        said: u64,
+    },
+    /// It cannot be opened or read.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
 }
 
 /// Why a subscription was not made.

@@ -43,6 +43,9 @@
 //!   nobody asked for is kept for a while, see [`Session::unmatched`].
 //! - A message is acknowledged when it arrives, or when the program says so ([`Builder::manual_acknowledgement`]), with
 //!   what it stores in the same step ([`Message::ack_with`]).
+//! - A payload of 1 MiB or more lies in a file: when it arrives ([`Message::reader`]), when it is published from one
+//!   ([`Session::publish_from`]), and while it waits in a store. The files are beside the store, or among the system's
+//!   temporary files (`TMPDIR`).
 //! - Every verb may be called anywhere, from inside any callback too.
 //!
 //! Without a store the session lives as long as the process. It starts clean unless [`Builder::clean_start`] says
@@ -88,6 +91,7 @@
 
 mod answer;
 pub mod blocking;
+mod body;
 mod builder;
 mod command;
 mod connector;
@@ -95,6 +99,7 @@ mod dispatch;
 mod driver;
 mod error;
 mod event;
+mod filling;
 mod line;
 mod lock;
 mod mailbox;
@@ -108,6 +113,7 @@ mod queue;
 mod reason;
 mod session;
 mod shared;
+mod source;
 mod stats;
 mod subscription;
 mod token;
@@ -131,11 +137,12 @@ pub use postrider_proto::{
 pub use postrider_store::{Mode, StoreError};
 
 pub use crate::{
+    body::PayloadReader,
     builder::{Builder, Protocol},
     connector::Attempt,
     error::{
-        AckError, ConnectError, DisconnectError, PublishError, StoredError, SubscribeError,
-        UnsubscribeError,
+        AckError, ConnectError, DisconnectError, PublishError, SourceError, StoredError,
+        SubscribeError, UnsubscribeError,
     },
     event::{Connected, Event, Events},
     message::{Message, NotText},
@@ -145,6 +152,7 @@ pub use crate::{
     queue::StreamEnd,
     reason::{LinkReason, SessionEnd},
     session::{DisconnectRequest, Session},
+    source::Source,
     stats::Stats,
     subscription::{SubscribeRequest, Subscription, Unmatched},
     token::{Ack, Batch},

@@ -1,15 +1,13 @@
 //! A message that arrived.
 
-use std::{
-    borrow::Cow,
-    sync::{Arc, OnceLock},
-};
+use std::{borrow::Cow, io};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use postrider_proto::wire::{Properties, Publish, QoS, Text, Topic};
 
 use crate::{
-    AckError,
+    AckError, PayloadReader,
+    body::Body,
     token::{Ack, Batch, Charge},
 };
 
@@ -29,20 +27,6 @@ pub struct Message {
 pub struct NotText {
     /// The first byte that is not text, from 0.
     pub at: usize,
-}
-
-/// The payload as it came: small ones in one piece, large ones in the pieces that the network gave.
-#[derive(Clone, Debug)]
-pub(crate) enum Body {
-    Whole(Bytes),
-    Pieces(Arc<Pieces>),
-}
-
-#[derive(Debug)]
-pub(crate) struct Pieces {
-    pieces: Vec<Bytes>,
-    len: usize,
-    whole: OnceLock<Bytes>,
 }
 
 impl Message {
@@ -66,52 +50,46 @@ impl Message {
 
     /// The payload, shared, not copied.
     ///
-    /// A large payload (above 1 MiB) arrives in pieces; the first call puts them together, and clones share the result.
-    /// [`Message::pieces`] does without.
+    /// A large payload (above 1 MiB) is in a file: the first call reads it into memory, where it stays until the last
+    /// clone of the message is gone. [`Message::reader`] does without. Should its file be unreadable, which is logged as
+    /// an error, this is empty while [`Message::payload_len`] is not; [`Message::try_payload`] says why.
     #[must_use]
     pub fn payload(&self) -> Bytes {
-        match &self.body {
-            Body::Whole(bytes) => bytes.clone(),
-            Body::Pieces(pieces) => pieces.whole().clone(),
-        }
+        self.whole().clone()
+    }
+
+    /// [`Message::payload`], or what is wrong with the file of a large one.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn try_payload(&self) -> io::Result<Bytes> {
+        self.body.whole().cloned()
+    }
+
+    /// Reads the payload from its beginning, on any thread; of a large one no more is in memory than is asked for.
+    #[must_use]
+    pub fn reader(&self) -> PayloadReader {
+        self.body.reader()
     }
 
     /// Length of the payload in bytes.
     #[must_use]
     pub fn payload_len(&self) -> usize {
-        match &self.body {
-            Body::Whole(bytes) => bytes.len(),
-            Body::Pieces(pieces) => pieces.len,
-        }
+        self.body.len()
     }
 
-    /// The payload in order, in the pieces in which it arrived.
-    pub fn pieces(&self) -> impl Iterator<Item = &Bytes> {
-        match &self.body {
-            Body::Whole(bytes) => std::slice::from_ref(bytes).iter(),
-            Body::Pieces(pieces) => pieces.pieces.iter(),
-        }
-    }
-
-    /// The payload as text.
+    /// The payload as text; see [`Message::payload`] for large ones.
     ///
     /// # Errors
     /// [`NotText`] if it is not UTF-8.
     pub fn text(&self) -> Result<&str, NotText> {
-        let bytes = match &self.body {
-            Body::Whole(bytes) => bytes,
-            Body::Pieces(pieces) => pieces.whole(),
-        };
-        std::str::from_utf8(bytes).map_err(|error| NotText { at: error.valid_up_to() })
+        std::str::from_utf8(self.whole()).map_err(|error| NotText { at: error.valid_up_to() })
     }
 
     /// The payload as text, whatever it is: what is not UTF-8 becomes U+FFFD.
     #[must_use]
     pub fn text_lossy(&self) -> Cow<'_, str> {
-        match &self.body {
-            Body::Whole(bytes) => String::from_utf8_lossy(bytes),
-            Body::Pieces(pieces) => String::from_utf8_lossy(pieces.whole()),
-        }
+        String::from_utf8_lossy(self.whole())
     }
 
     /// Quality of service with which it was delivered: at most the granted one.
@@ -242,6 +220,17 @@ impl Message {
         self
     }
 
+    fn whole(&self) -> &Bytes {
+        static EMPTY: Bytes = Bytes::new();
+        self.body.whole().unwrap_or_else(|error| {
+            tracing::error!(
+                topic = self.topic(),
+                "a payload cannot be read from its file: {error}"
+            );
+            &EMPTY
+        })
+    }
+
     /// Bytes it holds, for the bounds of queues.
     pub(crate) fn cost(&self) -> usize {
         let topic = self.head.topic.as_ref().map_or(0, |topic| topic.as_bytes().len());
@@ -249,25 +238,10 @@ impl Message {
     }
 }
 
-impl Body {
-    pub(crate) fn pieces(pieces: Vec<Bytes>) -> Self {
-        let len = pieces.iter().map(Bytes::len).sum();
-        Self::Pieces(Arc::new(Pieces { pieces, len, whole: OnceLock::new() }))
-    }
-}
-
-impl Pieces {
-    fn whole(&self) -> &Bytes {
-        self.whole.get_or_init(|| {
-            let mut whole = BytesMut::with_capacity(self.len);
-            self.pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
-            whole.freeze()
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     fn message(body: Body) -> Message {
@@ -284,14 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn pieces_are_put_together_once_and_shared() {
-        let body = Body::pieces(vec![Bytes::from("hel"), Bytes::from("lo")]);
-        let message = message(body);
-        let other = message.clone();
-        assert_eq!(message.payload_len(), 5);
-        assert_eq!(message.pieces().count(), 2);
-        assert_eq!(message.text(), Ok("hello"));
-        assert_eq!(message.payload().as_ptr(), other.payload().as_ptr());
+    fn a_small_payload_can_be_read_too() {
+        let message = message(Body::Whole(Bytes::from("hello")));
+        let (mut first, mut text) = ([0; 2], String::new());
+        let mut reader = message.reader();
+        reader.read_exact(&mut first).unwrap();
+        reader.clone().read_to_string(&mut text).unwrap();
+        assert_eq!((&first, text.as_str()), (b"he", "llo"));
+        assert_eq!(message.try_payload().unwrap(), "hello");
     }
 
     #[test]

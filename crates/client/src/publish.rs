@@ -12,12 +12,13 @@ use bytes::Bytes;
 use postrider_proto::wire::{Properties, Property, Publish, QoS, ReasonCode, Text, TextError};
 
 use crate::{
-    IntoTopic, Payload, PublishError, SessionEnd,
+    IntoTopic, Payload, PublishError, SessionEnd, Source,
     command::{Command, PublishCommand},
+    filling::{Filling, SPOOL_ABOVE},
     lock::lock,
     mailbox::{Closed, Ticket},
     session::Session,
-    shared::Shared,
+    shared::{Handle, Shared},
 };
 
 /// A message about to be published. `.await` it, or take a [`Receipt`] first.
@@ -30,10 +31,29 @@ use crate::{
 #[derive(Debug)]
 pub struct PublishRequest<'a, S = Session> {
     pub(crate) session: &'a S,
-    shared: &'a Shared,
+    handle: &'a Arc<Handle>,
     head: Publish,
-    payload: Bytes,
+    content: Content,
     fault: Option<PublishError>,
+}
+
+/// What a message carries, and where it is.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Here(Bytes),
+    There(Source),
+}
+
+impl From<Payload> for Content {
+    fn from(payload: Payload) -> Self {
+        Self::Here(payload.0)
+    }
+}
+
+impl From<Source> for Content {
+    fn from(source: Source) -> Self {
+        Self::There(source)
+    }
 }
 
 /// A completed publication.
@@ -74,9 +94,9 @@ pub struct Completed {
 impl<'a, S> PublishRequest<'a, S> {
     pub(crate) fn new(
         session: &'a S,
-        shared: &'a Shared,
+        handle: &'a Arc<Handle>,
         topic: impl IntoTopic,
-        payload: Payload,
+        content: impl Into<Content>,
     ) -> Self {
         let (topic, fault) = match topic.into_topic() {
             Ok(topic) => (Some(topic), None),
@@ -91,7 +111,7 @@ impl<'a, S> PublishRequest<'a, S> {
             properties: Properties::new(),
             payload: Bytes::new(),
         };
-        Self { session, shared, head, payload: payload.0, fault }
+        Self { session, handle, head, content: content.into(), fault }
     }
 
     /// Quality of service; 0 if not called.
@@ -162,7 +182,7 @@ impl<'a, S> PublishRequest<'a, S> {
     }
 
     pub(crate) async fn take_stored(self) -> Result<Receipt, PublishError> {
-        if !self.shared.has_store || self.head.qos == QoS::AtMostOnce {
+        if !self.handle.0.has_store || self.head.qos == QoS::AtMostOnce {
             return Err(self.fault.unwrap_or(PublishError::NotStored));
         }
         let receipt = self.take_receipt().await?;
@@ -190,7 +210,7 @@ impl<'a, S> PublishRequest<'a, S> {
     }
 
     fn sending(self, wants_receipt: bool) -> Sending<'a> {
-        let shared = self.shared;
+        let shared = &*self.handle.0;
         if let Some(fault) = self.fault {
             return Sending { shared, step: Step::Failed(fault) };
         }
@@ -199,7 +219,17 @@ impl<'a, S> PublishRequest<'a, S> {
         if is_qos0 && is_offline && !shared.takes_qos0_offline && shared.over().is_none() {
             return Sending { shared, step: Step::Failed(PublishError::NotConnected) };
         }
-        let mut command = PublishCommand { head: self.head, payload: self.payload, answer: None };
+        let is_stored = shared.has_store && !is_qos0;
+        let payload = match self.content {
+            Content::Here(bytes) if !is_stored || (bytes.len() as u64) < SPOOL_ABOVE => {
+                postrider_proto::Payload::Bytes(bytes)
+            }
+            Content::Here(bytes) => {
+                return Sending::filling(self.handle, self.head, Source::bytes(bytes));
+            }
+            Content::There(source) => return Sending::filling(self.handle, self.head, source),
+        };
+        let mut command = PublishCommand { head: self.head, payload, answer: None };
         let cost = command.cost();
         let slot = if !wants_receipt && is_plain(&command.head, cost, shared.packet_size_max()) {
             None
@@ -353,6 +383,8 @@ struct Sending<'a> {
 #[derive(Debug)]
 enum Step {
     Failed(PublishError),
+    /// The payload is read first; whoever does that sends it.
+    Filling(Option<(Box<Filling>, Arc<PublishSlot>)>),
     Waiting {
         command: Option<Command>,
         cost: usize,
@@ -362,7 +394,15 @@ enum Step {
     },
 }
 
-impl Sending<'_> {
+impl<'a> Sending<'a> {
+    /// Of a message whose payload has yet to be read.
+    fn filling(handle: &'a Arc<Handle>, head: Publish, source: Source) -> Self {
+        let slot = Arc::new(PublishSlot::default());
+        let answer = PublishAnswer(Some(Arc::clone(&slot)));
+        let filling = Filling { handle: Arc::clone(handle), head, source, answer };
+        Self { shared: &handle.0, step: Step::Filling(Some((Box::new(filling), slot))) }
+    }
+
     /// Resolves when the mailbox has it.
     fn poll(
         &mut self,
@@ -370,6 +410,10 @@ impl Sending<'_> {
     ) -> Poll<Result<Option<Arc<PublishSlot>>, PublishError>> {
         match &mut self.step {
             Step::Failed(error) => Poll::Ready(Err(error.clone())),
+            Step::Filling(filling) => Poll::Ready(Ok(filling.take().map(|(filling, slot)| {
+                filling.start();
+                slot
+            }))),
             Step::Waiting { command, cost, ticket, slot, is_polled } => {
                 *is_polled = true;
                 match self.shared.mailbox.poll_send(cx, ticket, command, *cost) {

@@ -10,8 +10,8 @@ use postrider_proto::{
 
 use crate::{
     Builder, Connected, DisconnectError, Events, IntoFilter, IntoTopic, Payload, PendingMessage,
-    PublishError, PublishRequest, Receipt, SessionEnd, Stats, StoredError, SubscribeRequest,
-    Unmatched, UnsubscribeError,
+    PublishError, PublishRequest, Receipt, SessionEnd, Source, Stats, StoredError,
+    SubscribeRequest, Unmatched, UnsubscribeError,
     answer::{Gone, answer},
     command::{Command, DisconnectCommand, UnsubscribeCommand},
     event,
@@ -70,7 +70,30 @@ impl Session {
         topic: impl IntoTopic,
         payload: impl Into<Payload>,
     ) -> PublishRequest<'_> {
-        PublishRequest::new(self, self.shared(), topic, payload.into())
+        PublishRequest::new(self, &self.handle, topic, payload.into())
+    }
+
+    /// Publishes a payload from a file or a reader, without having it in memory; otherwise as [`Session::publish`].
+    ///
+    /// ```no_run
+    /// # async fn example(session: postrider::Session) -> Result<(), postrider::PublishError> {
+    /// use postrider::{QoS, Source};
+    ///
+    /// let picture = Source::file("picture.png");
+    /// session.publish_from("plant/7/picture", picture).qos(QoS::ExactlyOnce).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// It is read on a thread of its own into a file beside the session's store, or among the system's temporary files
+    /// (`TMPDIR`) without one, and takes its place in the queue once it was read whole. Before anything is read, topic,
+    /// properties and length are checked, and the session's queue must have room. A payload of 1 MiB or more given to
+    /// [`Session::publish`] goes the same way if it is to be stored.
+    ///
+    /// If it has fewer or more bytes than it should, or cannot be read, nothing is published and nothing is left of it:
+    /// [`PublishError::Source`].
+    pub fn publish_from(&self, topic: impl IntoTopic, source: Source) -> PublishRequest<'_> {
+        PublishRequest::new(self, &self.handle, topic, source)
     }
 
     /// A receipt for a message by its number, while its exchange is not complete: also for one that a process before this

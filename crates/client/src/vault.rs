@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    fs::File,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
@@ -15,7 +16,9 @@ use std::{
 
 use bytes::Bytes;
 use postrider_proto::{Fact, OpenMessage, PageRequest, PageRows, Payload, Record, SpoolOutput};
-use postrider_store::{Batch, Disk, DiskOptions, DiskStore, Mode, Scratch, Store, StoreError};
+use postrider_store::{
+    Batch, Disk, DiskOptions, DiskStore, Mode, Scratch, SideDoor, Store, StoreError,
+};
 
 use crate::{ConnectError, shared::Shared};
 
@@ -42,7 +45,7 @@ pub(crate) struct Vault {
 
 enum Keep {
     /// Without a store there are no records, and spools go with the process.
-    Scratch(Scratch),
+    Scratch(Arc<Scratch>),
     Disk {
         disk: Disk,
         store: DiskStore,
@@ -57,7 +60,7 @@ const OPEN_BYTES_MAX: usize = 2 << 20;
 impl Vault {
     /// Without a store; at most `bytes_max` in spools.
     pub(crate) fn scratch(bytes_max: u64) -> Self {
-        Self::new(Keep::Scratch(Scratch::new(bytes_max)))
+        Self::new(Keep::Scratch(Arc::new(Scratch::new(bytes_max))))
     }
 
     /// Opens a store; blocks.
@@ -128,6 +131,10 @@ impl Vault {
 
     /// Writes what a drain gave, as one.
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        if self.has_failed {
+            // What was recorded with what failed may promise too much.
+            return Ok(());
+        }
         if !self.changes.is_empty()
             && let Keep::Disk { store, .. } = &mut self.keep
         {
@@ -138,10 +145,9 @@ impl Vault {
             self.open.push_back((self.seq, bytes));
             self.open_bytes += bytes;
         }
-        let keep = &mut self.keep;
-        let dropped = self.drops.drain(..).try_for_each(|spool| match keep {
-            Keep::Disk { store, .. } => store.spool_drop(spool),
+        let dropped = self.drops.drain(..).try_for_each(|spool| match &mut self.keep {
             Keep::Scratch(scratch) => scratch.drop_spool(spool),
+            Keep::Disk { store, .. } => store.spool_drop(spool),
         });
         self.has_failed |= dropped.is_err();
         dropped
@@ -187,8 +193,8 @@ impl Vault {
 
     pub(crate) fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         match &self.keep {
-            Keep::Disk { store, .. } => store.read(key),
             Keep::Scratch(_) => Ok(None),
+            Keep::Disk { store, .. } => store.read(key),
         }
     }
 
@@ -225,8 +231,8 @@ impl Vault {
         match output {
             SpoolOutput::Append(spool, bytes) => {
                 let appended = match &mut self.keep {
-                    Keep::Disk { store, .. } => store.spool_append(spool, bytes),
                     Keep::Scratch(scratch) => scratch.append(spool, &bytes),
+                    Keep::Disk { store, .. } => store.spool_append(spool, bytes),
                 };
                 appended.inspect_err(|_| self.has_failed = true)
             }
@@ -244,14 +250,28 @@ impl Vault {
         len: usize,
     ) -> Result<Bytes, StoreError> {
         match &self.keep {
-            Keep::Disk { store, .. } => store.spool_read(spool, offset, len),
             Keep::Scratch(scratch) => scratch.read(spool, offset, len),
+            Keep::Disk { store, .. } => store.spool_read(spool, offset, len),
+        }
+    }
+
+    /// Opens a spool for whoever reads the message; without it the store is of no more use.
+    pub(crate) fn spool_open(&mut self, spool: u64) -> Result<File, StoreError> {
+        self.side_door().open(spool).inspect_err(|_| self.has_failed = true)
+    }
+
+    /// The way of other threads to the spools.
+    pub(crate) fn side_door(&self) -> SideDoor {
+        match &self.keep {
+            Keep::Scratch(scratch) => SideDoor::scratch(Arc::clone(scratch)),
+            Keep::Disk { disk, .. } => disk.side_door(),
         }
     }
 
     /// Takes the store out, to be closed where blocking does no harm.
     pub(crate) fn take_disk(&mut self) -> Option<Disk> {
-        match std::mem::replace(&mut self.keep, Keep::Scratch(Scratch::new(0))) {
+        let scratch = Keep::Scratch(Arc::new(Scratch::new(0)));
+        match std::mem::replace(&mut self.keep, scratch) {
             Keep::Disk { disk, .. } => Some(disk),
             Keep::Scratch(_) => None,
         }

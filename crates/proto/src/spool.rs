@@ -122,6 +122,15 @@ impl Spools {
         Some(id)
     }
 
+    /// [`Spools::begin`] for a spool to which the driver appends by itself, so that it must be told to drop it.
+    pub fn begin_filled(&mut self, len: u32) -> Option<SpoolId> {
+        let id = self.begin(len)?;
+        if let Some(live) = self.live.get_mut(&id.number()) {
+            live.is_created = true;
+        }
+        Some(id)
+    }
+
     /// Takes in a spool of `len` bytes that a store held: from now on it counts, its number is not given out, and it is
     /// dropped with its last id. May be called again for the same spool.
     pub fn adopt(&mut self, stored: &SpoolId, len: u32) -> SpoolId {
@@ -255,6 +264,18 @@ mod tests {
         let mut spools = Spools::new(100);
         drop(spools.begin(100));
         assert_eq!(spools.poll_output(), None);
+        assert_eq!(spools.bytes(), 0);
+    }
+
+    #[test]
+    fn a_spool_that_the_driver_fills_is_dropped_with_its_last_id() {
+        let mut spools = Spools::new(100);
+        let id = spools.begin_filled(100).expect("fits");
+        assert!(spools.begin_filled(1).is_none());
+        let number = id.number();
+        assert_eq!(spools.poll_output(), None);
+        drop(id);
+        assert_eq!(spools.poll_output(), Some(SpoolOutput::Drop(number)));
         assert_eq!(spools.bytes(), 0);
     }
 

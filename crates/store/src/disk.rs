@@ -11,7 +11,7 @@ use std::{
 use redb::{StorageBackend, backends::FileBackend};
 
 use crate::{
-    DiskStore, Mode, StoreError, commit,
+    DiskStore, Mode, SideDoor, StoreError, commit,
     folder::{self, Folder},
     layer::Layer,
     rows::Rows,
@@ -248,6 +248,12 @@ impl Disk {
         self.core.shared.spools.keep(referenced)
     }
 
+    /// A way to the spools for other threads than their owner's.
+    #[must_use]
+    pub fn side_door(&self) -> SideDoor {
+        SideDoor::disk(Arc::clone(&self.core.shared))
+    }
+
     /// Where a copy is of what a power cut left damaged of the last writes in [`Mode::Process`], if it did.
     #[must_use]
     pub fn set_aside(&self) -> Option<&Path> {
@@ -271,6 +277,7 @@ impl Core {
     fn close(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
         shared.lock().is_closing = true;
+        shared.spools.close();
         shared.work.notify_one();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The last handle may go in a call of `notify`, on the commit thread itself.

@@ -42,6 +42,7 @@ mod memory;
 mod platter;
 mod rows;
 mod scratch;
+mod side;
 mod spools;
 mod tail;
 
@@ -56,6 +57,7 @@ pub use crate::{
     handle::DiskStore,
     memory::MemoryStore,
     scratch::Scratch,
+    side::SideDoor,
 };
 
 /// A change of one key, or of all keys that begin with one.

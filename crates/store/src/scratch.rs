@@ -1,6 +1,9 @@
 //! Spools where there is no store: files that go with the process.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    fs::File,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -44,6 +47,11 @@ impl Scratch {
     pub fn read(&self, spool: u64, offset: u64, len: usize) -> Result<Bytes, StoreError> {
         let made = self.lock().clone();
         made.ok_or(StoreError::NoSpool(spool))?.spools.read(spool, offset, len)
+    }
+
+    pub(crate) fn open_file(&self, spool: u64) -> Result<File, StoreError> {
+        let made = self.lock().clone();
+        made.ok_or(StoreError::NoSpool(spool))?.spools.open_file(spool)
     }
 
     /// Drops a spool; harmless if it is not there.

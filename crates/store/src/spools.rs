@@ -34,6 +34,8 @@ struct State {
     open_files: usize,
     /// A file was created since the folder was synced.
     is_folder_dirty: bool,
+    /// The folder may be somebody else's by now.
+    is_closed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -73,6 +75,9 @@ impl Spools {
         }
         let added = bytes.len() as u64;
         let state = &mut *self.lock();
+        if state.is_closed {
+            return Err(StoreError::Closed(self.store.clone()));
+        }
         if state.bytes.saturating_add(added) > self.bytes_max {
             return Err(StoreError::SpoolLimit(self.bytes_max));
         }
@@ -118,6 +123,24 @@ impl Spools {
         });
         read.map_err(|error| StoreError::io(&self.store, &error))?;
         Ok(bytes.freeze())
+    }
+
+    /// Opens a spool's file for reading apart from everything else: it can still be read when the spool is dropped and
+    /// the store is closed.
+    pub(crate) fn open_file(&self, number: u64) -> Result<File, StoreError> {
+        let state = self.lock();
+        if state.is_closed {
+            return Err(StoreError::Closed(self.store.clone()));
+        }
+        if !state.spools.contains_key(&number) {
+            return Err(StoreError::NoSpool(number));
+        }
+        File::open(self.path(number)).map_err(|error| StoreError::io(&self.store, &error))
+    }
+
+    /// Refuses appends from now on, wherever they come from.
+    pub(crate) fn close(&self) {
+        self.lock().is_closed = true;
     }
 
     /// Forgets a spool; its file remains until [`Spools::unlink`]. Returns whether it was there.

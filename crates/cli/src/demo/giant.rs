@@ -51,10 +51,10 @@ impl Demo {
         stream.unsubscribe().await?;
         let summed = spawn_blocking(move || {
             let mut sum = Sum::default();
-            message.pieces().for_each(|piece| sum.add(piece));
-            sum.finish()
+            sum.add_all(message.reader())?;
+            Ok::<_, std::io::Error>(sum.finish())
         });
-        let came = summed.await?;
+        let came = summed.await??;
         ensure!(came == sum, "SHA-256 was {sum} and came as {came}");
         let len = u64::try_from(len)?;
         let megabytes = rate(len, took) / 1_000_000;

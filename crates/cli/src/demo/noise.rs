@@ -1,6 +1,9 @@
 //! Bytes without a pattern, the same each time.
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    io::{self, Read},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -11,6 +14,16 @@ pub(super) struct Sum(Sha256);
 impl Sum {
     pub(super) fn add(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
+    }
+
+    pub(super) fn add_all(&mut self, mut reader: impl Read) -> io::Result<()> {
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match reader.read(&mut chunk)? {
+                0 => return Ok(()),
+                count => self.add(chunk.get(..count).unwrap_or_default()),
+            }
+        }
     }
 
     /// The sum in hexadecimal digits.

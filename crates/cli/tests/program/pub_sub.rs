@@ -46,6 +46,25 @@ fn a_payload_of_any_bytes_arrives_unchanged() {
     }
 }
 
+/// What stands around a large payload stays in its place.
+#[test]
+fn a_large_payload_stands_in_its_format() {
+    let broker = Broker::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("payload");
+    let text = "0123456789".repeat(200_000);
+    fs::write(&path, &text).unwrap();
+    for (format, expected) in [
+        ("%t <%p> %l", format!("a/b <{text}> 2000000")),
+        ("%p%p", format!("{text}{text}")),
+        ("%5p|%-p", format!("01234|{text}{}", " ".repeat(text.len()))),
+    ] {
+        broker.publish(&["-t", "a/b", "-f", path.to_str().unwrap(), "-q", "2", "-r"]);
+        let ended = broker.run("sub", &["-t", "a/b", "-C", "1", "-q", "2", "-F", format]);
+        assert!(ended.out == [expected], "{format}: {} lines", ended.out.len());
+    }
+}
+
 #[test]
 fn count_ends_with_status_0_and_time_with_27() {
     let broker = Broker::start(&[]);

@@ -23,7 +23,7 @@
 
 mod callbacks;
 mod subscription;
-mod wait;
+pub(crate) mod wait;
 
 use std::{
     future::{Future, poll_fn},
@@ -44,7 +44,7 @@ use self::{
 use crate::{
     Ack, AckError, Builder, ConnectError, Connected, DisconnectError, DisconnectRequest, Event,
     IntoFilter, IntoTopic, Message, Payload, PendingMessage, PublishError, PublishRequest,
-    Published, Session as AsyncSession, SessionEnd, Stats, StoredError, SubscribeError,
+    Published, Session as AsyncSession, SessionEnd, Source, Stats, StoredError, SubscribeError,
     SubscribeRequest, UnsubscribeError,
     builder::{self, Connecting},
 };
@@ -122,7 +122,12 @@ impl Session {
         topic: impl IntoTopic,
         payload: impl Into<Payload>,
     ) -> PublishRequest<'_, Self> {
-        PublishRequest::new(self, self.inner.session.shared(), topic, payload.into())
+        PublishRequest::new(self, self.inner.session.handle(), topic, payload.into())
+    }
+
+    /// Publishes a payload from a file or a reader, without having it in memory. See [`crate::Session::publish_from`].
+    pub fn publish_from(&self, topic: impl IntoTopic, source: Source) -> PublishRequest<'_, Self> {
+        PublishRequest::new(self, self.inner.session.handle(), topic, source)
     }
 
     /// Waits until the exchange of a message is complete, also of one that a process before this one published into the

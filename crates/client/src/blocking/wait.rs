@@ -46,7 +46,7 @@ impl Bell {
 }
 
 /// Waits until a future of this crate is ready. They need no runtime of their own: the driver wakes them.
-pub(super) fn wait<F: Future>(future: F) -> F::Output {
+pub(crate) fn wait<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     loop {
         if let Some(output) = wait_until(future.as_mut(), None) {

@@ -1,11 +1,11 @@
 //! What handles ask, given to the machine.
 
-use bytes::Bytes;
 use postrider_proto::{
     Payload, Sent,
     client::OperationId,
     wire::{Filter, Properties, Property, Publish, QoS, SubscribeFilter, Topic},
 };
+use postrider_store::StoreError;
 
 use super::{
     Driver,
@@ -15,9 +15,10 @@ use crate::{
     Event, PendingMessage, PublishError, Receipt, SessionEnd, StoredError, StreamEnd,
     SubscribeError, UnsubscribeError, WhenFull,
     answer::Answer,
-    builder::OPERATIONS_MAX,
-    command::{Command, PublishCommand, SubscribeCommand, UnsubscribeCommand},
+    builder::{OPERATIONS_MAX, SPOOL_BYTES_MAX},
+    command::{Command, PublishCommand, SpaceCommand, SubscribeCommand, UnsubscribeCommand},
     dispatch::Wanted,
+    filling::{SPOOL_ABOVE, Space},
     publish::{PublishAnswer, Published},
 };
 
@@ -46,8 +47,6 @@ pub(super) struct Leaving {
 /// Messages that may wait in the session's queue while it is connected; more wait in the mailbox, where they cost
 /// less and hold up their publishers.
 const QUEUED_SOFT_MAX: u32 = 1024;
-/// Bytes above which a payload goes to a file.
-const SPOOL_ABOVE: usize = 1 << 20;
 /// Filters in one UNSUBSCRIBE.
 const FILTERS_PER_PACKET: usize = 200;
 
@@ -88,6 +87,7 @@ impl Driver {
                 };
                 self.stats.refused += u64::from(unheard.is_some());
             }
+            Command::Space(space) => space.answer.give(Err(PublishError::Over(end.clone()))),
             Command::Subscribe(subscribe) => {
                 subscribe.queue.end(StreamEnd::Over(end.clone()));
                 subscribe.answer.give(Err(SubscribeError::Over(end.clone())));
@@ -116,8 +116,10 @@ impl Driver {
     fn can_take(&self, command: &Command) -> bool {
         match command {
             Command::Publish(publish) => {
-                self.has_room(publish) || self.shared.mailbox.is_overfull()
+                self.has_room(publish.cost() as u64) || self.shared.mailbox.is_overfull()
             }
+            // A payload in a spool takes no room in the queue.
+            Command::Space(_) => self.has_room(0),
             Command::Subscribe(_) | Command::Unsubscribe(_) | Command::DropStream { .. } => {
                 self.operations.len() < OPERATIONS_MAX as usize
             }
@@ -129,7 +131,7 @@ impl Driver {
         }
     }
 
-    fn has_room(&self, publish: &PublishCommand) -> bool {
+    fn has_room(&self, cost: u64) -> bool {
         if self.vault.is_behind() {
             return false;
         }
@@ -139,7 +141,7 @@ impl Driver {
         }
         let stats = self.machine.stats();
         let messages = stats.queued.saturating_add(stats.flights);
-        let bytes = stats.bytes.saturating_add(publish.cost() as u64);
+        let bytes = stats.bytes.saturating_add(cost);
         messages == 0
             || ((stats.queued < QUEUED_SOFT_MAX || !self.is_connected)
                 && messages < self.queue_messages_max
@@ -153,6 +155,11 @@ impl Driver {
         }
         match command {
             Command::Publish(publish) => self.publish(publish),
+            Command::Space(space) => {
+                let SpaceCommand { head, len, answer } = *space;
+                let space = self.space(&head, len);
+                answer.give(space);
+            }
             Command::Subscribe(subscribe) => self.subscribe(*subscribe),
             Command::Unsubscribe(unsubscribe) => self.unsubscribe(*unsubscribe),
             Command::DropStream { stream, answer } => self.drop_stream(stream, answer),
@@ -171,7 +178,6 @@ impl Driver {
         let PublishCommand { head, payload, answer } = command;
         let topic = topic_if_large(head.topic.as_ref(), &payload);
         let latest = self.supersede(&head);
-        let payload = self.spooled(payload, head.qos);
         match self.machine.publish(head, payload, self.now) {
             Ok(Sent { number, seq }) => {
                 self.stats.published += 1;
@@ -208,20 +214,20 @@ impl Driver {
         }
     }
 
-    /// With a store large payloads go to files of their own at once, not into memory and records.
-    fn spooled(&mut self, payload: Bytes, qos: QoS) -> Payload {
-        let is_large = payload.len() > SPOOL_ABOVE && qos > QoS::AtMostOnce;
-        let len = u32::try_from(payload.len()).ok().filter(|_| is_large);
-        let Some(len) = len.filter(|_| self.vault.is_durable()) else {
-            return Payload::Bytes(payload);
-        };
+    /// Room for a payload, if it is large and could be published.
+    fn space(&mut self, head: &Publish, len: u64) -> Result<Option<Space>, PublishError> {
+        self.machine.check(head, len).map_err(|refusal| {
+            let topic = head.topic.as_ref().map_or_else(String::new, |topic| topic.to_string());
+            publish_refusal(refusal, topic, self.shared.end())
+        })?;
+        if len < SPOOL_ABOVE {
+            return Ok(None);
+        }
+        // A payload that passed the check is shorter than that.
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
         match self.machine.begin_spool(len) {
-            Some(id) => {
-                self.machine.append_spool(&id, payload);
-                Payload::Spooled { id, len }
-            }
-            // Too much waits already: then the bounds of the queue decide.
-            None => Payload::Bytes(payload),
+            Some(id) => Ok(Some(Space { id, door: self.vault.side_door() })),
+            None => Err(PublishError::Spool(StoreError::SpoolLimit(SPOOL_BYTES_MAX))),
         }
     }
 
@@ -393,10 +399,10 @@ impl Driver {
 }
 
 /// The topic of a message that may be too large; others are not worth the copy.
-fn topic_if_large(topic: Option<&Topic>, payload: &Bytes) -> String {
+fn topic_if_large(topic: Option<&Topic>, payload: &Payload) -> String {
     let is_large = payload.len() >= LARGE;
     topic.filter(|_| is_large).map_or_else(String::new, |topic| topic.as_str().to_owned())
 }
 
 /// Bytes below which no server of practical use refuses a payload for its size.
-const LARGE: usize = 16 * 1024;
+const LARGE: u32 = 16 * 1024;

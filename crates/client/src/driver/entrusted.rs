@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use postrider_proto::{
-    Arrived, Fact, Payload, Record, Time,
+    Arrived, Fact, Record, Time,
     client::{OwnChange, own_key},
 };
 
 use super::Driver;
 use crate::{
-    AckError, Message, StoredError,
+    AckError, StoredError,
     answer::Answer,
-    message::Body,
     token::{AckResult, Charge, Outcome, Returned},
 };
 
@@ -41,7 +40,7 @@ impl Entrusted {
 impl Driver {
     pub(super) fn handle_entrusted(&mut self, arrived: Arrived, number: u64, is_redelivery: bool) {
         let charge = Charge::new(number, is_redelivery, &self.shared);
-        let mut message = self.message(arrived);
+        let Some(mut message) = self.message(arrived) else { return };
         message.charge = Some(Box::new(charge));
         self.dispatch.deliver(message, self.now);
     }
@@ -124,14 +123,5 @@ impl Driver {
             Ok(Record { fact: Fact::Own { value, .. }, .. }) => Ok(Some(value)),
             Ok(_) | Err(_) => Err(StoredError::Unreadable),
         }
-    }
-
-    pub(super) fn message(&mut self, arrived: Arrived) -> Message {
-        self.stats.received += 1;
-        let body = match arrived.payload {
-            Payload::Bytes(bytes) => Body::Whole(bytes),
-            Payload::Spooled { id, len } => self.unspool(id.number(), len),
-        };
-        Message::new(arrived.publish, body, self.stats.received)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use postrider_proto::{
-    Arrived, LinkEnd, Plan, SpoolOutput, Time,
+    Arrived, LinkEnd, Payload, Plan, SpoolOutput, Time,
     client::{Event as MachineEvent, Failure, OperationId, Output, Restarted},
     wire::{ConnAck, Filter, QoS, ReasonCode, SubAck, UnsubAck},
 };
@@ -15,8 +15,9 @@ use super::{
     refusal::{link_reason, publish_failure, subscribe_failure, unsubscribe_failure},
 };
 use crate::{
-    ConnectError, Connected, Event, LinkReason, PublishError, SessionEnd, StreamEnd,
-    SubscribeError, UnsubscribeError, answer::Answer, connector, message::Body, publish::Published,
+    ConnectError, Connected, Event, LinkReason, Message, PublishError, SessionEnd, StreamEnd,
+    SubscribeError, UnsubscribeError, answer::Answer, body::Body, connector, filling::SpoolHold,
+    publish::Published,
 };
 
 impl Driver {
@@ -260,20 +261,26 @@ impl Driver {
     }
 
     fn handle_message(&mut self, arrived: Arrived) {
-        let message = self.message(arrived);
-        self.dispatch.deliver(message, self.now);
+        if let Some(message) = self.message(arrived) {
+            self.dispatch.deliver(message, self.now);
+        }
     }
 
-    /// The pieces of a large payload, as they came; nothing is copied.
-    pub(super) fn unspool(&self, spool: u64, len: u32) -> Body {
-        let (mut pieces, mut at) = (Vec::new(), 0);
-        while at < u64::from(len) {
-            let Ok(piece) = self.vault.spool_read(spool, at, usize::MAX) else { break };
-            at += piece.len() as u64;
-            pieces.push(piece);
-        }
-        debug_assert_eq!(at, u64::from(len), "all chunks come before the message");
-        Body::pieces(pieces)
+    /// The message for the program; `None` if its payload cannot be had, which ends the session without an
+    /// acknowledgement.
+    pub(super) fn message(&mut self, arrived: Arrived) -> Option<Message> {
+        self.stats.received += 1;
+        let body = match arrived.payload {
+            Payload::Bytes(bytes) => Body::Whole(bytes),
+            Payload::Spooled { id, len } => match self.vault.spool_open(id.number()) {
+                Ok(file) => Body::spooled(file, len, SpoolHold::new(id, &self.shared)),
+                Err(error) => {
+                    self.fail_store(error);
+                    return None;
+                }
+            },
+        };
+        Some(Message::new(arrived.publish, body, self.stats.received))
     }
 
     fn handle_subscribed(&mut self, id: OperationId, result: Result<SubAck, Failure>) {

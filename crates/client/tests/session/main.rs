@@ -5,6 +5,7 @@ mod acknowledging;
 mod blocking;
 mod connecting;
 mod disconnecting;
+mod large;
 mod offline;
 mod peer;
 mod publishing;

@@ -291,7 +291,7 @@ fn the_blocking_face_keeps_a_session_too() {
     assert_eq!((client_id.as_str(), sent.topic.unwrap().as_str()), ("me", "a"));
 }
 
-fn process() -> Runtime {
+pub(crate) fn process() -> Runtime {
     RuntimeBuilder::new_current_thread().enable_all().build().unwrap()
 }
 
@@ -300,13 +300,17 @@ fn at(version: Protocol, path: &Path) -> (Builder, Desk) {
     at_desk(builder.keep_alive(Duration::ZERO).in_flight_max(20).store(path))
 }
 
-async fn background(version: Protocol, path: &Path) -> (Session, Desk) {
+pub(crate) async fn background(version: Protocol, path: &Path) -> (Session, Desk) {
     let (builder, desk) = at(version, path);
     (builder.start().await.unwrap(), desk)
 }
 
 /// Takes the next connection. In 3.1.1 one that only wipes the server's old session goes before the first of a store.
-async fn accept(desk: &mut Desk, version: Protocol, connack: ConnAck) -> (Peer, Connect) {
+pub(crate) async fn accept(
+    desk: &mut Desk,
+    version: Protocol,
+    connack: ConnAck,
+) -> (Peer, Connect) {
     let mut peer = desk.next().await;
     let mut connect = peer.connect().await;
     if version == Protocol::V311 && connect.clean_start {
@@ -320,7 +324,7 @@ async fn accept(desk: &mut Desk, version: Protocol, connack: ConnAck) -> (Peer, 
     (peer, connect)
 }
 
-fn fresh() -> ConnAck {
+pub(crate) fn fresh() -> ConnAck {
     ConnAck::default_success()
 }
 

@@ -20,7 +20,7 @@ mod subscriptions;
 
 use alloc::{collections::VecDeque, string::String, sync::Arc, vec::Vec};
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use postrider_wire::{ClientId, Disconnect, Filter, Properties, SubscribeFilter};
 
 use self::{
@@ -300,14 +300,10 @@ impl Client {
         self.finish(end, now);
     }
 
-    /// Begins a spool of `len` bytes for a payload to publish; `None` if spools are full.
+    /// Begins a spool of `len` bytes for a payload to publish; `None` if spools are full. The driver fills it by itself,
+    /// wherever it likes, before it publishes, and is told to drop it like any other.
     pub fn begin_spool(&mut self, len: u32) -> Option<SpoolId> {
-        self.spools.begin(len)
-    }
-
-    /// Appends to a spool of [`Client::begin_spool`].
-    pub fn append_spool(&mut self, id: &SpoolId, bytes: Bytes) {
-        self.spools.append(id, bytes);
+        self.spools.begin_filled(len)
     }
 
     /// Says that the first `bytes` of [`Client::chunks`] were written.

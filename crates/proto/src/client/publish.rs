@@ -31,7 +31,7 @@ impl Client {
         if self.phase == Phase::Over {
             return Err(PublishError::Over);
         }
-        self.check(&publish, payload.len())?;
+        self.check(&publish, u64::from(payload.len()))?;
         let (qos, retain) = (publish.qos, publish.retain);
         let delivery = Delivery { qos, retain, subscription_ids: SmallVec::new() };
         let mut envelope = Envelope::new(Message::from_publish(publish, payload, now));
@@ -41,7 +41,12 @@ impl Client {
         sent.map_err(PublishError::QueueFull)
     }
 
-    fn check(&self, publish: &Publish, payload_len: u32) -> Result<(), PublishError> {
+    /// Whether [`Client::publish`] would take a message with so long a payload, as far as is known and but for the room
+    /// in the queue: for who asks before the payload is there.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn check(&self, publish: &Publish, payload_len: u64) -> Result<(), PublishError> {
         let Some(topic) = &publish.topic else { return Err(PublishError::Property("no topic")) };
         let limits = self.limits();
         let (version, mut has_properties) = self.reconnect.version();
@@ -61,15 +66,15 @@ impl Client {
             check_property(property, has_properties)?;
         }
         // Nearly all messages are far from the limit and have nothing that could be wrong.
-        let size_max = u64::from(payload_len) + topic.as_bytes().len() as u64 + PLAIN_HEAD_MAX;
+        let size_max = payload_len.saturating_add(topic.as_bytes().len() as u64 + PLAIN_HEAD_MAX);
         if publish.properties.is_empty() && size_max <= u64::from(packet_size_max) {
             return Ok(());
         }
         let payload_max = payload_max(publish, version, packet_size_max)?;
         match payload_max {
-            Some(max) if u64::from(payload_len) <= max => Ok(()),
+            Some(max) if payload_len <= max => Ok(()),
             Some(_) | None => Err(PublishError::TooLarge {
-                payload: u64::from(payload_len),
+                payload: payload_len,
                 payload_max: payload_max.unwrap_or(0),
             }),
         }

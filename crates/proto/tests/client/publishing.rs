@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use postrider_proto::{
-    Chunk, Payload, SessionConfig, SpoolOutput,
+    Chunk, Payload, SessionConfig,
     client::{ClientConfig, Output, PublishError},
     wire::{AckKind, Property, Publish, ReasonCode, Text, Version},
 };
@@ -288,11 +288,8 @@ fn a_slow_stream_fills_no_memory() {
 fn a_spooled_payload_is_named() {
     let mut desk = Desk::connected(Version::V5);
     let id = desk.client.begin_spool(5).unwrap();
-    desk.client.append_spool(&id, Bytes::from_static(b"12345"));
     let payload = Payload::Spooled { id: id.clone(), len: 5 };
     desk.client.publish(publish(Q1, "big"), payload, desk.now).unwrap();
-    let append = SpoolOutput::Append(id.number(), Bytes::from_static(b"12345"));
-    assert!(matches!(desk.client.poll_output(), Output::Spool(output) if output == append));
     assert!(matches!(desk.client.poll_output(), Output::Transmit));
     let spooled: Vec<_> =
         desk.client.chunks().filter(|chunk| matches!(chunk, Chunk::Spool { .. })).collect();
