@@ -108,8 +108,8 @@ pub struct Hub {
     opened: Opened,
     /// Whether something waits until what was handed to the store is synced.
     awaits_sync: bool,
-    /// Highest sequence number handed to the store.
-    written: u64,
+    /// Spools to be dropped, once the records are handed to the store that name them no more.
+    dropped: Vec<Output>,
     /// Deliveries caused by the input that is being handled.
     turn: u32,
 
@@ -149,7 +149,11 @@ impl Hub {
             shares: Shares::new(seed),
             keeper: Keeper::new(seed, config.index, hubs > 1, limits),
             peers: Peers::new(seed, config.index, hubs),
-            journal: Journal::new(config.is_durable),
+            // Several hubs rely on their records being with the store before a peer hears of them.
+            journal: match hubs {
+                1 => Journal::lazy(config.is_durable),
+                _ => Journal::new(config.is_durable),
+            },
             // All hubs of a broker share one store, so their spools have different numbers.
             spools: Spools::numbered(
                 config.spool_bytes_max,
@@ -175,7 +179,7 @@ impl Hub {
             turns: Vec::new(),
             opened: Opened::default(),
             awaits_sync: false,
-            written: 0,
+            dropped: Vec::new(),
             turn: 0,
             mark: 0,
             hits: Vec::new(),
@@ -256,6 +260,12 @@ impl Hub {
     pub fn handle_peer(&mut self, from: u16, message: PeerMessage, now: Time) {
         self.advance(now);
         self.handle_parcel(from, *message.0);
+    }
+
+    /// Whether records may stay in the hub for now, because the store is busy with those before: messages that are
+    /// finished meanwhile never go there. To be said before a drain.
+    pub fn hold_records(&mut self, is_held: bool) {
+        self.journal.hold(is_held && !self.is_shut);
     }
 
     /// Records up to `seq` are durable.

@@ -15,6 +15,8 @@ pub(crate) struct Flow {
     order: u64,
     /// Whether there may be exchanges that are not known.
     is_unknown: bool,
+    /// Messages whose PUBACK the sender took.
+    finished: BTreeSet<u64>,
 }
 
 /// One exchange, seen from its sender.
@@ -221,6 +223,11 @@ impl Flow {
         }
     }
 
+    /// Whether the receiver has taken this message over at QoS 1, and the sender knows.
+    pub(crate) fn is_finished(&self, tag: u64) -> bool {
+        self.finished.contains(&tag)
+    }
+
     /// The sender takes PUBACK, PUBREC or PUBCOMP.
     pub(crate) fn ack_taken(&mut self, side: &mut Side, kind: AckKind, ack: &Ack) {
         let id = ack.packet_id.get();
@@ -230,7 +237,10 @@ impl Flow {
         }
         let Some(open) = self.open.get_mut(&id) else { return };
         match kind {
-            AckKind::PubAck => open.is_closed |= open.qos == QoS::AtLeastOnce,
+            AckKind::PubAck => {
+                open.is_closed |= open.qos == QoS::AtLeastOnce;
+                self.finished.insert(open.tag);
+            }
             AckKind::PubRec if ack.reason.is_error() => open.is_closed = true,
             AckKind::PubRec => open.has_pubrec = true,
             AckKind::PubComp => open.is_closed |= open.has_pubrel,

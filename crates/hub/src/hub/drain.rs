@@ -52,18 +52,22 @@ impl Hub {
             self.replay(session);
         }
         // A record may name a spool: what is appended comes before records, what is dropped behind them.
-        let mut dropped = Vec::new();
+        // A page must hold all that was written.
+        if !self.paging.is_empty() {
+            self.journal.hold(false);
+        }
         while let Some(output) = self.spools.poll_output() {
             match output {
                 SpoolOutput::Append(..) => self.outputs.push_back(Output::Spool(output)),
-                SpoolOutput::Drop(_) => dropped.push(Output::Spool(output)),
+                SpoolOutput::Drop(_) => self.dropped.push(Output::Spool(output)),
             }
         }
         while let Some((seq, record)) = self.journal.poll_record() {
-            self.written = seq;
             self.outputs.push_back(Output::Store(seq, record));
         }
-        self.outputs.extend(dropped);
+        if !self.journal.is_held() {
+            self.outputs.extend(self.dropped.drain(..));
+        }
         self.ask_pages();
         self.awaits_sync = self.peers.flush(&self.journal, &mut self.outputs);
         self.transmit();
@@ -93,7 +97,7 @@ impl Hub {
     fn transmit(&mut self) {
         let opened = self.opened();
         // What was written up to now may wait for all of this.
-        let last = Gate { stored: self.written, fence: self.peers.fence() - 1 };
+        let last = Gate { stored: self.journal.last(), fence: self.peers.fence() - 1 };
         let is_gated = self.config.is_durable || self.peers.are_there();
         let dirty = self.links.take_dirty();
         for &at in &dirty {

@@ -50,6 +50,7 @@
 mod decode;
 mod encode;
 mod journal;
+mod pending;
 
 use alloc::sync::Arc;
 

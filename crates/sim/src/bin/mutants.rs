@@ -93,7 +93,7 @@ fn failure(seed: u64) -> Option<String> {
 }
 
 /// Seeds after which a fault counts as not found.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 20_000;
 /// Seeds that must pass with nothing planted.
 const SEEDS_CLEAN: u64 = 300;
 const THREADS: usize = 2;

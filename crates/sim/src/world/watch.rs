@@ -206,7 +206,7 @@ impl World {
         if kind == AckKind::PubComp { Ok(()) } else { self.taken_over(confirmed.tag) }
     }
 
-    /// An acknowledged message is durable in every session that it is for, and as retained. Spec: v5 [MQTT-4.3.2-4]
+    /// An acknowledged message is durable in every session that it is for, or finished there, and as retained. Spec: v5 [MQTT-4.3.2-4]
     /// [MQTT-4.3.3-8], v3.1.1 [MQTT-4.3.2-2] [MQTT-4.3.3-2].
     fn taken_over(&self, tag: u64) -> Result<(), Violation> {
         let index = tag as usize;
@@ -214,6 +214,9 @@ impl World {
         if self.script.queue_max_hub >= super::QUEUE_SMALL {
             for client in self.model.owed(index) {
                 if self.talks[client].presence.is_there(self.now) != Some(true) {
+                    continue;
+                }
+                if self.talks[client].down.is_finished(tag) {
                     continue;
                 }
                 let owners = facts::owners(disk.content(), &self.clients[client].name);
