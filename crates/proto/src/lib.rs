@@ -131,11 +131,11 @@ pub use crate::message::{Delivery, Envelope, Message, Payload};
 pub use crate::outbox::{Chunk, Outbox};
 pub use crate::reconnect::{Plan, Reconnect, ReconnectConfig, Verdict};
 pub use crate::record::{
-    Durability, Fact, FlightState, Gate, Journal, Progress, Record, RecordError,
+    Durability, Fact, FlightState, Gate, Journal, Progress, Record, RecordError, Stamp,
 };
 pub use crate::session::{
     AckOutcome, Arrival, Entrusted, Fate, OpenMessage, PageRequest, PageRows, PeerFault, QueueFull,
-    Resume, Sent, Session, SessionConfig, SessionStats,
+    Resume, Sent, Session, SessionConfig, SessionStats, Takers,
 };
 pub use crate::spool::{SpoolId, SpoolOutput, Spools};
 pub use crate::time::Time;

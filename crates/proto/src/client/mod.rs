@@ -159,6 +159,8 @@ impl Client {
                 | Fact::Numbers { .. }
                 | Fact::Received(_)
                 | Fact::Released(_)
+                | Fact::Taken { .. }
+                | Fact::TakenByGroup { .. }
                 | Fact::SubscriptionGone(_)
                 | Fact::Retained { .. }
                 | Fact::RetainedGone(_)

@@ -1,6 +1,6 @@
 //! Facts from keys and values. What a store gives back is not trusted: every fault is an error.
 
-use alloc::sync::Arc;
+use alloc::{sync::Arc, vec::Vec};
 
 use bytes::{Buf, Bytes, BytesMut};
 use postrider_wire::{
@@ -10,7 +10,7 @@ use postrider_wire::{
 use smallvec::SmallVec;
 
 use crate::{
-    Delivery, Fact, FlightState, Message, Payload, Record, RecordError, SpoolId, Time,
+    Delivery, Fact, FlightState, Message, Payload, Record, RecordError, SpoolId, Stamp, Time,
     mutation::{Mutation, planted},
     record::{FORMAT, kind},
 };
@@ -43,12 +43,12 @@ impl Record {
                 let key = key.split(usize::from(len))?;
                 Fact::Own { key, value: value.payload()? }
             }
-            kind::RECEIVED => Fact::Received(key.packet_id()?),
+            kind::RECEIVED => read_received_or_taken(&mut key, &mut value)?,
             kind::MESSAGE => read_message_or_flight(&mut key, &mut value)?,
             kind::NUMBERS => Fact::Numbers { reserved: value.u64()? },
             kind::RETAINED => {
                 let topic = key.topic()?;
-                let stamp = (value.u64()?, value.u16()?, value.u64()?);
+                let stamp = value.stamp()?;
                 let message = Arc::new(value.message()?);
                 if message.head.topic.as_ref() != Some(&topic) {
                     return fault("retained message of another topic");
@@ -61,8 +61,7 @@ impl Record {
                 detached: value.time()?,
             },
             kind::SUBSCRIPTION => {
-                let filter = key.text()?;
-                let filter = Filter::from_text(filter).or_else(|_| fault("filter is not valid"))?;
+                let filter = key.filter()?;
                 let options = value.options()?;
                 let identifier = Some(value.u32()?).filter(|id| *id != 0);
                 Fact::Subscription { filter, options, identifier }
@@ -95,6 +94,35 @@ fn read_message_or_flight(key: &mut Reader, value: &mut Reader) -> Result<Fact, 
         _ => return fault("unknown state of a flight"),
     };
     Ok(Fact::Flight { number, packet_id, state })
+}
+
+fn read_received_or_taken(key: &mut Reader, value: &mut Reader) -> Result<Fact, RecordError> {
+    let packet_id = key.packet_id()?;
+    if key.bytes.is_empty() {
+        return Ok(Fact::Received(packet_id));
+    }
+    match key.u8()? {
+        kind::TAKEN => {
+            let hub = key.u16()?;
+            let stamp = match value.u8()? {
+                0 => None,
+                1 => Some(value.stamp()?),
+                _ => return fault("stamp is not valid"),
+            };
+            let count = value.u32()?;
+            if value.bytes.len() as u64 != u64::from(count) * 8 {
+                return fault("a list is shorter or longer than it says");
+            }
+            let sessions =
+                (0..count).map(|_| value.u64()).collect::<Result<Vec<_>, RecordError>>()?;
+            Ok(Fact::Taken { packet_id, hub, stamp, sessions })
+        }
+        kind::GROUP => {
+            let filter = key.filter()?;
+            Ok(Fact::TakenByGroup { packet_id, filter, session: value.u64()? })
+        }
+        _ => fault("unknown kind of key"),
+    }
 }
 
 /// Bytes that are read from the front.
@@ -209,6 +237,14 @@ impl Reader {
 
     fn topic(&mut self) -> Result<Topic, RecordError> {
         Topic::from_text(self.text()?).or_else(|_| fault("topic is not valid"))
+    }
+
+    fn filter(&mut self) -> Result<Filter, RecordError> {
+        Filter::from_text(self.text()?).or_else(|_| fault("filter is not valid"))
+    }
+
+    fn stamp(&mut self) -> Result<Stamp, RecordError> {
+        Ok((self.u64()?, self.u16()?, self.u64()?))
     }
 
     fn text(&mut self) -> Result<Text, RecordError> {

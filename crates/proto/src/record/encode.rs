@@ -7,7 +7,7 @@ use postrider_wire::{
 };
 
 use crate::{
-    Delivery, Fact, FlightState, Message, Payload, Record, Time,
+    Delivery, Fact, FlightState, Message, Payload, Record, Stamp, Time,
     record::{FORMAT, kind},
 };
 
@@ -75,6 +75,18 @@ impl Record {
             Fact::Received(id) | Fact::Released(id) => {
                 key.push(kind::RECEIVED);
                 key.extend(id.get().to_be_bytes());
+            }
+            Fact::Taken { packet_id, hub, .. } => {
+                key.push(kind::RECEIVED);
+                key.extend(packet_id.get().to_be_bytes());
+                key.push(kind::TAKEN);
+                key.extend(hub.to_be_bytes());
+            }
+            Fact::TakenByGroup { packet_id, filter, .. } => {
+                key.push(kind::RECEIVED);
+                key.extend(packet_id.get().to_be_bytes());
+                key.push(kind::GROUP);
+                put_text(key, filter.as_bytes());
             }
             Fact::Subscription { filter, .. } | Fact::SubscriptionGone(filter) => {
                 key.push(kind::SUBSCRIPTION);
@@ -144,14 +156,22 @@ impl Record {
                 value.extend_from_slice(own);
             }
             Fact::Received(_) => {}
+            Fact::TakenByGroup { session, .. } => value.extend(session.to_be_bytes()),
+            Fact::Taken { stamp, sessions, .. } => {
+                value.push(u8::from(stamp.is_some()));
+                if let Some(stamp) = stamp {
+                    put_stamp(value, *stamp);
+                }
+                let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
+                value.extend(count.to_be_bytes());
+                value.extend(sessions.iter().flat_map(|owner| owner.to_be_bytes()));
+            }
             Fact::Subscription { options, identifier, .. } => {
                 value.push(options_byte(*options));
                 value.extend(identifier.unwrap_or(0).to_be_bytes());
             }
             Fact::Retained { message, stamp } => {
-                value.extend(stamp.0.to_be_bytes());
-                value.extend(stamp.1.to_be_bytes());
-                value.extend(stamp.2.to_be_bytes());
+                put_stamp(value, *stamp);
                 put_message(value, message);
             }
             Fact::Will { publish, delay_s, due } => {
@@ -244,6 +264,12 @@ fn put_time(value: &mut Vec<u8>, time: Option<Time>) {
             value.extend(time.0.to_be_bytes());
         }
     }
+}
+
+fn put_stamp(value: &mut Vec<u8>, (time, hub, counter): Stamp) {
+    value.extend(time.to_be_bytes());
+    value.extend(hub.to_be_bytes());
+    value.extend(counter.to_be_bytes());
 }
 
 fn flags(qos: QoS, retain: bool) -> u8 {

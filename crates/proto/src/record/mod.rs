@@ -3,13 +3,15 @@
 //! # Keys
 //! Integers are big-endian, so that a scan in the order of keys visits the sessions one by one, and the messages of each
 //! in their order. A **put** sets the value of its key. A **delete** removes its key *and every key that begins with it*:
-//! no key begins with another, but for the key of a flight, which begins with that of its message, and the bare owner,
-//! with which all keys of a session begin.
+//! no key begins with another, but for the key of a flight, which begins with that of its message, those that say who has
+//! a received message, which begin with that of its id, and the bare owner, with which all keys of a session begin.
 //!
 //! ```text
 //! owner 8                            delete: SessionGone, everything of this owner
 //! owner 8  'A' id 2                  put: Arrived       delete: ArrivedGone
-//! owner 8  'I' id 2                  put: Received      delete: Released
+//! owner 8  'I' id 2                  put: Received      delete: Released, with who has it
+//! owner 8  'I' id 2 'G' len 2, filter  put: TakenByGroup
+//! owner 8  'I' id 2 'T' hub 2        put: Taken
 //! owner 8  'M' number 8              put: Queued        delete: Finished, with its flight
 //! owner 8  'M' number 8 'F'          put: Flight        delete: Requeued
 //! owner 8  'N'                       put: Numbers
@@ -30,6 +32,7 @@
 //! # Values
 //! The first byte is the version of the format, 1. `time?` is one byte 0, or 1 and milliseconds since the epoch in 8.
 //! `head` is a length in 4 bytes and a whole MQTT 5.0 PUBLISH packet of QoS 0 without payload: topic and properties.
+//! `stamp?` is one byte 0, or 1 and a stamp in 8 + 2 + 8.
 //! `payload` is a byte 0, a length in 4 bytes and the bytes; or a byte 1, the number of the spool (8) and its length (4).
 //!
 //! ```text
@@ -41,6 +44,8 @@
 //! Own           length 4, bytes of the program
 //! Retained      stamp 8 + 2 + 8, message
 //! Session       client id (length 2, bytes), expiry in seconds 4, detached time?
+//! Taken         stamp?, count 4, owner 8 each
+//! TakenByGroup  owner 8
 //! Subscription  options 1 (as in SUBSCRIBE), identifier 4 (0: none)
 //! Will          flags 1, delay in seconds 4, due time?, head, payload
 //! message       flags 1 (as published), arrived 8, expires time?, head, payload
@@ -52,7 +57,7 @@ mod encode;
 mod journal;
 mod pending;
 
-use alloc::sync::Arc;
+use alloc::{sync::Arc, vec::Vec};
 
 use bytes::Bytes;
 use postrider_wire::{ClientId, Filter, PacketId, Publish, QoS, SubscribeOptions, Topic};
@@ -136,6 +141,29 @@ pub enum Fact {
     ArrivedGone(PacketId),
     /// A QoS 2 PUBLISH with this id was taken over; its PUBREL has not come yet.
     Received(PacketId),
+    /// The QoS 2 PUBLISH received under this id goes to several hubs of a broker, each of which stores it apart, and these
+    /// have it. The owner is the session of the publisher, so that all of it ends with [`Fact::Released`].
+    ///
+    /// What a hub records replaces what a hub with its number recorded before, and contains it.
+    Taken {
+        /// The publisher's packet id.
+        packet_id: PacketId,
+        /// The hub that records it.
+        hub: u16,
+        /// Of a retained message: its place among the writers of its topic.
+        stamp: Option<Stamp>,
+        /// Owners of the sessions that have it.
+        sessions: Vec<u64>,
+    },
+    /// As [`Fact::Taken`]: a member of this shared group has it.
+    TakenByGroup {
+        /// The publisher's packet id.
+        packet_id: PacketId,
+        /// Name and filter of the group, as in SUBSCRIBE.
+        filter: Filter,
+        /// Owner of the member's session.
+        session: u64,
+    },
     /// The PUBREL came.
     Released(PacketId),
     /// The session has this subscription.
@@ -153,8 +181,8 @@ pub enum Fact {
     Retained {
         /// The message.
         message: Arc<Message>,
-        /// Orders writers: time, hub, counter.
-        stamp: (u64, u16, u64),
+        /// Orders the writers of its topic.
+        stamp: Stamp,
     },
     /// The topic has no retained message.
     RetainedGone(Topic),
@@ -179,6 +207,9 @@ pub enum Fact {
     /// The program has nothing under this key.
     OwnGone(Bytes),
 }
+
+/// Orders the writers of a retained message over all hubs: time in milliseconds, hub, counter. The greater one wins.
+pub type Stamp = (u64, u16, u64);
 
 /// How far a flight is, as recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,10 +246,12 @@ mod kind {
     pub(super) const RECEIVED: u8 = b'I';
     pub(super) const MESSAGE: u8 = b'M';
     pub(super) const FLIGHT: u8 = b'F';
+    pub(super) const GROUP: u8 = b'G';
     pub(super) const NUMBERS: u8 = b'N';
     pub(super) const OWN: u8 = b'P';
     pub(super) const RETAINED: u8 = b'R';
     pub(super) const SESSION: u8 = b'S';
+    pub(super) const TAKEN: u8 = b'T';
     pub(super) const SUBSCRIPTION: u8 = b'U';
     pub(super) const WILL: u8 = b'W';
 }

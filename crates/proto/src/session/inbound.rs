@@ -6,7 +6,7 @@
 use postrider_wire::{Ack, AckKind, PacketId, Properties, QoS, ReasonCode};
 
 use crate::{
-    Arrival, Fact, Gate, Journal, Link, Session,
+    Arrival, Fact, Gate, Journal, Link, Session, Takers,
     mutation::{Mutation, planted},
 };
 
@@ -21,6 +21,12 @@ impl Session {
             Some(id) if qos == QoS::ExactlyOnce && self.received.contains(id) => Arrival::Duplicate,
             Some(_) | None => Arrival::New,
         }
+    }
+
+    /// Who has the message of this received id, if it was received before a restart and may not have reached every hub of
+    /// a broker. Such a repeat must be routed once more, to all others. Says so once.
+    pub fn take_unfinished(&mut self, packet_id: PacketId) -> Option<Takers> {
+        self.unfinished.remove(&packet_id)
     }
 
     /// Acknowledges an arrived PUBLISH: QoS 1 PUBACK, QoS 2 PUBREC (its id is recorded if `reason` is a success).

@@ -26,12 +26,15 @@ mod queue;
 mod state;
 mod tail;
 
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
 
-use postrider_wire::{Ack, PacketId, QoS, ReasonCode};
+use postrider_wire::{Ack, Filter, PacketId, QoS, ReasonCode};
 
 use crate::{
-    Durability, Fact, FlightState, Journal, Limits, Message, Record,
+    Durability, Fact, FlightState, Journal, Limits, Message, Record, Stamp,
     mutation::{Mutation, planted},
     session::{
         arrivals::Arrivals,
@@ -141,6 +144,26 @@ pub enum Arrival {
     New,
     /// Its id is known: acknowledge, do not deliver.
     Duplicate,
+}
+
+/// Who has a QoS 2 message that goes to several hubs of a broker, as far as the store knew at a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Takers {
+    /// Of a retained message: its place among the writers of its topic.
+    pub stamp: Option<Stamp>,
+    /// Owners of sessions, in ascending order.
+    pub sessions: Vec<u64>,
+    /// Shared groups.
+    pub groups: Vec<Filter>,
+}
+
+impl Takers {
+    fn add(&mut self, stamp: Option<Stamp>, sessions: Vec<u64>) {
+        self.stamp = self.stamp.or(stamp);
+        self.sessions.extend(sessions);
+        self.sessions.sort_unstable();
+        self.sessions.dedup();
+    }
 }
 
 /// What became of a PUBLISH that the program acknowledges itself.
@@ -261,6 +284,8 @@ pub struct Session {
     ids: Ids,
     /// Identifiers of the peer's QoS 2 messages that were received and not yet released.
     received: IdSet,
+    /// Of these, after a restart: those that may not have reached every hub, and who has them.
+    unfinished: BTreeMap<PacketId, Takers>,
     /// Messages of the peer that the program acknowledges itself.
     arrivals: Arrivals,
     /// The number of the next message.
@@ -306,6 +331,7 @@ impl Session {
             flights: Flights::new(),
             ids: Ids::new(),
             received: IdSet::new(),
+            unfinished: BTreeMap::new(),
             arrivals: Arrivals::default(),
             number_next: 1,
             number_reserved: 1,

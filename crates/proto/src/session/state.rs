@@ -178,7 +178,16 @@ impl Session {
             }
             Fact::Numbers { reserved } => self.number_reserved = self.number_reserved.max(reserved),
             Fact::Received(id) => self.received.insert(id),
-            Fact::Released(id) => self.received.remove(id),
+            Fact::Released(id) => {
+                self.received.remove(id);
+                self.unfinished.remove(&id);
+            }
+            Fact::Taken { packet_id, stamp, sessions, .. } => {
+                self.unfinished.entry(packet_id).or_default().add(stamp, sessions);
+            }
+            Fact::TakenByGroup { packet_id, filter, .. } => {
+                self.unfinished.entry(packet_id).or_default().groups.push(filter);
+            }
             Fact::Arrived { packet_id, qos, number, digest, is_acknowledged } => {
                 self.arrivals.put(packet_id, Arrived { qos, number, digest, is_acknowledged });
                 self.number_next = self.number_next.max(number.saturating_add(1));

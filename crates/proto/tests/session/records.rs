@@ -83,6 +83,10 @@ fn options() -> impl Strategy<Value = SubscribeOptions> {
     })
 }
 
+fn owners() -> impl Strategy<Value = Vec<u64>> {
+    prop::collection::vec(any::<u64>(), 0..4)
+}
+
 fn state() -> impl Strategy<Value = FlightState> {
     let states = [FlightState::AwaitAck, FlightState::AwaitRec, FlightState::AwaitComp];
     (0..3_usize).prop_map(move |at| states[at])
@@ -108,6 +112,12 @@ fn put() -> impl Strategy<Value = Fact> {
         }),
         any::<u64>().prop_map(|reserved| Fact::Numbers { reserved }),
         id().prop_map(Fact::Received),
+        (id(), any::<u16>(), prop::option::of(any::<(u64, u16, u64)>()), owners()).prop_map(
+            |(packet_id, hub, stamp, sessions)| Fact::Taken { packet_id, hub, stamp, sessions }
+        ),
+        (id(), filter(), any::<u64>()).prop_map(|(packet_id, filter, session)| {
+            Fact::TakenByGroup { packet_id, filter, session }
+        }),
         (id(), 1..3_u8, any::<u64>(), any::<u64>(), any::<bool>()).prop_map(
             |(packet_id, qos, number, digest, is_acknowledged)| Fact::Arrived {
                 packet_id,
@@ -184,6 +194,13 @@ fn a_delete_has_the_key_of_its_put() {
         identifier: None,
     };
     assert_eq!(key(1, Fact::Received(id)), key(1, Fact::Released(id)));
+    let taken = |packet_id| Fact::Taken { packet_id, hub: 1, stamp: None, sessions: Vec::new() };
+    let group =
+        |packet_id| Fact::TakenByGroup { packet_id, filter: filter("$share/g/a"), session: 9 };
+    for fact in [taken(id), group(id)] {
+        assert!(key(1, fact.clone()).starts_with(&key(1, Fact::Released(id))));
+        assert!(!key(1, fact).starts_with(&key(1, Fact::Released(PacketId::new(8).unwrap()))));
+    }
     assert_eq!(key(1, flight(5)), key(1, Fact::Requeued { number: 5 }));
     assert!(key(1, flight(5)).starts_with(&key(1, Fact::Finished { number: 5 })));
     assert!(!key(1, flight(0x0500)).starts_with(&key(1, Fact::Finished { number: 5 })));
@@ -235,6 +252,20 @@ fn the_layout_is_pinned() {
     let (key, value) = hex(&Record { owner: 3, fact });
     assert_eq!(key, "0000000000000003".to_owned() + "41" + "1234");
     assert_eq!(value, "0106".to_owned() + "0000000000000005" + "0000000000000006");
+    let (stamp, sessions) = (Some((7, 1, 2)), vec![4, 5]);
+    let fact = Fact::Taken { packet_id: id, hub: 2, stamp, sessions };
+    let (key, value) = hex(&Record { owner: 3, fact });
+    assert_eq!(key, "0000000000000003".to_owned() + "49" + "1234" + "54" + "0002");
+    let stamp = "0000000000000007".to_owned() + "0001" + "0000000000000002";
+    assert_eq!(
+        value,
+        "0101".to_owned() + &stamp + "00000002" + "0000000000000004" + "0000000000000005"
+    );
+    let filter = Filter::new("a").unwrap();
+    let fact = Fact::TakenByGroup { packet_id: id, filter, session: 4 };
+    let (key, value) = hex(&Record { owner: 3, fact });
+    assert_eq!(key, "0000000000000003".to_owned() + "49" + "1234" + "47" + "0001" + "61");
+    assert_eq!(value, "01".to_owned() + "0000000000000004");
     let own = Fact::Own { key: Bytes::from_static(b"ab"), value: Bytes::from_static(b"xyz") };
     let (key, value) = hex(&Record { owner: 3, fact: own });
     assert_eq!(key, "0000000000000003".to_owned() + "50" + "0002" + "6162");

@@ -216,3 +216,27 @@ fn a_flight_without_its_message_is_given_up() {
     bench.store_all();
     assert_eq!(bench.sent(), ["PUBREL 1", "PUBLISH 5 q2 e dup", "PUBLISH 6 q1 f"]);
 }
+
+/// A QoS 2 message that goes to several hubs: after a restart the repeat says once who has it, and PUBREL ends that.
+#[test]
+fn who_has_a_received_message_is_known_until_its_release() {
+    let facts = |id| {
+        let stamp = Some((7, 1, 2));
+        [
+            Fact::Received(packet_id(id)),
+            Fact::Taken { packet_id: packet_id(id), hub: 0, stamp, sessions: vec![9, 4] },
+            Fact::Taken { packet_id: packet_id(id), hub: 1, stamp, sessions: vec![5, 9] },
+        ]
+    };
+    let mut session = Session::new(1, SessionConfig::default());
+    for fact in facts(3).iter().chain(&facts(4)) {
+        session.apply(fact);
+    }
+    let takers = session.take_unfinished(packet_id(3)).expect("it may be unfinished");
+    assert_eq!((takers.stamp, takers.sessions), (Some((7, 1, 2)), vec![4, 5, 9]));
+    assert_eq!(session.take_unfinished(packet_id(3)), None);
+    assert_eq!(session.arrival(Q2, Some(packet_id(3))), Arrival::Duplicate);
+    session.apply(&Fact::Released(packet_id(4)));
+    assert_eq!(session.take_unfinished(packet_id(4)), None);
+    assert_eq!(session.arrival(Q2, Some(packet_id(4))), Arrival::New);
+}
