@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use bytes::BytesMut;
 use postrider_proto::{
     Arrived, Chunk, Delivery, Durability, Journal, Link, PageRows, Record, Spools, Time, Wheel,
-    wire::ReasonCode,
+    wire::{Filter, ReasonCode},
 };
 use smallvec::SmallVec;
 
@@ -119,6 +119,10 @@ pub struct Hub {
     hits: Vec<Hit>,
     share_hits: Vec<usize>,
     peer_hits: SmallVec<[u16; 8]>,
+    /// Owners of the sessions that took it at QoS 2, if several hubs may store it.
+    takers: Vec<u64>,
+    /// The same of groups, with the owners of the members.
+    group_takers: Vec<(Filter, u64)>,
 }
 
 /// A session that a publish matched.
@@ -185,6 +189,8 @@ impl Hub {
             hits: Vec::new(),
             share_hits: Vec::new(),
             peer_hits: SmallVec::new(),
+            takers: Vec::new(),
+            group_takers: Vec::new(),
             config,
         }
     }

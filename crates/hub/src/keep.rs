@@ -6,15 +6,12 @@ use std::{
 };
 
 use postrider_proto::{
-    Message, Time,
+    Message, Stamp, Time,
     mutation::{Mutation, planted},
     wire::Topic,
 };
 
 use crate::retained::Retained;
-
-/// Orders the writers of a topic over all hubs: time in milliseconds, hub, counter. The greater one wins.
-pub(crate) type Stamp = (u64, u16, u64);
 
 /// What a retained publish did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -44,6 +44,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod crossing;
 mod cursor;
 mod entries;
 mod hash;

@@ -10,12 +10,13 @@ use std::{collections::VecDeque, sync::Arc};
 
 use hashbrown::HashTable;
 use postrider_proto::{
-    Delivery, Durability, Journal, Message,
+    Delivery, Durability, Journal, Message, Stamp,
     wire::{Bytes, Filter},
 };
 
 use crate::{
-    LinkId, Output, PeerMessage, hash::KeyedHash, keep::Stamp, share::Member, stall::Publisher,
+    LinkId, Output, PeerMessage, crossing::Crossing, hash::KeyedHash, share::Member,
+    stall::Publisher,
 };
 
 /// All that one hub tells another in one batch.
@@ -25,6 +26,8 @@ pub(crate) struct Parcel {
     pub(crate) items_done: Vec<u64>,
     /// Rounds of leaves that are done.
     pub(crate) leaves_done: Vec<u64>,
+    /// What of these rounds of leaves could not be delivered. It comes no later than that they are done.
+    pub(crate) returned: Vec<(u64, Handout)>,
     /// No answer is wanted for these.
     pub(crate) notes: Vec<Note>,
     /// With the number of their round.
@@ -44,13 +47,13 @@ pub(crate) enum Item {
         /// With RETAIN=1: its place among the writers of its topic.
         stamp: Option<Stamp>,
         durability: Durability,
+        /// What is known of a QoS 2 message that several hubs store.
+        crossing: Option<Crossing>,
     },
     /// A session joins a group whose home is the receiver, or changes what it wants.
     Join(Filter, Member),
     /// A session leaves a group.
     Leave(Filter, u64),
-    /// A message of a group could not be delivered, since the session is gone: choose another one.
-    Returned(Filter, Arc<Message>),
 }
 
 /// Something that can be answered without asking anybody else.
@@ -61,15 +64,21 @@ pub(crate) enum Leaf {
     /// The sender lost its last subscriber of this path.
     NeedNot(Bytes),
     /// A message of a shared group for one session of the receiver.
-    Deliver {
-        filter: Filter,
-        slot: usize,
-        owner: u64,
-        message: Arc<Message>,
-        delivery: Delivery,
-        publisher: Option<Publisher>,
-        durability: Durability,
-    },
+    Deliver(Handout),
+}
+
+/// A message of a shared group for one session on another hub. It comes back if the session is gone: then another one
+/// is chosen.
+#[derive(Clone, Debug)]
+pub(crate) struct Handout {
+    pub(crate) filter: Filter,
+    pub(crate) slot: usize,
+    pub(crate) owner: u64,
+    pub(crate) message: Arc<Message>,
+    pub(crate) delivery: Delivery,
+    pub(crate) publisher: Option<Publisher>,
+    pub(crate) durability: Durability,
+    pub(crate) crossing: Option<Crossing>,
 }
 
 impl Item {
@@ -78,8 +87,6 @@ impl Item {
         match self {
             Self::Publish { durability, .. } => *durability,
             Self::Join(..) | Self::Leave(..) => Durability::Memory,
-            // Its publisher is not known any more.
-            Self::Returned(..) => Durability::Durable,
         }
     }
 }
@@ -89,7 +96,7 @@ impl Leaf {
     pub(crate) fn durability(&self) -> Durability {
         match self {
             Self::Need(_) | Self::NeedNot(_) => Durability::Memory,
-            Self::Deliver { durability, .. } => *durability,
+            Self::Deliver(handout) => handout.durability,
         }
     }
 }
@@ -122,8 +129,17 @@ struct Rounds {
 struct Round {
     /// Peers that have not answered.
     waiting: u16,
-    /// The round of leaves that must be done too.
-    leaf: u64,
+    wait: Wait,
+}
+
+/// What must be reached besides the answers of peers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wait {
+    /// Sequence number that must be stored, and in which sense.
+    pub(crate) stored: u64,
+    pub(crate) durability: Durability,
+    /// Round of our leaves that must be done.
+    pub(crate) leaf: u64,
 }
 
 /// An answer that we owe.
@@ -132,11 +148,7 @@ pub(crate) struct Debt {
     pub(crate) hub: u16,
     pub(crate) kind: Kind,
     pub(crate) round: u64,
-    /// Sequence number that must be stored, and in which sense.
-    pub(crate) stored: u64,
-    pub(crate) durability: Durability,
-    /// Round of our leaves that must be done.
-    pub(crate) leaf: u64,
+    pub(crate) wait: Wait,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,6 +264,22 @@ impl Peers {
         }
     }
 
+    /// Gives back what a peer wanted to be delivered in this round of its leaves.
+    pub(crate) fn give_back(&mut self, hub: u16, round: u64, handout: Handout) {
+        if let Some(parcel) = self.parcels.get_mut(usize::from(hub)) {
+            parcel.returned.push((round, handout));
+        }
+    }
+
+    /// What waits for this round of leaves waits for this too: something of the round came back and went elsewhere.
+    pub(crate) fn prolong(&mut self, leaf: u64, more: Wait) {
+        let debts = self.debts.iter_mut().map(|debt| &mut debt.wait);
+        let rounds = self.items.sent.iter_mut().map(|round| &mut round.wait);
+        for wait in debts.chain(rounds).filter(|wait| wait.leaf >= leaf) {
+            wait.add(more);
+        }
+    }
+
     /// As [`Peers::tell`], for a note.
     pub(crate) fn note(&mut self, hub: u16, note: Note) {
         if let Some(parcel) = self.parcels.get_mut(usize::from(hub)) {
@@ -305,19 +333,19 @@ impl Peers {
     }
 
     /// A peer answered.
-    pub(crate) fn handle_done(&mut self, parcel: &Parcel) {
-        for &round in &parcel.leaves_done {
+    pub(crate) fn handle_done(&mut self, items: &[u64], leaves: &[u64]) {
+        for &round in leaves {
             self.leaves.answer(round);
         }
-        for &round in &parcel.items_done {
+        for &round in items {
             self.items.answer(round);
         }
     }
 
-    /// Moves on as far as answers allow. Returns whether fences opened.
-    pub(crate) fn advance(&mut self) -> bool {
-        self.leaves.advance(u64::MAX);
-        self.items.advance(self.leaves.done)
+    /// Moves on as far as answers and the store allow. Returns whether fences opened.
+    pub(crate) fn advance(&mut self, journal: &Journal) -> bool {
+        self.leaves.advance(journal, u64::MAX);
+        self.items.advance(journal, self.leaves.done)
     }
 
     /// Closes the rounds and hands out what was gathered, with the answers that are due. Returns whether an answer waits
@@ -326,12 +354,11 @@ impl Peers {
         if !self.are_there() {
             return false;
         }
-        let mut awaits_sync = false;
+        let mut awaits_sync = self.items.sent.iter().any(|round| round.wait.awaits_sync(journal));
         let Self { debts, parcels, leaves, .. } = self;
         debts.retain(|debt| {
-            let is_stored = journal.is_stored(debt.stored, debt.durability);
-            awaits_sync |= !is_stored && debt.durability == Durability::Durable;
-            let is_due = is_stored && debt.leaf <= leaves.done;
+            awaits_sync |= debt.wait.awaits_sync(journal);
+            let is_due = debt.wait.is_over(journal, leaves.done);
             if is_due && let Some(parcel) = parcels.get_mut(usize::from(debt.hub)) {
                 match debt.kind {
                     Kind::Items => parcel.items_done.push(debt.round),
@@ -349,10 +376,11 @@ impl Peers {
         let leaf_round = self.leaves.open;
         let item_round = self.items.open;
         if leaves_to > 0 {
-            self.leaves.close(Round { waiting: leaves_to, leaf: 0 });
+            self.leaves.close(Round { waiting: leaves_to, wait: Wait::default() });
         }
         if items_to > 0 || leaves_to > 0 {
-            self.items.close(Round { waiting: items_to, leaf: self.leaves.open - 1 });
+            let wait = Wait { leaf: self.leaves.open - 1, ..Wait::default() };
+            self.items.close(Round { waiting: items_to, wait });
         }
         for (hub, parcel) in self.parcels.iter_mut().enumerate() {
             if parcel.is_empty() {
@@ -389,9 +417,27 @@ impl Parcel {
     fn is_empty(&self) -> bool {
         self.items_done.is_empty()
             && self.leaves_done.is_empty()
+            && self.returned.is_empty()
             && self.notes.is_empty()
             && self.leaves.is_none()
             && self.items.is_none()
+    }
+}
+
+impl Wait {
+    fn add(&mut self, more: Self) {
+        self.stored = self.stored.max(more.stored);
+        self.durability = self.durability.max(more.durability);
+        self.leaf = self.leaf.max(more.leaf);
+    }
+
+    fn is_over(self, journal: &Journal, leaves_done: u64) -> bool {
+        journal.is_stored(self.stored, self.durability) && self.leaf <= leaves_done
+    }
+
+    fn awaits_sync(self, journal: &Journal) -> bool {
+        let is_durable = self.durability == Durability::Durable;
+        is_durable && !journal.is_stored(self.stored, self.durability)
     }
 }
 
@@ -412,11 +458,11 @@ impl Rounds {
         }
     }
 
-    fn advance(&mut self, leaves_done: u64) -> bool {
+    fn advance(&mut self, journal: &Journal, leaves_done: u64) -> bool {
         let before = self.done;
         while self
             .sent
-            .pop_front_if(|round| round.waiting == 0 && round.leaf <= leaves_done)
+            .pop_front_if(|round| round.waiting == 0 && round.wait.is_over(journal, leaves_done))
             .is_some()
         {
             self.done += 1;

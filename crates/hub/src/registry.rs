@@ -26,6 +26,8 @@ pub(crate) struct Entry {
     pub(crate) expiry_s: u32,
     /// Whether a record of it is in the store, so that its end must be recorded too.
     pub(crate) is_recorded: bool,
+    /// Whether it was there before this process began.
+    pub(crate) is_recovered: bool,
     pub(crate) will: Option<Will>,
     // Link: reset when it ends.
     /// Slot of its link.
@@ -124,6 +126,7 @@ impl Registry {
             subscriptions: IndexMap::with_hasher(foldhash::fast::FixedState::with_seed(keys)),
             expiry_s: 0,
             is_recorded: false,
+            is_recovered: false,
             will: None,
             link: None,
             offline: None,

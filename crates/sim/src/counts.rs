@@ -81,7 +81,7 @@ impl Counts {
         "restart: fewer hubs",
         "restart: flights recovered by a client",
         "restart: flights recovered by the broker",
-        "known fault: may be lost between hubs",
+        "restart: QoS 2 message on its way between hubs",
         "disk: slow",
         "disk: full",
         "disk: record waited for room",

@@ -1,6 +1,6 @@
 //! What stands in a store, read from its bytes by the page that describes records (`postrider_proto`'s `record`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -41,6 +41,12 @@ pub(crate) fn owners(content: &Content, client_id: &str) -> Vec<u64> {
 /// Whether the id of a QoS 2 message of the peer is stored as received.
 pub(crate) fn has_received(content: &Content, owner: u64, packet_id: u16) -> bool {
     content.contains_key(&key(owner, b'I', &packet_id.to_be_bytes()))
+}
+
+/// Received ids of messages that go to several hubs.
+pub(crate) fn crossing(content: &Content) -> u64 {
+    let is_it = |key: &&Vec<u8>| key.len() == 14 && key[8] == b'I' && key[11] == b'T';
+    content.keys().filter(is_it).map(|key| &key[..11]).collect::<BTreeSet<_>>().len() as u64
 }
 
 /// Whether a subscription is stored.

@@ -40,8 +40,6 @@ struct Publication {
     may_repeat: bool,
     /// The server crashed while it was open. What went out at QoS 0 is not stored, and may go out again.
     was_interrupted: bool,
-    /// Whether the known fault of [`Model::server_crashed`] may have lost it.
-    is_forsaken: bool,
 }
 
 /// A new message.
@@ -149,7 +147,6 @@ impl Model {
             may_expire,
             may_repeat: false,
             was_interrupted: false,
-            is_forsaken: false,
         });
         self.publications.len() - 1
     }
@@ -217,21 +214,11 @@ impl Model {
         self.subscribers[client].is_confused
     }
 
-    /// The server crashed; `is_split` if it has several hubs.
-    ///
-    /// Known fault: the hub of the publisher stores the id of a QoS 2 message before other hubs have stored it for
-    /// their sessions. A crash between the two makes the repeated PUBLISH a duplicate, and the message is lost there.
-    pub fn server_crashed(&mut self, is_split: bool) {
+    /// The server crashed.
+    pub fn server_crashed(&mut self) {
         for publication in self.publications.iter_mut().filter(|p| p.stage == Stage::Open) {
             publication.was_interrupted = true;
-            publication.is_forsaken |= is_split && publication.qos == QoS::ExactlyOnce;
         }
-    }
-
-    /// How many messages the known fault may have lost.
-    #[must_use]
-    pub fn forsaken(&self) -> u64 {
-        self.publications.iter().filter(|publication| publication.is_forsaken).count() as u64
     }
 
     /// The publisher was told at once that the last message is not taken.
@@ -313,7 +300,7 @@ impl Model {
     #[must_use]
     pub fn owed(&self, index: usize) -> Vec<usize> {
         let Some(publication) = self.publications.get(index) else { return Vec::new() };
-        if publication.is_unsure() {
+        if publication.may_expire {
             return Vec::new();
         }
         let is_owed = |subscriber: &Subscriber| {
@@ -338,7 +325,7 @@ impl Model {
     /// Whether a message must be retained.
     #[must_use]
     pub fn is_retained(&self, index: usize) -> bool {
-        self.publications.get(index).is_some_and(|p| p.retain && !p.is_forsaken)
+        self.publications.get(index).is_some_and(|publication| publication.retain)
     }
 
     /// A message arrived at a subscriber.
@@ -429,7 +416,7 @@ impl Model {
             other.retain
                 && other.topic == publication.topic
                 && publication.is_before(other)
-                && !other.is_unsure()
+                && !other.may_expire
                 && matches!(other.stage, Stage::Acknowledged(step) if step < *first)
         };
         if let Some(newer) = self.publications.iter().find(is_newer) {
@@ -491,11 +478,6 @@ impl Model {
 }
 
 impl Publication {
-    /// Whether it may be gone before it is delivered.
-    fn is_unsure(&self) -> bool {
-        self.may_expire || self.is_forsaken
-    }
-
     /// Whether it was certainly taken by the server before the other one was even published.
     fn is_before(&self, other: &Self) -> bool {
         match self.stage {

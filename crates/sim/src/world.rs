@@ -308,7 +308,6 @@ impl World {
         self.counts.more("records written", writes + self.broker.disk.writes);
         self.counts.more("steps", self.steps);
         self.counts.more("delivered", self.model.deliveries() as u64);
-        self.counts.more("known fault: may be lost between hubs", self.model.forsaken());
         let dropped = self.dropped();
         self.counts.more("dropped by the broker", dropped);
         let is_small = self.script.queue_max_hub < QUEUE_SMALL;
@@ -320,7 +319,9 @@ impl World {
                 return Err(Violation { statement: "drain", what });
             }
             for (place, (filter, _)) in client.filters().iter().enumerate() {
-                if client.wanted[place] && !self.model.is_wanted(index, filter) {
+                // Who did not hear that its session is new does not subscribe again.
+                let is_owed = client.wanted[place] && !self.model.is_confused(index);
+                if is_owed && !self.model.is_wanted(index, filter) {
                     let what = format!("{} is not subscribed to {filter}", client.name);
                     return Err(Violation { statement: "MQTT-4.1.0-1", what });
                 }

@@ -43,7 +43,7 @@ impl Hub {
         self.turn = 0;
         self.take_arrived();
         self.bound_offline();
-        self.peers.advance();
+        self.peers.advance(&self.journal);
         self.open_gates();
         for session in core::mem::take(&mut self.pumps) {
             self.pump(session);

@@ -1,13 +1,17 @@
 //! What the other hubs say.
 
-use postrider_proto::{Durability, Envelope};
+use postrider_proto::{
+    Durability, Envelope,
+    mutation::{Mutation, planted},
+    wire::QoS,
+};
 
 use super::{
     Hub,
     publish::{Origin, Routed},
 };
 use crate::{
-    peer::{Debt, Item, Kind, Leaf, Note, Parcel},
+    peer::{Debt, Handout, Item, Kind, Leaf, Note, Parcel, Wait},
     route::{Route, Target},
 };
 
@@ -15,8 +19,11 @@ impl Hub {
     /// Opens what a peer sent in one batch.
     pub(super) fn handle_parcel(&mut self, from: u16, parcel: Parcel) {
         self.turn = 0;
-        self.peers.handle_done(&parcel);
-        if self.peers.advance() {
+        for (round, handout) in parcel.returned {
+            self.hand_out_again(round, handout);
+        }
+        self.peers.handle_done(&parcel.items_done, &parcel.leaves_done);
+        if self.peers.advance(&self.journal) {
             // A SUBACK that waited for this goes before the messages that come with it.
             self.open_gates();
         }
@@ -24,10 +31,10 @@ impl Hub {
             let (mut stored, mut durability) = (0, Durability::Memory);
             for leaf in leaves {
                 durability = durability.max(leaf.durability());
-                stored = stored.max(self.handle_leaf(from, leaf));
+                stored = stored.max(self.handle_leaf(from, round, leaf));
             }
-            let (hub, kind, leaf) = (from, Kind::Leaves, 0);
-            self.peers.owe(Debt { hub, kind, round, stored, durability, leaf });
+            let wait = Wait { stored, durability, leaf: 0 };
+            self.peers.owe(Debt { hub: from, kind: Kind::Leaves, round, wait });
         }
         if let Some((round, items)) = parcel.items {
             let (mut all, mut durability) = (Routed::default(), Durability::Memory);
@@ -37,8 +44,8 @@ impl Hub {
                 all.gate.stored = all.gate.stored.max(done.gate.stored);
                 all.leaf = all.leaf.max(done.leaf);
             }
-            let (hub, kind, stored, leaf) = (from, Kind::Items, all.gate.stored, all.leaf);
-            self.peers.owe(Debt { hub, kind, round, stored, durability, leaf });
+            let wait = Wait { stored: all.gate.stored, durability, leaf: all.leaf };
+            self.peers.owe(Debt { hub: from, kind: Kind::Items, round, wait });
         }
         for note in parcel.notes {
             self.handle_note(note);
@@ -47,13 +54,18 @@ impl Hub {
 
     fn handle_item(&mut self, item: Item) -> Routed {
         match item {
-            Item::Publish { message, publisher, stamp, durability } => {
+            Item::Publish { message, publisher, stamp, durability, crossing } => {
                 let overtaken = stamp
                     .zip(message.head.topic.as_ref())
                     .and_then(|(stamp, topic)| self.keeper.overtaken(topic, stamp));
-                let session = None;
-                let origin =
-                    Origin { session, publisher, durability, is_from_peer: true, overtaken };
+                let origin = Origin {
+                    publisher,
+                    durability,
+                    is_from_peer: true,
+                    overtaken,
+                    crossing,
+                    session: None,
+                };
                 let mut envelope = Envelope::from_shared(message);
                 let mut routed = self.route(&mut envelope, &origin, stamp);
                 if let Some(stamp) = stamp {
@@ -69,20 +81,27 @@ impl Hub {
                 self.leave(&filter, owner);
                 Routed { leaf: self.peers.leaf_if_any(), ..Routed::default() }
             }
-            Item::Returned(filter, message) => {
-                let mut routed = Routed::default();
-                if let Some(share) = self.shares.find(&filter) {
-                    let origin = Origin { is_from_peer: true, ..Origin::default() };
-                    let mut envelope = Envelope::from_shared(message);
-                    self.deliver_shared(share, &mut envelope, &origin, &mut routed);
-                }
-                routed
-            }
         }
     }
 
+    /// The session that a message of a group was for is gone: chooses another one. Spec: v5 section 4.8.2.
+    fn hand_out_again(&mut self, round: u64, handout: Handout) {
+        let Handout { filter, message, publisher, durability, crossing, .. } = handout;
+        let Some(share) = self.shares.find(&filter) else { return };
+        let origin =
+            Origin { publisher, durability, is_from_peer: true, crossing, ..Origin::default() };
+        let mut routed = Routed::default();
+        self.deliver_shared(share, &mut Envelope::from_shared(message), &origin, &mut routed);
+        self.record_takers(&origin, None, &mut routed);
+        if planted(Mutation::ReturnedNotAwaited) {
+            return;
+        }
+        let wait = Wait { stored: routed.gate.stored, durability, leaf: routed.leaf };
+        self.peers.prolong(round, wait);
+    }
+
     /// Returns the record that the answer waits for.
-    fn handle_leaf(&mut self, from: u16, leaf: Leaf) -> u64 {
+    fn handle_leaf(&mut self, from: u16, round: u64, leaf: Leaf) -> u64 {
         let key = Target::Peer(from).key();
         match leaf {
             Leaf::Need(path) => {
@@ -93,14 +112,20 @@ impl Hub {
                 self.router.remove(&path, key);
                 0
             }
-            Leaf::Deliver { filter, slot, owner, message, delivery, publisher, .. } => {
-                let entry = self.registry.owned(slot, owner);
-                if entry.is_none_or(|entry| !entry.subscriptions.contains_key(&filter)) {
-                    self.peers.tell(from, Item::Returned(filter, message));
+            Leaf::Deliver(handout) => {
+                let entry = self.registry.owned(handout.slot, handout.owner);
+                if entry.is_none_or(|entry| !entry.subscriptions.contains_key(&handout.filter)) {
+                    self.peers.give_back(from, round, handout);
                     return 0;
                 }
+                let Handout { filter, slot, owner, message, delivery, publisher, .. } = handout;
+                let qos = delivery.qos;
                 let mut envelope = Envelope::from_shared(message);
-                self.deliver(slot, &mut envelope, delivery, publisher)
+                let stored = self.deliver(slot, &mut envelope, delivery, publisher);
+                match handout.crossing.filter(|_| qos == QoS::ExactlyOnce) {
+                    Some(crossing) => self.journal.write(crossing.taken_by_group(filter, owner)),
+                    None => stored,
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! PUBLISH: from a client to everybody whose filter matches.
 
 use postrider_proto::{
-    Arrival, Arrived, Delivery, Durability, Envelope, Fact, Gate, Message, Record,
+    Arrival, Arrived, Delivery, Durability, Envelope, Fact, Gate, Message, Record, Stamp, Takers,
     mutation::{Mutation, planted},
     wire::{PacketId, QoS, ReasonCode, Topic},
 };
@@ -9,15 +9,16 @@ use smallvec::SmallVec;
 
 use super::{Hit, Hub};
 use crate::{
-    keep::{Kept, Stamp},
-    peer::{Item, Leaf},
+    crossing::Crossing,
+    keep::Kept,
+    peer::{Handout, Item, Leaf},
     route::{Route, Target},
     share::Member,
     stall::Publisher,
 };
 
 /// Where a message comes from.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Origin {
     /// The publisher's session on this hub; does not get what it published where it said No Local.
     pub(super) session: Option<usize>,
@@ -30,6 +31,8 @@ pub(super) struct Origin {
     /// If a later writer of the topic is known: the order number of what that one wrote. Subscriptions made after it
     /// have seen the newer message and do not get this one.
     pub(super) overtaken: Option<u64>,
+    /// What is known of a QoS 2 message that several hubs store.
+    pub(super) crossing: Option<Crossing>,
 }
 
 /// What became of a message.
@@ -59,8 +62,12 @@ impl Hub {
         let Some(entry) = self.registry.get(slot) else { return };
         let Arrived { publish, payload } = arrived;
         let (qos, packet_id) = (publish.qos, publish.packet_id);
-        if entry.session.arrival(qos, packet_id) == Arrival::Duplicate {
-            let gate = entry.accepted;
+        let is_repeat = entry.session.arrival(qos, packet_id) == Arrival::Duplicate;
+        let before = packet_id
+            .filter(|_| is_repeat)
+            .and_then(|packet_id| self.registry.get_mut(slot)?.session.take_unfinished(packet_id));
+        if is_repeat && (before.is_none() || planted(Mutation::CrossingNotResumed)) {
+            let gate = self.registry.get(slot).map_or_else(Gate::default, |entry| entry.accepted);
             return self.acknowledge(at, slot, qos, packet_id, ReasonCode::Success, gate);
         }
         if publish.topic.as_ref().is_none_or(is_forbidden) {
@@ -73,18 +80,33 @@ impl Hub {
             session: Some(slot),
             durability: self.durability_of(Some(at)),
             publisher: link.map(|link| Publisher { hub: self.config.index, link }),
+            crossing: self.crossing(slot, qos, packet_id, before),
             ..Origin::default()
         };
         let mut envelope = Envelope::new(Message::from_publish(publish, payload, self.now));
         let routed = self.publish(&mut envelope, &origin);
         if packet_id.is_some() {
-            let reason = if routed.is_matched {
+            let reason = if routed.is_matched || is_repeat {
                 ReasonCode::Success
             } else {
                 ReasonCode::NoMatchingSubscribers
             };
             self.acknowledge(at, slot, qos, packet_id, reason, routed.gate);
         }
+    }
+
+    /// What is to be known of a message so that a crash between the batches of several hubs does not lose or double it.
+    fn crossing(
+        &self,
+        slot: usize,
+        qos: QoS,
+        packet_id: Option<PacketId>,
+        before: Option<Takers>,
+    ) -> Option<Crossing> {
+        let packet_id = packet_id.filter(|_| qos == QoS::ExactlyOnce)?;
+        let may_cross = self.peers.are_there() || before.is_some();
+        let entry = self.registry.get(slot).filter(|entry| may_cross && entry.is_recorded)?;
+        self.journal.is_on().then(|| Crossing::new(entry.owner, packet_id, before))
     }
 
     /// Publishes a message unless clients may not publish to its topic.
@@ -97,7 +119,8 @@ impl Hub {
     /// Takes a message of this hub: routes it, and retains it if it says so.
     fn publish(&mut self, envelope: &mut Envelope, origin: &Origin) -> Routed {
         let is_retained = envelope.message().head.retain;
-        let stamp = is_retained.then(|| self.keeper.stamp(self.now));
+        let before = origin.crossing.as_ref().and_then(Crossing::stamp);
+        let stamp = is_retained.then(|| before.unwrap_or_else(|| self.keeper.stamp(self.now)));
         // Routing comes first: who is still being sent retained messages gets the old one before this one.
         let mut routed = self.route(envelope, origin, stamp);
         if let Some(stamp) = stamp {
@@ -119,12 +142,19 @@ impl Hub {
             Routed { is_matched: is_matched || !self.peer_hits.is_empty(), ..Routed::default() };
         let mut hits = core::mem::take(&mut self.hits);
         self.turn = self.turn.saturating_add(hits.len() as u32);
+        let is_repeat = origin.crossing.as_ref().is_some_and(Crossing::is_repeat);
+        // At QoS 0 it may have gone out already, and nobody knows.
+        hits.retain(|hit| !is_repeat || hit.delivery.qos != QoS::AtMostOnce);
         for hit in hits.drain(..) {
             if hit.is_replaying {
                 self.catch_up(hit.slot, envelope.message(), &hit.delivery);
             }
+            let is_exact = hit.delivery.qos == QoS::ExactlyOnce;
             let stored = self.deliver(hit.slot, envelope, hit.delivery, origin.publisher);
             routed.gate.stored = routed.gate.stored.max(stored);
+            if is_exact && stored > 0 && origin.crossing.is_some() {
+                self.takers.extend(self.registry.get(hit.slot).map(|entry| entry.owner));
+            }
         }
         self.hits = hits;
         while let Some(share) = self.share_hits.pop() {
@@ -133,7 +163,35 @@ impl Hub {
         if self.peers.are_there() && !origin.is_from_peer {
             self.cross(envelope, origin, stamp, &mut routed);
         }
+        self.record_takers(origin, stamp, &mut routed);
         routed
+    }
+
+    /// Records who has a message that other hubs store too, in the batch in which these got it.
+    pub(super) fn record_takers(
+        &mut self,
+        origin: &Origin,
+        stamp: Option<Stamp>,
+        routed: &mut Routed,
+    ) {
+        let sessions = core::mem::take(&mut self.takers);
+        let groups = core::mem::take(&mut self.group_takers);
+        let Some(crossing) = &origin.crossing else { return };
+        let has_news = !sessions.is_empty() || !groups.is_empty();
+        // The hub of the publisher records that it crosses; if it does not, one batch has it all.
+        let is_begun = !origin.is_from_peer && routed.gate.fence > 0;
+        let is_elsewhere = is_begun || origin.is_from_peer || crossing.is_repeat();
+        if !is_elsewhere || planted(Mutation::TakersNotRecorded) {
+            return;
+        }
+        for (filter, session) in groups {
+            let record = crossing.taken_by_group(filter, session);
+            routed.gate.stored = routed.gate.stored.max(self.journal.write(record));
+        }
+        if is_begun || has_news {
+            let record = crossing.taken(self.config.index, stamp, sessions);
+            routed.gate.stored = routed.gate.stored.max(self.journal.write(record));
+        }
     }
 
     /// Stores a retained message. Returns the record to wait for.
@@ -175,6 +233,10 @@ impl Hub {
                 let Some(entry) = registry.get_mut(slot).filter(|_| !is_own && !is_seen) else {
                     return;
                 };
+                let crossing = origin.crossing.as_ref();
+                if crossing.is_some_and(|crossing| crossing.passes_over(entry)) {
+                    return;
+                }
                 let wanted = delivery(head.qos, head.retain, route);
                 if entry.mark != *mark {
                     entry.mark = *mark;
@@ -209,6 +271,11 @@ impl Hub {
         let own = self.config.index;
         let Self { shares, registry, .. } = self;
         let Some(share) = shares.get_mut(share) else { return };
+        if let Some(crossing) = &origin.crossing
+            && crossing.passes_over_group(&share.filter)
+        {
+            return;
+        }
         let is_fit = |_, member: &Member| {
             if member.hub != own {
                 return member.is_online;
@@ -220,17 +287,27 @@ impl Hub {
         let (hub, slot, owner) = (member.hub, member.slot, member.owner);
         let head = &envelope.message().head;
         let delivery = delivery(head.qos, head.retain, &member.route);
+        let filter = share.filter.clone();
         self.turn = self.turn.saturating_add(1);
         if hub == own {
+            if origin.crossing.is_some() && delivery.qos == QoS::ExactlyOnce {
+                self.group_takers.push((filter, owner));
+            }
             let stored = self.deliver(slot, envelope, delivery, origin.publisher);
             routed.gate.stored = routed.gate.stored.max(stored);
             return;
         }
-        let filter = share.filter.clone();
-        let (message, publisher) = (envelope.shared(), origin.publisher);
-        let durability = origin.durability;
-        let leaf = Leaf::Deliver { filter, slot, owner, message, delivery, publisher, durability };
-        self.peers.tell_leaf(hub, leaf);
+        let handout = Handout {
+            filter,
+            slot,
+            owner,
+            message: envelope.shared(),
+            delivery,
+            publisher: origin.publisher,
+            durability: origin.durability,
+            crossing: origin.crossing.clone(),
+        };
+        self.peers.tell_leaf(hub, Leaf::Deliver(handout));
         routed.leaf = self.peers.leaf();
         routed.gate.fence = self.peers.fence();
     }
@@ -248,8 +325,9 @@ impl Hub {
                 continue;
             }
             let (message, publisher) = (envelope.shared(), origin.publisher);
-            let durability = origin.durability;
-            self.peers.tell(hub, Item::Publish { message, publisher, stamp, durability });
+            let (durability, crossing) = (origin.durability, origin.crossing.clone());
+            let item = Item::Publish { message, publisher, stamp, durability, crossing };
+            self.peers.tell(hub, item);
             routed.gate.fence = self.peers.fence();
         }
     }

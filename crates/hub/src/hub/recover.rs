@@ -48,7 +48,13 @@ impl Hub {
         if !planted(Mutation::OwnerReused) {
             self.registry.reserve(owner);
         }
-        let Some((client_id, expiry_s, detached)) = session else { return };
+        let Some((client_id, expiry_s, detached)) = session else {
+            // What a peer stored late for a session that had ended. One hub deletes it.
+            if owner % u64::from(self.config.hubs.max(1)) == u64::from(self.config.index) {
+                self.journal.write(Record { owner, fact: Fact::SessionGone });
+            }
+            return;
+        };
         if self.home(client_id.text().as_bytes()) != self.config.index
             || self.registry.find(&client_id).is_some()
         {
@@ -59,6 +65,7 @@ impl Hub {
         let Some(entry) = self.registry.get_mut(session) else { return };
         entry.expiry_s = expiry_s;
         entry.is_recorded = true;
+        entry.is_recovered = true;
         state.adopt_spools(&mut self.spools);
         entry.session = state;
         entry.will = will.map(|(publish, delay_s, due)| Will::recorded(publish, delay_s, due));
@@ -123,6 +130,8 @@ impl Recorded {
             | Fact::Finished { .. }
             | Fact::Numbers { .. }
             | Fact::Received(_)
+            | Fact::Taken { .. }
+            | Fact::TakenByGroup { .. }
             | Fact::Released(_) => {}
             // Deletes are not found in a store, what belongs to no session was taken before, and clients alone record
             // what their programs do.

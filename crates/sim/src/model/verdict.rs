@@ -45,7 +45,7 @@ impl Model {
                 !interval.filter.is_shared() && interval.owes(publication, QoS::AtLeastOnce)
             };
             let is_done = matches!(publication.stage, Stage::Acknowledged(_));
-            if !is_done || publication.is_unsure() || !state.intervals.iter().any(is_owed) {
+            if !is_done || publication.may_expire || !state.intervals.iter().any(is_owed) {
                 continue;
             }
             let is_it = |receipt: &Receipt| receipt.publication == index && !receipt.is_replay;
@@ -100,7 +100,7 @@ impl Model {
                 let mut shared = subscriber.intervals.iter().filter(is_shared);
                 shared.all(|interval| interval.owes(publication, QoS::AtLeastOnce))
             };
-            if !is_done || publication.is_unsure() || group.is_empty() || !group.iter().all(owes) {
+            if !is_done || publication.may_expire || group.is_empty() || !group.iter().all(owes) {
                 continue;
             }
             // A member whose session ended took its messages along.
@@ -144,7 +144,7 @@ impl Model {
         let mut missing = BTreeSet::new();
         for (index, publication) in self.publications.iter().enumerate() {
             let is_kept = publication.retain
-                && !publication.is_unsure()
+                && !publication.may_expire
                 && matches!(publication.stage, Stage::Acknowledged(_));
             if !is_kept {
                 continue;

@@ -35,7 +35,8 @@ impl World {
             let config = HubConfig {
                 index,
                 hubs,
-                seed: self.script.seed,
+                // Drawn anew by each process, as brokers do: sessions change their homes.
+                seed: self.script.seed ^ u64::from(self.broker.process) << 32,
                 is_durable: self.script.is_durable,
                 link: LinkConfig {
                     spool_above: self.script.spool_above,
@@ -79,6 +80,8 @@ impl World {
             talk.presence.restarted(self.broker.down_since, self.now);
         }
         self.counts.more("restart: flights recovered by the broker", flights);
+        let crossing = facts::crossing(self.broker.disk.content());
+        self.counts.more("restart: QoS 2 message on its way between hubs", crossing);
     }
 
     pub(super) fn crash_broker(&mut self) -> Result<(), Violation> {
@@ -86,7 +89,7 @@ impl World {
             return Ok(());
         }
         self.counts.note("crash: broker");
-        self.model.server_crashed(self.broker.hubs.len() > 1);
+        self.model.server_crashed();
         self.note(|| "the broker crashes".to_owned());
         let wreck = self.broker.disk.crash(&mut self.random);
         self.counts.more("crash: records lost", u64::from(wreck.lost > 0));

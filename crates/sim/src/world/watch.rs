@@ -121,7 +121,9 @@ impl World {
     fn ack_by_client(&mut self, pipe: usize, kind: AckKind, ack: &Ack) -> Result<(), Violation> {
         let client = self.pipes[pipe].client;
         let confirmed = self.talks[client].down.ack_sent(&mut self.pipes[pipe].down, kind, ack)?;
-        if kind != AckKind::PubComp && !self.model.has(client, confirmed.tag) {
+        // To who did not hear that its session is new, another message under an old id is a repeat.
+        let is_owed = kind != AckKind::PubComp && !self.model.is_confused(client);
+        if is_owed && !self.model.has(client, confirmed.tag) {
             let what = format!("client {client}: {kind:?} before {} is delivered", confirmed.tag);
             return violation("MQTT-4.3.2-4", what);
         }
