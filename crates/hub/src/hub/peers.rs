@@ -1,10 +1,6 @@
 //! What the other hubs say.
 
-use postrider_proto::{
-    Durability, Envelope,
-    mutation::{Mutation, planted},
-    wire::QoS,
-};
+use postrider_proto::{Durability, Envelope, wire::QoS};
 
 use super::{
     Hub,
@@ -93,9 +89,6 @@ impl Hub {
         let mut routed = Routed::default();
         self.deliver_shared(share, &mut Envelope::from_shared(message), &origin, &mut routed);
         self.record_takers(&origin, None, &mut routed);
-        if planted(Mutation::ReturnedNotAwaited) {
-            return;
-        }
         let wait = Wait { stored: routed.gate.stored, durability, leaf: routed.leaf };
         self.peers.prolong(round, wait);
     }

@@ -1,9 +1,9 @@
 //! Several hubs: one broker.
 
 use postrider_hub::{Hub, HubConfig};
-use postrider_proto::wire::{Packet, ReasonCode};
+use postrider_proto::wire::{Packet, Publish, ReasonCode};
 
-use crate::world::{Setup, World, each, publish_packet};
+use crate::world::{Setup, World, ack, each, id, publish_packet};
 
 /// A world of two hubs (5.0, no store) with client ids that live on the first and on the second.
 fn two() -> (World, Vec<String>, Vec<String>) {
@@ -65,7 +65,7 @@ fn suback_waits_for_the_peers() {
     let (mut world, first, second) = two();
     world.are_peers_slow = true;
     let subscribe = postrider_proto::wire::Subscribe {
-        packet_id: crate::world::id(1),
+        packet_id: id(1),
         properties: Default::default(),
         filters: vec![postrider_proto::wire::SubscribeFilter {
             filter: postrider_proto::wire::Filter::new("t").expect("a filter"),
@@ -224,7 +224,7 @@ fn late_copies_do_not_overtake() {
     world.pass_ms(5);
     retain(&mut world, &second[0], "newer");
     let subscribe = postrider_proto::wire::Subscribe {
-        packet_id: crate::world::id(1),
+        packet_id: id(1),
         properties: Default::default(),
         filters: vec![postrider_proto::wire::SubscribeFilter {
             filter: postrider_proto::wire::Filter::new("t").expect("a filter"),
@@ -353,4 +353,100 @@ fn bytes_move_with_their_link() {
     world.settle();
     assert_eq!(world.take_connack(name), "CONNACK Success");
     assert_eq!(world.received(name), ["PINGRESP", "PINGRESP"]);
+}
+
+/// Clients of a durable world of two hubs: those that live on the first and those that live on the second.
+fn two_stored() -> (World, Vec<String>, Vec<String>) {
+    let setup = Setup { version: postrider_proto::wire::Version::V5, hubs: 2, is_durable: true };
+    let mut world = World::new(setup, &|_| {});
+    let names = (0..12).map(|n| format!("c{n}"));
+    let (first, second): (Vec<_>, Vec<_>) = names.partition(|name| {
+        world.resume(name);
+        world.hub_of(name) == 0
+    });
+    assert!(first.len() > 2 && second.len() > 2, "client ids spread");
+    (world, first, second)
+}
+
+/// v5 [MQTT-4.3.3-10] [MQTT-4.5.0-1], v3.1.1 [MQTT-4.3.3-2] [MQTT-4.5.0-1]: the process ends when some hubs have stored a
+/// QoS 2 message and others have not. The repeat goes to all who lack it, and to nobody twice, however many hubs
+/// there are then; also to a group, and as retained.
+#[test]
+fn a_crash_between_hubs_neither_loses_nor_doubles() {
+    for (has_crossed, hubs) in [(false, 1), (false, 2), (false, 3), (true, 1), (true, 2), (true, 3)]
+    {
+        let (mut world, first, second) = two_stored();
+        let near = |n: u16| format!("$share/near{n}/t");
+        let all = [&first[1], &second[0]];
+        for name in all {
+            world.subscribe(name, &[("t", 2)]);
+        }
+        let members = [&first[2], &second[1]];
+        for (n, name) in (0..).zip(members) {
+            world.subscribe(name, &[(&near(n), 2)]);
+        }
+        let everybody = || all.into_iter().chain(members);
+        let publisher = &first[0];
+        let Packet::Publish(publish) = publish_packet("t", "x", 2, 9) else { unreachable!() };
+        let packet = Packet::Publish(Publish { retain: true, ..publish });
+        world.set_answering(publisher, false);
+        world.are_peers_slow = !has_crossed;
+        world.send(publisher, &packet);
+        let count = |world: &mut World| -> Vec<usize> {
+            everybody().map(|name| world.messages(name).len()).collect()
+        };
+        let before = count(&mut world);
+        assert_eq!(before[0], 1, "the hub of the publisher has stored it");
+        assert_eq!(before == [1; 4], has_crossed, "{before:?}");
+        world.are_peers_slow = false;
+
+        // Twice, so that what the repeat leaves behind is seen too.
+        let missing: Vec<_> = before.iter().map(|had| 1 - had).collect();
+        for expected in [missing, vec![0; 4]] {
+            world.restart(hubs);
+            for name in everybody().chain([publisher]) {
+                world.resume(name);
+            }
+            world.set_answering(publisher, false);
+            world.send(publisher, &packet);
+            assert_eq!(world.received(publisher), ["PUBREC id=9 Success"], "{hubs} hubs");
+            assert_eq!(count(&mut world), expected, "{hubs} hubs");
+            world.connect("late");
+            world.subscribe("late", &[("t", 0)]);
+            assert_eq!(world.messages("late"), ["t=x q0 retain"]);
+        }
+        world.send(publisher, &Packet::PubRel(ack(id(9))));
+        let is_received = |key: &&Vec<u8>| key.get(8) == Some(&b'I');
+        assert_eq!(world.stored.keys().find(is_received), None, "PUBREL forgets all of it");
+    }
+}
+
+/// v5 [MQTT-4.3.2-4]: a message of a group comes back from a hub where the member has gone; its publisher hears of it
+/// when the next member has it stored.
+#[test]
+fn an_acknowledgement_waits_for_the_second_member_too() {
+    let (mut world, first, second) = two_stored();
+    let is_near = |filter: &String| {
+        HubConfig { hubs: 2, seed: 42, ..HubConfig::default() }.is_home(filter.as_bytes())
+    };
+    let filter = (0..).map(|n| format!("$share/g{n}/t")).find(is_near).expect("a group");
+    world.connect(&second[0]);
+    for name in [&second[0], &first[1]] {
+        world.subscribe(name, &[(&filter, 1)]);
+    }
+    world.cut(&first[1]);
+    world.are_peers_slow = true;
+    world.is_store_slow = true;
+    world.cut(&second[0]);
+    world.send(&first[0], &publish_packet("t", "x", 1, 5));
+    while world.carry() {
+        world.settle();
+    }
+    assert!(world.received(&first[0]).is_empty(), "the second member has not stored it");
+    world.is_store_slow = false;
+    world.are_peers_slow = false;
+    world.store();
+    assert_eq!(world.received(&first[0]), ["PUBACK id=5 Success"]);
+    world.resume(&first[1]);
+    assert_eq!(world.messages(&first[1]), ["t=x q1"]);
 }
