@@ -44,6 +44,7 @@ mutations! {
     QueueUnbounded: "a full queue takes more",
     QueueLostOffline: "the first message of the queue is lost with the link",
     NumbersNotReserved: "message numbers are given out without being reserved",
+    NumbersEarly: "a message leaves before the record that reserves its number is stored",
     FinishNotRecorded: "the end of a message is not recorded",
     HeldEndLost: "the end of a message that is held back with its flight is not recorded",
     MessageNotRecorded: "a queued message is not recorded",

@@ -12,7 +12,8 @@
 //!
 //! What waits for the store, where there is one: a QoS 2 PUBLISH for the record of its packet id, PUBREL for the record
 //! of PUBREC, PUBREC and PUBCOMP for the record of the received id. A message that waits holds the younger ones of
-//! QoS 1 and 2 back, so that their order holds.
+//! QoS 1 and 2 back, so that their order holds. Where a program knows messages by their numbers, each PUBLISH waits for the
+//! record that reserves its number, which is made early.
 //!
 //! Where there is a store, a long queue is in memory only at its front; see `page`.
 
@@ -292,6 +293,10 @@ pub struct Session {
     number_next: u64,
     /// Numbers from this one on are not yet reserved by a record.
     number_reserved: u64,
+    /// The last record that reserves numbers, and the number from which on it does.
+    number_seq: (u64, u64),
+    /// The record that reserves those below.
+    number_seq_before: u64,
     // Session: not recorded.
     is_persistent: bool,
     /// The last record about a received id; PUBREC and PUBCOMP wait for it.
@@ -335,6 +340,8 @@ impl Session {
             arrivals: Arrivals::default(),
             number_next: 1,
             number_reserved: 1,
+            number_seq: (0, 0),
+            number_seq_before: 0,
             is_persistent: false,
             inbound_seq: 0,
             fates: VecDeque::new(),

@@ -43,9 +43,10 @@ impl Session {
         self.make_room(envelope.message().cost_bytes(), journal, now)?;
         let number = self.new_number(journal);
         let Some(link) = link else { return Ok(self.enqueue(number, envelope, delivery, journal)) };
-        let must_wait = delivery.qos == QoS::ExactlyOnce
-            && self.is_recording(journal)
-            && self.durability != Durability::Memory;
+        let must_wait = self.is_recording(journal)
+            && self.durability != Durability::Memory
+            && (delivery.qos == QoS::ExactlyOnce
+                || !journal.is_stored(self.reserving(number), self.durability));
         if !must_wait
             && link.has_room()
             && self.has_memory(journal)
@@ -391,11 +392,12 @@ impl Session {
         let seq = self.change(fact, None, journal);
         self.ids.go_on_behind(packet_id);
         let slot = self.ids.slot(packet_id);
+        let reserving = self.reserving(number);
         if let Some(flight) = slot.and_then(|slot| self.flights.get_mut(slot)) {
             flight.was_sent = false;
             // At QoS 1 a second delivery does no harm, so nothing is lost by being early.
             let must_wait = qos == QoS::ExactlyOnce && !planted(Mutation::PublishBeforeStore);
-            flight.seq = if must_wait { seq } else { 0 };
+            flight.seq = if must_wait { seq } else { reserving };
         }
     }
 

@@ -71,10 +71,23 @@ impl Session {
     pub(super) fn new_number(&mut self, journal: &mut Journal) -> u64 {
         let number = self.number_next;
         let is_planted = planted(Mutation::NumbersNotReserved);
-        if number >= self.number_reserved && self.is_recording(journal) && !is_planted {
-            self.change(Fact::Numbers { reserved: number + NUMBERS_PER_RECORD }, None, journal);
+        let is_due = number + NUMBERS_AHEAD >= self.number_reserved;
+        if is_due && self.is_recording(journal) && !is_planted {
+            let from = self.number_reserved.max(number);
+            let reserved = from + NUMBERS_PER_RECORD;
+            self.number_seq_before = self.number_seq.0;
+            self.number_seq = (self.change(Fact::Numbers { reserved }, None, journal), from);
         }
         number
+    }
+
+    /// The record without which a restart may give this number to another message; 0 if nobody would notice.
+    pub(super) fn reserving(&self, number: u64) -> u64 {
+        match self.number_seq {
+            _ if !self.config.is_reporting || planted(Mutation::NumbersEarly) => 0,
+            (seq, from) if number >= from => seq,
+            _ => self.number_seq_before,
+        }
     }
 
     /// The peer lost the session: what it had taken over is done, the rest waits again as new messages, in order.
@@ -146,6 +159,7 @@ impl Session {
             seq = self.record(fact, journal);
         }
         self.inbound_seq = seq;
+        self.number_seq = (seq, 0);
         self.flights.wait_for(seq);
     }
 
@@ -276,3 +290,5 @@ fn unknown_delivery(state: FlightState) -> Delivery {
 
 /// Message numbers reserved by one record: few records, and few numbers skipped by a restart.
 const NUMBERS_PER_RECORD: u64 = 1000;
+/// How many are left when the next are reserved, so that nobody waits for that.
+const NUMBERS_AHEAD: u64 = 500;

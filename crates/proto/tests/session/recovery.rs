@@ -74,6 +74,7 @@ fn numbers_are_not_reused_after_a_restart() {
     let mut bench = Bench::durable(Version::V311);
     for id in 1..=1500 {
         bench.publish(Q1, "a").unwrap();
+        bench.store_all();
         bench.puback(id);
     }
     let mut disk = Disk::default();

@@ -193,7 +193,7 @@ impl World {
         let stored = if sim.actor.has_store { sim.disk.stored(0) } else { u64::MAX };
         let undone = self.model.roll_back(client, stored);
         self.counts.more("crash: delivery forgotten with its record", undone);
-        self.client_remembers(client);
+        self.client_remembers(client)?;
         if let Some(pipe) = self.clients[client].pipe.take() {
             self.pipes[pipe].is_client_open = false;
             let is_slow = self.now < self.pipes[pipe].stalled_until;
@@ -210,7 +210,7 @@ impl World {
     }
 
     /// What the next process knows: what is on the disk, by message number.
-    fn client_remembers(&mut self, client: usize) {
+    fn client_remembers(&mut self, client: usize) -> Result<(), Violation> {
         let sim = &self.clients[client];
         let content = sim.disk.content();
         let talk = &mut self.talks[client];
@@ -220,7 +220,7 @@ impl World {
             for index in sim.numbers.values() {
                 self.model.let_go(*index);
             }
-            return;
+            return Ok(());
         }
         let stored = facts::flights(content, 0);
         let count = stored.len() as u64;
@@ -243,7 +243,11 @@ impl World {
                 self.counts.note("crash: publish lost before it was stored");
             }
             if *number >= reserved {
-                self.counts.more("crash: number given out, not stored", u64::from(is_done));
+                if is_done {
+                    let what = format!("client {client} may use {number} again, which it finished");
+                    return Err(Violation { statement: "numbers", what });
+                }
+                self.counts.note("crash: number given out, not stored");
                 lost.push(*number);
             }
         }
@@ -251,6 +255,7 @@ impl World {
         for number in lost {
             self.clients[client].numbers.remove(&number);
         }
+        Ok(())
     }
 
     pub(super) fn client_synced(&mut self, client: usize) -> Result<(), Violation> {
