@@ -12,8 +12,9 @@
 //! many hubs there are now and wherever sessions live, and tells the others with the message. Owner numbers name the
 //! sessions, since these outlive every change of homes.
 //!
-//! Only sessions that were recovered get such a message: one that began after the restart subscribed later than the
-//! message was published, and its client may have got it in the session before.
+//! Only sessions get such a message that were there before the restart: one that began later subscribed later than the
+//! message was published, and its client may have got it in the session before. Owner numbers rise from one process to the
+//! next, so the first restart records the greatest there is. Numbers that were in use at a restart are never given again.
 
 use std::sync::Arc;
 
@@ -55,7 +56,7 @@ impl Crossing {
     pub(crate) fn passes_over(&self, entry: &Entry) -> bool {
         let is_planted = planted(Mutation::TakersIgnored);
         self.before.as_ref().filter(|_| !is_planted).is_some_and(|before| {
-            !entry.is_recovered || before.sessions.binary_search(&entry.owner).is_ok()
+            entry.owner > before.until || before.sessions.binary_search(&entry.owner).is_ok()
         })
     }
 
@@ -68,7 +69,8 @@ impl Crossing {
     /// recorded before the restart, so it says that as well.
     pub(crate) fn taken(&self, hub: u16, stamp: Option<Stamp>, mut sessions: Vec<u64>) -> Record {
         sessions.extend(self.before.iter().flat_map(|before| &before.sessions));
-        let fact = Fact::Taken { packet_id: self.packet_id, hub, stamp, sessions };
+        let until = self.before.as_ref().map_or(u64::MAX, |before| before.until);
+        let fact = Fact::Taken { packet_id: self.packet_id, hub, stamp, until, sessions };
         Record { owner: self.owner, fact }
     }
 

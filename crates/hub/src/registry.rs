@@ -26,8 +26,6 @@ pub(crate) struct Entry {
     pub(crate) expiry_s: u32,
     /// Whether a record of it is in the store, so that its end must be recorded too.
     pub(crate) is_recorded: bool,
-    /// Whether it was there before this process began.
-    pub(crate) is_recovered: bool,
     pub(crate) will: Option<Will>,
     // Link: reset when it ends.
     /// Slot of its link.
@@ -84,6 +82,8 @@ pub(crate) struct Registry {
     offline_count: u64,
     owner_next: u64,
     owner_step: u64,
+    /// The greatest number that is kept from being used.
+    owner_reserved: u64,
 }
 
 impl Registry {
@@ -98,6 +98,7 @@ impl Registry {
             offline_count: 0,
             owner_next: 1 + u64::from(index),
             owner_step: u64::from(hubs.max(1)),
+            owner_reserved: 0,
         }
     }
 
@@ -126,7 +127,6 @@ impl Registry {
             subscriptions: IndexMap::with_hasher(foldhash::fast::FixedState::with_seed(keys)),
             expiry_s: 0,
             is_recorded: false,
-            is_recovered: false,
             will: None,
             link: None,
             offline: None,
@@ -147,10 +147,16 @@ impl Registry {
 
     /// Keeps `owner` from being used for a new session.
     pub(crate) fn reserve(&mut self, owner: u64) {
+        self.owner_reserved = self.owner_reserved.max(owner);
         if owner >= self.owner_next {
             let steps = (owner - self.owner_next) / self.owner_step + 1;
             self.owner_next += steps * self.owner_step;
         }
+    }
+
+    /// The greatest number of [`Registry::reserve`].
+    pub(crate) fn reserved(&self) -> u64 {
+        self.owner_reserved
     }
 
     /// Removes a session; returns it.
@@ -220,6 +226,11 @@ impl Registry {
     /// All sessions, in the order of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Entry)> {
         self.entries.iter()
+    }
+
+    /// As [`Registry::iter`].
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Entry)> {
+        self.entries.iter_mut()
     }
 
     pub(crate) fn len(&self) -> usize {

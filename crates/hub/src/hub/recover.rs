@@ -23,10 +23,18 @@ impl Hub {
     /// One owner after the other, so that no more is in memory than will stay there.
     pub(super) fn take_records(&mut self, records: impl IntoIterator<Item = Record>) {
         let mut current: Option<Recorded> = None;
+        let mut given_out = 0;
         for Record { owner, fact } in records {
             if let Fact::Retained { mut message, stamp } = fact {
                 self.spools.adopt_in(&mut message);
                 self.keeper.take(&message, stamp, self.now);
+                continue;
+            }
+            if let Fact::Numbers { reserved } = fact
+                && owner == 0
+            {
+                given_out = reserved;
+                self.registry.reserve(reserved.saturating_sub(1));
                 continue;
             }
             if let Some(last) = current.take_if(|current| current.owner != owner) {
@@ -39,7 +47,22 @@ impl Hub {
         if let Some(last) = current {
             self.restore(last);
         }
+        self.bound_owners(given_out);
         self.expire();
+    }
+
+    /// Sessions that begin from now on have owner numbers above all that there are: notes which these are, so that it
+    /// stays true when they are gone.
+    fn bound_owners(&mut self, given_out: u64) {
+        let last = self.registry.reserved();
+        let index = self.config.index;
+        if index == 0 && last >= given_out.max(1) {
+            let fact = Fact::Numbers { reserved: last + 1 };
+            self.journal.write(Record { owner: 0, fact });
+        }
+        for (_, entry) in self.registry.iter_mut() {
+            entry.session.bound_unfinished(index, last, &mut self.journal);
+        }
     }
 
     /// Rebuilds one session, if its home is here. A link that it had is gone with the process that held it.
@@ -50,7 +73,8 @@ impl Hub {
         }
         let Some((client_id, expiry_s, detached)) = session else {
             // What a peer stored late for a session that had ended. One hub deletes it.
-            if owner % u64::from(self.config.hubs.max(1)) == u64::from(self.config.index) {
+            let home = owner % u64::from(self.config.hubs.max(1));
+            if owner != 0 && home == u64::from(self.config.index) {
                 self.journal.write(Record { owner, fact: Fact::SessionGone });
             }
             return;
@@ -65,7 +89,6 @@ impl Hub {
         let Some(entry) = self.registry.get_mut(session) else { return };
         entry.expiry_s = expiry_s;
         entry.is_recorded = true;
-        entry.is_recovered = true;
         state.adopt_spools(&mut self.spools);
         entry.session = state;
         entry.will = will.map(|(publish, delay_s, due)| Will::recorded(publish, delay_s, due));

@@ -109,13 +109,14 @@ fn read_received_or_taken(key: &mut Reader, value: &mut Reader) -> Result<Fact, 
                 1 => Some(value.stamp()?),
                 _ => return fault("stamp is not valid"),
             };
+            let until = value.u64()?;
             let count = value.u32()?;
             if value.bytes.len() as u64 != u64::from(count) * 8 {
                 return fault("a list is shorter or longer than it says");
             }
             let sessions =
                 (0..count).map(|_| value.u64()).collect::<Result<Vec<_>, RecordError>>()?;
-            Ok(Fact::Taken { packet_id, hub, stamp, sessions })
+            Ok(Fact::Taken { packet_id, hub, stamp, until, sessions })
         }
         kind::GROUP => {
             let filter = key.filter()?;

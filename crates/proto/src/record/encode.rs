@@ -157,11 +157,12 @@ impl Record {
             }
             Fact::Received(_) => {}
             Fact::TakenByGroup { session, .. } => value.extend(session.to_be_bytes()),
-            Fact::Taken { stamp, sessions, .. } => {
+            Fact::Taken { stamp, until, sessions, .. } => {
                 value.push(u8::from(stamp.is_some()));
                 if let Some(stamp) = stamp {
                     put_stamp(value, *stamp);
                 }
+                value.extend(until.to_be_bytes());
                 let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
                 value.extend(count.to_be_bytes());
                 value.extend(sessions.iter().flat_map(|owner| owner.to_be_bytes()));

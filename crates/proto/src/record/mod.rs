@@ -44,7 +44,7 @@
 //! Own           length 4, bytes of the program
 //! Retained      stamp 8 + 2 + 8, message
 //! Session       client id (length 2, bytes), expiry in seconds 4, detached time?
-//! Taken         stamp?, count 4, owner 8 each
+//! Taken         stamp?, until 8, count 4, owner 8 each
 //! TakenByGroup  owner 8
 //! Subscription  options 1 (as in SUBSCRIBE), identifier 4 (0: none)
 //! Will          flags 1, delay in seconds 4, due time?, head, payload
@@ -118,7 +118,7 @@ pub enum Fact {
         /// Message number.
         number: u64,
     },
-    /// Message numbers below this one may have been given out.
+    /// Message numbers below this one may have been given out. Where the owner is no session: the same of owner numbers.
     Numbers {
         /// The first number that certainly was not.
         reserved: u64,
@@ -152,6 +152,9 @@ pub enum Fact {
         hub: u16,
         /// Of a retained message: its place among the writers of its topic.
         stamp: Option<Stamp>,
+        /// The greatest owner number that was in use at the next restart: sessions above it began later. At first
+        /// `u64::MAX`.
+        until: u64,
         /// Owners of the sessions that have it.
         sessions: Vec<u64>,
     },

@@ -3,6 +3,8 @@
 //! A QoS 2 message is delivered at PUBLISH (method B of the standard); its id is kept until PUBREL, so that a repeat is
 //! recognised. Spec: v5 section 4.3.3, figure 4.3.
 
+use alloc::vec::Vec;
+
 use postrider_wire::{Ack, AckKind, PacketId, Properties, QoS, ReasonCode};
 
 use crate::{
@@ -27,6 +29,22 @@ impl Session {
     /// a broker. Such a repeat must be routed once more, to all others. Says so once.
     pub fn take_unfinished(&mut self, packet_id: PacketId) -> Option<Takers> {
         self.unfinished.remove(&packet_id)
+    }
+
+    /// To be called when all is recovered: sessions with owner numbers above `until` begin from now on, so they are not
+    /// among those that messages received before are for. Hub `hub` records that.
+    pub fn bound_unfinished(&mut self, hub: u16, until: u64, journal: &mut Journal) {
+        let mut facts = Vec::new();
+        for (&packet_id, takers) in &mut self.unfinished {
+            if takers.until == u64::MAX {
+                takers.until = until;
+                let Takers { stamp, sessions, .. } = takers.clone();
+                facts.push(Fact::Taken { packet_id, hub, stamp, until, sessions });
+            }
+        }
+        for fact in facts {
+            self.record(fact, journal);
+        }
     }
 
     /// Acknowledges an arrived PUBLISH: QoS 1 PUBACK, QoS 2 PUBREC (its id is recorded if `reason` is a success).

@@ -196,8 +196,8 @@ impl Session {
                 self.received.remove(id);
                 self.unfinished.remove(&id);
             }
-            Fact::Taken { packet_id, stamp, sessions, .. } => {
-                self.unfinished.entry(packet_id).or_default().add(stamp, sessions);
+            Fact::Taken { packet_id, stamp, until, sessions, .. } => {
+                self.unfinished.entry(packet_id).or_default().add(stamp, until, sessions);
             }
             Fact::TakenByGroup { packet_id, filter, .. } => {
                 self.unfinished.entry(packet_id).or_default().groups.push(filter);

@@ -112,8 +112,10 @@ fn put() -> impl Strategy<Value = Fact> {
         }),
         any::<u64>().prop_map(|reserved| Fact::Numbers { reserved }),
         id().prop_map(Fact::Received),
-        (id(), any::<u16>(), prop::option::of(any::<(u64, u16, u64)>()), owners()).prop_map(
-            |(packet_id, hub, stamp, sessions)| Fact::Taken { packet_id, hub, stamp, sessions }
+        (id(), any::<(u16, u64)>(), prop::option::of(any::<(u64, u16, u64)>()), owners()).prop_map(
+            |(packet_id, (hub, until), stamp, sessions)| {
+                Fact::Taken { packet_id, hub, stamp, until, sessions }
+            }
         ),
         (id(), filter(), any::<u64>()).prop_map(|(packet_id, filter, session)| {
             Fact::TakenByGroup { packet_id, filter, session }
@@ -194,7 +196,8 @@ fn a_delete_has_the_key_of_its_put() {
         identifier: None,
     };
     assert_eq!(key(1, Fact::Received(id)), key(1, Fact::Released(id)));
-    let taken = |packet_id| Fact::Taken { packet_id, hub: 1, stamp: None, sessions: Vec::new() };
+    let taken =
+        |packet_id| Fact::Taken { packet_id, hub: 1, stamp: None, until: 0, sessions: Vec::new() };
     let group =
         |packet_id| Fact::TakenByGroup { packet_id, filter: filter("$share/g/a"), session: 9 };
     for fact in [taken(id), group(id)] {
@@ -253,13 +256,18 @@ fn the_layout_is_pinned() {
     assert_eq!(key, "0000000000000003".to_owned() + "41" + "1234");
     assert_eq!(value, "0106".to_owned() + "0000000000000005" + "0000000000000006");
     let (stamp, sessions) = (Some((7, 1, 2)), vec![4, 5]);
-    let fact = Fact::Taken { packet_id: id, hub: 2, stamp, sessions };
+    let fact = Fact::Taken { packet_id: id, hub: 2, stamp, until: 9, sessions };
     let (key, value) = hex(&Record { owner: 3, fact });
     assert_eq!(key, "0000000000000003".to_owned() + "49" + "1234" + "54" + "0002");
     let stamp = "0000000000000007".to_owned() + "0001" + "0000000000000002";
     assert_eq!(
         value,
-        "0101".to_owned() + &stamp + "00000002" + "0000000000000004" + "0000000000000005"
+        "0101".to_owned()
+            + &stamp
+            + "0000000000000009"
+            + "00000002"
+            + "0000000000000004"
+            + "0000000000000005"
     );
     let filter = Filter::new("a").unwrap();
     let fact = Fact::TakenByGroup { packet_id: id, filter, session: 4 };

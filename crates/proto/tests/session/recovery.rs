@@ -225,8 +225,20 @@ fn who_has_a_received_message_is_known_until_its_release() {
         let stamp = Some((7, 1, 2));
         [
             Fact::Received(packet_id(id)),
-            Fact::Taken { packet_id: packet_id(id), hub: 0, stamp, sessions: vec![9, 4] },
-            Fact::Taken { packet_id: packet_id(id), hub: 1, stamp, sessions: vec![5, 9] },
+            Fact::Taken {
+                packet_id: packet_id(id),
+                hub: 0,
+                stamp,
+                until: u64::MAX,
+                sessions: vec![9, 4],
+            },
+            Fact::Taken {
+                packet_id: packet_id(id),
+                hub: 1,
+                stamp,
+                until: 20,
+                sessions: vec![5, 9],
+            },
         ]
     };
     let mut session = Session::new(1, SessionConfig::default());
@@ -234,7 +246,8 @@ fn who_has_a_received_message_is_known_until_its_release() {
         session.apply(fact);
     }
     let takers = session.take_unfinished(packet_id(3)).expect("it may be unfinished");
-    assert_eq!((takers.stamp, takers.sessions), (Some((7, 1, 2)), vec![4, 5, 9]));
+    assert_eq!((takers.stamp, takers.until), (Some((7, 1, 2)), 20));
+    assert_eq!(takers.sessions, [4, 5, 9]);
     assert_eq!(session.take_unfinished(packet_id(3)), None);
     assert_eq!(session.arrival(Q2, Some(packet_id(3))), Arrival::Duplicate);
     session.apply(&Fact::Released(packet_id(4)));
