@@ -29,7 +29,7 @@ use self::{
 };
 use crate::{
     Chunk, Fact, Gate, Journal, Limits, Link, LinkEnd, OpenMessage, PageRows, Payload, Plan,
-    Reconnect, Record, Session, SessionConfig, SessionStats, SpoolId, Spools, Time,
+    Reconnect, Record, Session, SessionConfig, SessionStats, SpoolId, SpoolOutput, Spools, Time,
 };
 
 pub use self::{
@@ -76,6 +76,8 @@ pub struct Client {
     gated: VecDeque<(u64, Event)>,
     must_hang_up: bool,
     must_dial: bool,
+    /// Spools to drop behind the records that are the last to name them.
+    dropped: VecDeque<SpoolOutput>,
 }
 
 /// Where the client is.
@@ -127,6 +129,7 @@ impl Client {
             gated: VecDeque::new(),
             must_hang_up: false,
             must_dial: false,
+            dropped: VecDeque::new(),
             config,
         }
     }

@@ -1,14 +1,17 @@
 //! What a client asks of its driver, in the order in which it must happen.
 
 use super::{Client, Output, Phase};
-use crate::Time;
+use crate::{SpoolOutput, Time};
 
 impl Client {
     /// The next output.
     pub fn poll_output(&mut self) -> Output {
-        // A record may name a spool, so spools come first.
-        if let Some(output) = self.spools.poll_output() {
-            return Output::Spool(output);
+        // A record may name a spool: what is appended comes before records, what is dropped behind them.
+        while let Some(output) = self.spools.poll_output() {
+            match output {
+                SpoolOutput::Append(..) => return Output::Spool(output),
+                SpoolOutput::Drop(_) => self.dropped.push_back(output),
+            }
         }
         if let Some((seq, record)) = self.journal.poll_record() {
             let mut rest = self.journal.poll_rest(seq);
@@ -17,6 +20,9 @@ impl Client {
             }
             rest.insert(0, record);
             return Output::StoreBatch(seq, rest);
+        }
+        if let Some(output) = self.dropped.pop_front() {
+            return Output::Spool(output);
         }
         if let Some(request) = self.session.poll_page() {
             return Output::Page(request);

@@ -1,12 +1,12 @@
 //! A client with a store.
 
 use postrider_proto::{
-    Fact, Record,
-    client::ClientConfig,
+    Fact, Payload, Record, SpoolOutput,
+    client::{ClientConfig, Output},
     wire::{AckKind, ReasonCode, Version},
 };
 
-use crate::desk::{Desk, Q1, Q2, config, delivery};
+use crate::desk::{Desk, Q1, Q2, config, delivery, publish};
 
 const OK: ReasonCode = ReasonCode::Success;
 
@@ -97,4 +97,35 @@ fn messages_of_a_process_that_never_connected_are_sent_as_new() {
         assert!(log.contains(&"> PUBLISH 1 q2 early".to_owned()), "{log:?}");
         assert!(!new.records.iter().any(|record| record.owner != 0));
     }
+}
+
+/// A spool goes behind the record that is the last to name it: a crash in between leaves a file without a name, not a
+/// name without a file.
+#[test]
+fn a_spool_is_dropped_behind_its_record() {
+    let mut config = durable(Version::V5);
+    config.session.queue_messages_max = 1;
+    config.session.is_oldest_dropped = true;
+    let mut desk = Desk::new(config);
+    let id = desk.client.begin_spool(5).unwrap();
+    let number = id.number();
+    let payload = Payload::Spooled { id, len: 5 };
+    desk.client.publish(publish(Q1, "big"), payload, desk.now).unwrap();
+    desk.drain();
+    // They share the payload.
+    desk.records.clear();
+    let small = Payload::Bytes(Default::default());
+    desk.client.publish(publish(Q1, "small"), small, desk.now).unwrap();
+    let mut outputs = Vec::new();
+    loop {
+        match desk.client.poll_output() {
+            Output::Store(_, record) if matches!(record.fact, Fact::Finished { .. }) => {
+                outputs.push("Finished".to_owned());
+            }
+            Output::Spool(SpoolOutput::Drop(number)) => outputs.push(format!("Drop {number}")),
+            Output::Wait(_) => break,
+            _ => {}
+        }
+    }
+    assert_eq!(outputs, ["Finished".to_owned(), format!("Drop {number}")]);
 }
