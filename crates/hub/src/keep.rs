@@ -102,12 +102,17 @@ impl Keeper {
         (place.stamp > stamp).then_some(place.order)
     }
 
+    /// Makes the next stamp given here greater than this one, which another hub gave, or a hub of an earlier process.
+    pub(crate) fn see(&mut self, stamp: Stamp) {
+        self.time = self.time.max(stamp.0.saturating_add(1));
+    }
+
     /// Takes a publish with RETAIN=1. Spec: v5 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7],
     /// v3.1.1 [MQTT-3.3.1-5] [MQTT-3.3.1-10] [MQTT-3.3.1-11].
     pub(crate) fn take(&mut self, message: &Arc<Message>, stamp: Stamp, now: Time) -> Kept {
         // The next stamp given here must be greater, whatever the clock says.
         if stamp.1 != self.hub {
-            self.time = self.time.max(stamp.0 + 1);
+            self.see(stamp);
         }
         let Some(topic) = &message.head.topic else { return Kept::Unchanged };
         if self.overtaken(topic, stamp).is_some() && !planted(Mutation::RetainedOldWins) {
@@ -283,6 +288,18 @@ mod tests {
         let mut keeper = Keeper::new(1, 0, true, LIMITS);
         keeper.take(&message("a", "x", None), (1_000, 1, 1), Time(10));
         assert!(keeper.stamp(Time(10)) > (1_000, 1, 1));
+    }
+
+    /// A clock that was set back over a restart does not make new messages older than those of the store.
+    #[test]
+    fn stamps_of_an_earlier_process_are_overtaken() {
+        let mut keeper = Keeper::new(1, 0, true, LIMITS);
+        let recovered = (1_000, 0, 7);
+        keeper.take(&message("a", "x", None), recovered, Time(10));
+        keeper.see(recovered);
+        let stamp = keeper.stamp(Time(10));
+        assert_eq!(keeper.take(&message("a", "y", None), stamp, Time(10)), Kept::Stored);
+        assert_eq!(payloads(&keeper, "a", Time(10)), ["y"]);
     }
 
     /// v5 [MQTT-3.3.2-5]: an expired message is gone.

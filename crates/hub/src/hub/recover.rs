@@ -28,6 +28,7 @@ impl Hub {
             if let Fact::Retained { mut message, stamp } = fact {
                 self.spools.adopt_in(&mut message);
                 self.keeper.take(&message, stamp, self.now);
+                self.keeper.see(stamp);
                 continue;
             }
             if let Fact::Numbers { reserved } = fact

@@ -70,8 +70,9 @@ impl Model {
         for receipt in &self.subscribers[subscriber].receipts {
             let index = receipt.publication;
             let publication = &self.publications[index];
-            // Who subscribed meanwhile may get it with a repetition only.
+            // Who subscribed meanwhile may get it with a repetition only, as may all if the first copy expired.
             if receipt.is_replay
+                || publication.may_expire
                 || !receipt.is_expected
                 || publication.may_repeat
                 || publication.was_interrupted
