@@ -158,14 +158,7 @@ impl Record {
             Fact::Received(_) => {}
             Fact::TakenByGroup { session, .. } => value.extend(session.to_be_bytes()),
             Fact::Taken { stamp, until, sessions, .. } => {
-                value.push(u8::from(stamp.is_some()));
-                if let Some(stamp) = stamp {
-                    put_stamp(value, *stamp);
-                }
-                value.extend(until.to_be_bytes());
-                let count = u32::try_from(sessions.len()).unwrap_or(u32::MAX);
-                value.extend(count.to_be_bytes());
-                value.extend(sessions.iter().flat_map(|owner| owner.to_be_bytes()));
+                put_taken(value, *stamp, *until, sessions);
             }
             Fact::Subscription { options, identifier, .. } => {
                 value.push(options_byte(*options));
@@ -265,6 +258,16 @@ fn put_time(value: &mut Vec<u8>, time: Option<Time>) {
             value.extend(time.0.to_be_bytes());
         }
     }
+}
+
+fn put_taken(value: &mut Vec<u8>, stamp: Option<Stamp>, until: u64, sessions: &[u64]) {
+    value.push(u8::from(stamp.is_some()));
+    if let Some(stamp) = stamp {
+        put_stamp(value, stamp);
+    }
+    value.extend(until.to_be_bytes());
+    value.extend(u32::try_from(sessions.len()).unwrap_or(u32::MAX).to_be_bytes());
+    value.extend(sessions.iter().flat_map(|owner| owner.to_be_bytes()));
 }
 
 fn put_stamp(value: &mut Vec<u8>, (time, hub, counter): Stamp) {
