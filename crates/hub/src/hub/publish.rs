@@ -68,14 +68,32 @@ impl Hub {
             let reason = ReasonCode::NotAuthorized;
             return self.acknowledge(at, slot, qos, packet_id, reason, Gate::default());
         }
-        let link = self.links.get(at).map(|slot| slot.id);
+        let message = Message::from_publish(publish, payload, self.now);
+        self.publish_from(at, packet_id, Envelope::new(message));
+    }
+
+    /// Takes a message of a client, unless it has to wait: then it is left with its link.
+    pub(super) fn publish_from(
+        &mut self,
+        at: usize,
+        packet_id: Option<PacketId>,
+        mut envelope: Envelope,
+    ) {
+        let Some(session) = self.session_of(at) else { return };
+        let Some(slot) = self.links.get(at) else { return };
         let origin = Origin {
-            session: Some(slot),
-            durability: self.durability_of(Some(at)),
-            publisher: link.map(|link| Publisher { hub: self.config.index, link }),
+            session: Some(session),
+            durability: slot.durability,
+            publisher: Some(Publisher { hub: self.config.index, link: slot.id }),
             ..Origin::default()
         };
-        let mut envelope = Envelope::new(Message::from_publish(publish, payload, self.now));
+        if self.park(at, envelope.message(), &origin) {
+            if let Some(slot) = self.links.get_mut(at) {
+                slot.parked = Some((packet_id, envelope.shared()));
+            }
+            return;
+        }
+        let qos = envelope.message().head.qos;
         let routed = self.publish(&mut envelope, &origin);
         if packet_id.is_some() {
             let reason = if routed.is_matched {
@@ -83,7 +101,7 @@ impl Hub {
             } else {
                 ReasonCode::NoMatchingSubscribers
             };
-            self.acknowledge(at, slot, qos, packet_id, reason, routed.gate);
+            self.acknowledge(at, session, qos, packet_id, reason, routed.gate);
         }
     }
 
@@ -160,7 +178,7 @@ impl Hub {
     /// Fills the lists of hits. A session stands there once, with the highest QoS and all identifiers of its matching
     /// subscriptions. Spec: v5 [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.3.4-4] [MQTT-3.8.3-3] [MQTT-3.8.4-8],
     /// v3.1.1 [MQTT-3.3.5-1] [MQTT-3.8.4-6].
-    fn find_matches(&mut self, message: &Message, origin: &Origin) {
+    pub(super) fn find_matches(&mut self, message: &Message, origin: &Origin) {
         let Self { router, registry, hits, share_hits, peer_hits, mark, .. } = self;
         hits.clear();
         share_hits.clear();
