@@ -78,8 +78,9 @@ enum What {
     Grave,
     /// The message is in memory.
     Resident(Arc<Message>),
-    /// The message is in the store only, or on its way there. It counts for `bytes`; [`NEVER`] is no expiry.
-    Stored { bytes: u64, expires: Time },
+    /// The message is in the store only, or on its way there. It counts for `bytes`, which are fewer than 4 GiB since a
+    /// packet has no more; [`NEVER`] is no expiry.
+    Stored { bytes: u32, expires: Time },
 }
 
 /// Where the retained message of a topic is.
@@ -171,6 +172,7 @@ impl Keeper {
         let resident = self.resident_bytes.saturating_add(bytes);
         let is_spooled = matches!(message.payload, Payload::Spooled { .. });
         if resident > self.limits.resident_bytes_max && !is_spooled {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             return What::Stored { bytes, expires: message.expires.unwrap_or(NEVER) };
         }
         self.resident_bytes = resident;
@@ -237,7 +239,7 @@ impl Keeper {
                 self.resident_bytes -= cost(message);
                 (cost(message), message.expires.unwrap_or(NEVER))
             }
-            What::Stored { bytes, expires } => (*bytes, *expires),
+            What::Stored { bytes, expires } => (u64::from(*bytes), *expires),
         };
         self.messages -= 1;
         self.bytes -= bytes;
@@ -264,7 +266,7 @@ impl Place {
                 (!message.is_expired(now)).then_some(Found::Resident(message))
             }
             What::Stored { bytes, expires } => {
-                (*expires > now).then_some(Found::Stored(self.stamp, *bytes))
+                (*expires > now).then_some(Found::Stored(self.stamp, u64::from(*bytes)))
             }
         }
     }
