@@ -252,6 +252,13 @@ impl Builder {
         self
     }
 
+    /// With a store: bytes of retained messages that are in memory too; the others are read back when a subscription
+    /// wants them. Topics are always in memory, in each hub. Default 64 MiB.
+    pub fn retained_resident_bytes_max(mut self, bytes: u64) -> Self {
+        self.hub.retained_resident_bytes_max = bytes;
+        self
+    }
+
     /// How long a stop waits for clients to take what is for them, DISCONNECT last. Default 2 s.
     pub fn flush_max(mut self, time: Duration) -> Self {
         self.flush_max = time;
@@ -313,6 +320,9 @@ impl Builder {
                 false => Authentication::Ask,
             },
             is_durable: self.store.is_some(),
+            // Each hub has all of them.
+            retained_resident_bytes_max: self.hub.retained_resident_bytes_max
+                / u64::from(self.hubs),
             ..self.hub
         };
         let hubs = (0..self.hubs).map(|index| HubConfig { index, ..hub.clone() }).collect();

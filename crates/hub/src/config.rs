@@ -44,6 +44,9 @@ pub struct HubConfig {
     pub retained_max: u32,
     /// Bytes of retained messages.
     pub retained_bytes_max: u64,
+    /// With a store: bytes of retained messages that are in memory too; what goes beyond is read back when a
+    /// subscription wants it. Topics are always in memory.
+    pub retained_resident_bytes_max: u64,
     /// Bytes in spools of large payloads.
     pub spool_bytes_max: u64,
     /// Milliseconds for which publishers are paused at most because a subscriber reads slowly.
@@ -77,6 +80,7 @@ impl Default for HubConfig {
             subscriptions_max: 100_000,
             retained_max: 10_000_000,
             retained_bytes_max: 4 * 1024 * 1024 * 1024,
+            retained_resident_bytes_max: 64 * 1024 * 1024,
             spool_bytes_max: 4 * 1024 * 1024 * 1024,
             stall_ms: 5_000,
             turn_deliveries: 1_000,

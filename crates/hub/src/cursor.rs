@@ -1,9 +1,12 @@
 //! Retained messages on their way to new subscriptions of a session.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use postrider_proto::{
-    Gate,
+    Gate, Message, RecordError, Stamp, Time,
     wire::{Bytes, Filter, QoS, Topic},
 };
 
@@ -38,6 +41,32 @@ pub(crate) struct Replay {
     /// Topics sent out of turn, and the serial of the last cursor that need not send them again. At most as many as
     /// there are retained messages.
     sent: BTreeMap<Bytes, u64>,
+    /// What is, or will be, read back from the store for the cursor whose turn it is, by topic: some kilobytes.
+    loans: BTreeMap<Bytes, Loan>,
+    /// A message was not in the store yet: how often in a row, and when to look again.
+    pub(crate) tries: u32,
+    pub(crate) retry_at: Option<Time>,
+}
+
+/// A retained message that is in the store only, on its way to a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Loan {
+    /// The stamp that it had when it was asked for.
+    pub(crate) wanted: Stamp,
+    pub(crate) row: Row,
+}
+
+/// What the store said.
+#[derive(Clone, Debug)]
+pub(crate) enum Row {
+    /// Nothing yet; it was asked under this ticket.
+    Asked(u64),
+    /// This message, with its stamp.
+    Message(Stamp, Arc<Message>),
+    /// It has none for the topic.
+    Nothing,
+    /// What it has is no message.
+    Unreadable(RecordError),
 }
 
 impl Cursor {
@@ -73,6 +102,7 @@ impl Replay {
     /// Ends the cursor whose turn it is.
     pub(crate) fn end_front(&mut self) -> Option<Cursor> {
         let front = self.cursors.pop_front();
+        self.loans.clear();
         if self.cursors.is_empty() {
             self.sent.clear();
         }
@@ -83,20 +113,66 @@ impl Replay {
     pub(crate) fn pass(&mut self, topic: Bytes) -> bool {
         let Some(front) = self.cursors.front_mut() else { return false };
         let is_due = self.sent.get(&topic).is_none_or(|&serial| serial < front.serial);
+        self.loans.remove(&topic);
+        self.tries = 0;
         front.after = Some(topic);
         is_due
+    }
+
+    /// Whether the cursor whose turn it is would send the message of a topic.
+    pub(crate) fn is_due(&self, topic: &[u8]) -> bool {
+        let Some(front) = self.cursors.front() else { return false };
+        self.sent.get(topic).is_none_or(|&serial| serial < front.serial)
+    }
+
+    /// What was read back for a topic.
+    pub(crate) fn loan(&self, topic: &[u8]) -> Option<&Loan> {
+        self.loans.get(topic)
+    }
+
+    /// A message is asked for under `ticket`. What was read and not sent, since its topic changed, is forgotten.
+    pub(crate) fn ask(&mut self, topic: Bytes, wanted: Stamp, ticket: u64) {
+        if let Some(after) = self.cursors.front().and_then(Cursor::after)
+            && let Some(passed) = self.loans.first_entry().filter(|loan| **loan.key() <= *after)
+        {
+            passed.remove();
+        }
+        self.loans.insert(topic, Loan { wanted, row: Row::Asked(ticket) });
+    }
+
+    /// What was read for a topic is of no use; it is asked for again at this time.
+    pub(crate) fn try_again(&mut self, topic: &[u8], at: Time) {
+        self.loans.remove(topic);
+        self.tries += 1;
+        self.retry_at = Some(at);
+    }
+
+    /// The answer to [`Replay::ask`], unless another one was asked for since.
+    pub(crate) fn lend(&mut self, topic: &[u8], ticket: u64, row: Row) {
+        if let Some(loan) = self.loans.get_mut(topic)
+            && matches!(loan.row, Row::Asked(asked) if asked == ticket)
+        {
+            loan.row = row;
+        }
     }
 
     /// A live message of `topic` is about to be sent. If the older, retained one must go first, returns the QoS that
     /// was granted for it; it is not sent in turn then.
     pub(crate) fn overtake(&mut self, topic: &Topic) -> Option<QoS> {
-        let name = Bytes::copy_from_slice(topic.as_bytes());
-        let is_first = self.sent.insert(name, self.serial) != Some(self.serial);
-        if !is_first || self.cursors.front().is_some_and(|front| front.has_passed(topic)) {
+        let is_overtaken = self.is_overtaken_by(topic);
+        self.sent.insert(Bytes::copy_from_slice(topic.as_bytes()), self.serial);
+        if !is_overtaken {
             return None;
         }
         let waiting = self.cursors.iter().filter(|cursor| cursor.filter.matches(topic));
         waiting.map(|cursor| cursor.qos).max()
+    }
+
+    /// Whether the retained message of a topic must go before a live one.
+    pub(crate) fn is_overtaken_by(&self, topic: &Topic) -> bool {
+        let is_first = self.sent.get(topic.as_bytes()) != Some(&self.serial);
+        let has_passed = self.cursors.front().is_some_and(|front| front.has_passed(topic));
+        is_first && !has_passed && self.cursors.iter().any(|cursor| cursor.filter.matches(topic))
     }
 
     /// Whether the cursor with this serial is not through.

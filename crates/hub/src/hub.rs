@@ -5,6 +5,7 @@ mod deliver;
 mod drain;
 mod end;
 mod page;
+mod park;
 mod peers;
 mod publish;
 mod receive;
@@ -34,7 +35,12 @@ use crate::{
     share::Shares,
 };
 
-use self::{page::Pages, receive::Parting, time::Timer};
+use self::{
+    page::Pages,
+    park::{Lent, Stuck},
+    receive::Parting,
+    time::Timer,
+};
 
 /// Counts of one hub.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +86,10 @@ pub struct Hub {
     is_shut: bool,
     /// Pages on their way from the store.
     pages: Pages,
+    /// What the peers say, while a publish waits for a page.
+    stuck: Stuck,
+    /// What came for a publish that is being handled.
+    lent: Option<Lent>,
     /// The record of the last session that ended; a CONNACK that says there is none waits for it.
     session_gone: u64,
     /// The record of the last retained message; one that it has overtaken waits for it.
@@ -142,8 +152,14 @@ impl Hub {
         let homes = KeyedHash::new(config.seed);
         let seed = homes.pair(u64::from(config.index), 0x7461_626c_6573);
         let hubs = config.hubs.max(1);
-        let limits =
-            KeepLimits { messages_max: config.retained_max, bytes_max: config.retained_bytes_max };
+        let limits = KeepLimits {
+            messages_max: config.retained_max,
+            bytes_max: config.retained_bytes_max,
+            resident_bytes_max: match config.is_durable {
+                true => config.retained_resident_bytes_max,
+                false => u64::MAX,
+            },
+        };
         Self {
             now,
             homes,
@@ -168,6 +184,8 @@ impl Hub {
             assigned: 0,
             is_shut: false,
             pages: Pages::default(),
+            stuck: Stuck::default(),
+            lent: None,
             session_gone: 0,
             last_retained: 0,
             stats: HubStats::default(),

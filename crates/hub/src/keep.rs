@@ -6,7 +6,7 @@ use std::{
 };
 
 use postrider_proto::{
-    Message, Stamp, Time,
+    Message, Payload, Stamp, Time,
     mutation::{Mutation, planted},
     wire::Topic,
 };
@@ -31,15 +31,22 @@ pub(crate) enum Kept {
 pub(crate) struct KeepLimits {
     pub(crate) messages_max: u32,
     pub(crate) bytes_max: u64,
+    /// Bytes that are kept in memory; what goes beyond is in the store only.
+    pub(crate) resident_bytes_max: u64,
 }
 
 /// The retained messages that one hub knows: all of the broker's.
+///
+/// Every topic has its place here. A message for which there is no memory left is in the store only; the place says
+/// under which stamp, and whoever wants it reads it back.
 #[derive(Debug)]
 pub(crate) struct Keeper {
     index: Retained<Place>,
     limits: KeepLimits,
     messages: u64,
     bytes: u64,
+    /// Of `bytes`, those in memory.
+    resident_bytes: u64,
     /// Counts changes of the index; tells what a subscription found there.
     order: u64,
     hub: u16,
@@ -57,10 +64,29 @@ pub(crate) struct Keeper {
 /// What is known of one topic.
 #[derive(Debug)]
 struct Place {
-    /// `None` after a clear, for a while.
-    message: Option<Arc<Message>>,
+    what: What,
     stamp: Stamp,
     order: u64,
+}
+
+#[derive(Debug)]
+enum What {
+    /// A clear, remembered for a while.
+    Grave,
+    /// The message is in memory.
+    Resident(Arc<Message>),
+    /// The message is in the store only, or on its way there. It counts for `bytes`, which are fewer than 4 GiB since a
+    /// packet has no more; [`NEVER`] is no expiry.
+    Stored { bytes: u32, expires: Time },
+}
+
+/// Where the retained message of a topic is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Found<'a> {
+    /// In memory.
+    Resident(&'a Arc<Message>),
+    /// In the store, with this stamp; in memory it would count for so many bytes.
+    Stored(Stamp, u64),
 }
 
 impl Keeper {
@@ -74,6 +100,7 @@ impl Keeper {
             limits,
             messages: 0,
             bytes: 0,
+            resident_bytes: 0,
             order: 0,
             hub,
             time: 0,
@@ -123,7 +150,8 @@ impl Keeper {
             self.bury(topic, stamp, now);
             return if had { Kept::Cleared } else { Kept::Unchanged };
         }
-        let bytes = self.bytes.saturating_add(cost(message));
+        let cost = cost(message);
+        let bytes = self.bytes.saturating_add(cost);
         if self.messages >= u64::from(self.limits.messages_max) || bytes > self.limits.bytes_max {
             self.bury(topic, stamp, now);
             return Kept::Full;
@@ -132,17 +160,30 @@ impl Keeper {
         self.bytes = bytes;
         self.order += 1;
         if let Some(expires) = message.expires {
-            self.expiring.insert((expires, self.order), topic.clone());
+            // It may live longer than the message, whose head it is a part of.
+            self.expiring.insert((expires, self.order), topic.detached());
         }
-        let message = Some(Arc::clone(message));
-        self.index.insert(topic.as_bytes(), Place { message, stamp, order: self.order });
+        let what = self.remember(message, cost);
+        self.index.insert(topic.as_bytes(), Place { what, stamp, order: self.order });
         Kept::Stored
     }
 
+    /// Keeps a message in memory if there is room. One with a large payload stays, since it holds the spool; its
+    /// payload is in no memory.
+    fn remember(&mut self, message: &Arc<Message>, bytes: u64) -> What {
+        let resident = self.resident_bytes.saturating_add(bytes);
+        let is_spooled = matches!(message.payload, Payload::Spooled { .. });
+        if resident > self.limits.resident_bytes_max && !is_spooled {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            return What::Stored { bytes, expires: message.expires.unwrap_or(NEVER) };
+        }
+        self.resident_bytes = resident;
+        What::Resident(Arc::clone(message))
+    }
+
     /// The retained message of a topic, unless it has expired.
-    pub(crate) fn get(&self, topic: &[u8], now: Time) -> Option<&Arc<Message>> {
-        let message = self.index.get(topic)?.message.as_ref()?;
-        (!message.is_expired(now)).then_some(message)
+    pub(crate) fn get(&self, topic: &[u8], now: Time) -> Option<Found<'_>> {
+        self.index.get(topic)?.found(now)
     }
 
     /// The next messages behind the topic `after` that match a filter, in the byte order of topics, until `each`
@@ -152,11 +193,10 @@ impl Keeper {
         path: &[u8],
         after: Option<&[u8]>,
         now: Time,
-        mut each: impl FnMut(&Arc<Message>) -> bool,
+        mut each: impl FnMut(&[u8], Found<'_>) -> bool,
     ) {
-        self.index.for_matches_after(path, after, |_, place| match &place.message {
-            Some(message) if !message.is_expired(now) => each(message),
-            Some(_) | None => true,
+        self.index.for_matches_after(path, after, |topic, place| {
+            place.found(now).is_none_or(|found| each(topic, found))
         });
     }
 
@@ -173,7 +213,7 @@ impl Keeper {
             let is_grave = self
                 .index
                 .get(topic.as_bytes())
-                .is_some_and(|place| place.message.is_none() && place.stamp == stamp);
+                .is_some_and(|place| matches!(place.what, What::Grave) && place.stamp == stamp);
             if is_grave {
                 self.index.remove(topic.as_bytes());
             }
@@ -195,24 +235,47 @@ impl Keeper {
     /// Takes a topic's message out of the index. Returns whether there was one.
     fn remove(&mut self, topic: &Topic) -> bool {
         let Some(place) = self.index.remove(topic.as_bytes()) else { return false };
-        let Some(message) = place.message else { return false };
+        let (bytes, expires) = match &place.what {
+            What::Grave => return false,
+            What::Resident(message) => {
+                self.resident_bytes -= cost(message);
+                (cost(message), message.expires.unwrap_or(NEVER))
+            }
+            What::Stored { bytes, expires } => (u64::from(*bytes), *expires),
+        };
         self.messages -= 1;
-        self.bytes -= cost(&message);
-        if let Some(expires) = message.expires {
-            self.expiring.remove(&(expires, place.order));
-        }
+        self.bytes -= bytes;
+        self.expiring.remove(&(expires, place.order));
         true
     }
 
     fn bury(&mut self, topic: &Topic, stamp: Stamp, now: Time) {
         self.order += 1;
         if self.has_peers {
-            let place = Place { message: None, stamp, order: self.order };
+            let place = Place { what: What::Grave, stamp, order: self.order };
             self.index.insert(topic.as_bytes(), place);
             self.graves.push_back((now.plus_ms(Self::GRAVE_MS), topic.clone(), stamp));
         }
     }
 }
+
+impl Place {
+    /// The message, unless it was cleared or has expired.
+    fn found(&self, now: Time) -> Option<Found<'_>> {
+        match &self.what {
+            What::Grave => None,
+            What::Resident(message) => {
+                (!message.is_expired(now)).then_some(Found::Resident(message))
+            }
+            What::Stored { bytes, expires } => {
+                (*expires > now).then_some(Found::Stored(self.stamp, u64::from(*bytes)))
+            }
+        }
+    }
+}
+
+/// The expiry of what does not expire.
+const NEVER: Time = Time(u64::MAX);
 
 fn cost(message: &Message) -> u64 {
     message.cost_bytes() + size_of::<Message>() as u64
@@ -227,7 +290,8 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: KeepLimits = KeepLimits { messages_max: 2, bytes_max: 1_000_000 };
+    const LIMITS: KeepLimits =
+        KeepLimits { messages_max: 2, bytes_max: 1_000_000, resident_bytes_max: u64::MAX };
 
     fn message(topic: &str, payload: &str, expiry_s: Option<u32>) -> Arc<Message> {
         let mut properties = Properties::new();
@@ -249,9 +313,13 @@ mod tests {
 
     fn payloads(keeper: &Keeper, path: &str, now: Time) -> Vec<String> {
         let mut found = Vec::new();
-        keeper.for_matches_after(path.as_bytes(), None, now, |message| {
-            if let Payload::Bytes(bytes) = &message.payload {
-                found.push(String::from_utf8_lossy(bytes).into_owned());
+        keeper.for_matches_after(path.as_bytes(), None, now, |_, place| {
+            match place {
+                Found::Resident(message) => {
+                    let Payload::Bytes(bytes) = &message.payload else { panic!("a spool") };
+                    found.push(String::from_utf8_lossy(bytes).into_owned());
+                }
+                Found::Stored(stamp, _) => found.push(format!("stored {}", stamp.2)),
             }
             true
         });
@@ -331,5 +399,40 @@ mod tests {
         assert_eq!(take("b", ""), Kept::Cleared);
         assert_eq!(take("c", "5"), Kept::Stored);
         assert_eq!(payloads(&keeper, "+", Time(1)), ["1", "5"]);
+    }
+
+    /// At, under and over the budget of memory; what is overwritten, cleared or expired makes room again.
+    #[test]
+    fn what_is_over_the_budget_is_in_the_store_only() {
+        let one = cost(&message("a", "1", None));
+        for (resident_bytes_max, expected) in [
+            (2 * one, ["1", "2", "stored 3"]),
+            (2 * one + 1, ["1", "2", "stored 3"]),
+            (2 * one - 1, ["1", "stored 2", "stored 3"]),
+            (0, ["stored 1", "stored 2", "stored 3"]),
+        ] {
+            let limits = KeepLimits { messages_max: 9, resident_bytes_max, ..LIMITS };
+            let mut keeper = Keeper::new(1, 0, true, limits);
+            for (topic, payload, expiry_s) in
+                [("a", "1", None), ("b", "2", None), ("c", "3", Some(9))]
+            {
+                let stamp = keeper.stamp(Time(1));
+                keeper.take(&message(topic, payload, expiry_s), stamp, Time(1));
+            }
+            assert_eq!(payloads(&keeper, "#", Time(1)), expected);
+            assert!(keeper.resident_bytes <= resident_bytes_max);
+            for (topic, payload) in [("a", ""), ("b", "4")] {
+                let stamp = keeper.stamp(Time(2));
+                keeper.take(&message(topic, payload, None), stamp, Time(2));
+            }
+            let now = if resident_bytes_max < one { "stored 5" } else { "4" };
+            assert_eq!(payloads(&keeper, "#", Time(9_000)), [now]);
+            let mut gone = Vec::new();
+            keeper.expire(Time(9_000), &mut gone);
+            assert_eq!((gone.len(), keeper.len()), (1, 1));
+            let stamp = keeper.stamp(Time(9_000));
+            keeper.take(&message("b", "", None), stamp, Time(9_000));
+            assert_eq!((keeper.bytes, keeper.resident_bytes, keeper.len()), (0, 0, 0));
+        }
     }
 }

@@ -1,6 +1,11 @@
 //! The hub's table of links.
 
-use postrider_proto::{Durability, Gate, Link, Progress, Time, wire::Connect};
+use std::sync::Arc;
+
+use postrider_proto::{
+    Durability, Gate, Link, Message, Progress, Time,
+    wire::{Connect, PacketId},
+};
 use slab::Slab;
 
 use crate::LinkId;
@@ -19,6 +24,8 @@ pub(crate) struct LinkSlot {
     pub(crate) is_stalled: bool,
     /// Whether it published a large message, of which the driver has not said yet whether there was room.
     pub(crate) is_unconfirmed: bool,
+    /// What it published, while that waits for the retained message of its topic.
+    pub(crate) parked: Option<(Option<PacketId>, Arc<Message>)>,
     /// Whether it takes nothing until its peer or the store has moved on.
     pub(crate) is_held: bool,
     /// Whether it used up its turn and waits for the next.
@@ -91,8 +98,11 @@ impl LinkSlot {
             Stage::AwaitConnect | Stage::Open(_) => true,
             Stage::Asking(_) | Stage::Moving(..) | Stage::Over => false,
         };
-        let is_waiting =
-            self.is_stalled || self.is_unconfirmed || self.is_held || self.is_turn_over;
+        let is_waiting = self.is_stalled
+            || self.is_unconfirmed
+            || self.parked.is_some()
+            || self.is_held
+            || self.is_turn_over;
         is_ready && !is_waiting
     }
 }
@@ -111,6 +121,7 @@ impl Links {
             is_surplus: false,
             is_stalled: false,
             is_unconfirmed: false,
+            parked: None,
             is_held: false,
             is_turn_over: false,
             is_paused: false,

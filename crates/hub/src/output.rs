@@ -106,7 +106,8 @@ pub enum Event {
         /// Why.
         end: postrider_proto::LinkEnd,
     },
-    /// The store gave something back that is no message of a queue, or lacks some; they are lost to the session.
+    /// The store gave something back that is no message of a queue and no retained one, or lacks some; they are lost to
+    /// the session.
     Unreadable {
         /// Client identifier of the session.
         client_id: ClientId,

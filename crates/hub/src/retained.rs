@@ -41,8 +41,8 @@ struct Slot<V> {
 
 /// Leads to a slot.
 struct Place {
-    /// Of the topic. Kept, so that growing the table does not visit every slot.
-    hash: u64,
+    /// Half of that of the topic. Kept, so that growing the table does not visit every slot.
+    hash: u32,
     slot: u32,
 }
 
@@ -70,7 +70,7 @@ impl<V> Retained<V> {
 
     /// Adds or replaces; returns the old value.
     pub(crate) fn insert(&mut self, topic: &[u8], value: V) -> Option<V> {
-        let hash = self.hash.bytes(topic);
+        let hash = self.half(topic);
         if let Some(slot) = self.find(topic, hash) {
             return Some(core::mem::replace(&mut self.slots[slot as usize].value, value));
         }
@@ -78,7 +78,7 @@ impl<V> Retained<V> {
         let slot = self.slots.insert(Slot { topic: Arc::clone(&topic), value });
         assert!(u32::try_from(slot).is_ok(), "memory ends before the numbers of slots do");
         let slot = slot as u32;
-        self.table.insert_unique(hash, Place { hash, slot }, |place| place.hash);
+        self.table.insert_unique(spread(hash), Place { hash, slot }, |place| spread(place.hash));
         self.order.insert(topic, slot);
         None
     }
@@ -87,10 +87,10 @@ impl<V> Retained<V> {
     pub(crate) fn remove(&mut self, topic: &[u8]) -> Option<V> {
         let slots = &self.slots;
         let is_it = |place: &Place| *slots[place.slot as usize].topic == *topic;
-        let entry = self.table.find_entry(self.hash.bytes(topic), is_it).ok()?;
+        let entry = self.table.find_entry(spread(self.half(topic)), is_it).ok()?;
         let (place, _) = entry.remove();
         if self.table.len() < self.table.capacity() / 8 {
-            self.table.shrink_to(2 * self.table.len(), |place| place.hash);
+            self.table.shrink_to(2 * self.table.len(), |place| spread(place.hash));
         }
         self.order.remove(topic);
         Some(self.slots.remove(place.slot as usize).value)
@@ -98,7 +98,7 @@ impl<V> Retained<V> {
 
     /// The value of a topic.
     pub(crate) fn get(&self, topic: &[u8]) -> Option<&V> {
-        self.find(topic, self.hash.bytes(topic)).map(|slot| &self.slots[slot as usize].value)
+        self.find(topic, self.half(topic)).map(|slot| &self.slots[slot as usize].value)
     }
 
     /// Calls `each` for the topics that match a filter, in the byte order of topics.
@@ -176,10 +176,14 @@ impl<V> Retained<V> {
     }
 
     #[inline]
-    fn find(&self, topic: &[u8], hash: u64) -> Option<u32> {
+    fn find(&self, topic: &[u8], hash: u32) -> Option<u32> {
         let is_it =
             |place: &Place| place.hash == hash && *self.slots[place.slot as usize].topic == *topic;
-        self.table.find(hash, is_it).map(|place| place.slot)
+        self.table.find(spread(hash), is_it).map(|place| place.slot)
+    }
+
+    fn half(&self, topic: &[u8]) -> u32 {
+        self.hash.bytes(topic) as u32
     }
 }
 
@@ -187,6 +191,11 @@ impl<V> fmt::Debug for Retained<V> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Retained").field("len", &self.len()).finish_non_exhaustive()
     }
+}
+
+/// A hash for the table, which looks at both ends of it.
+fn spread(half: u32) -> u64 {
+    u64::from(half) << 32 | u64::from(half)
 }
 
 /// Compares a topic with a filter; for [`Verdict::Seek`] writes the target, which is greater than

@@ -10,7 +10,7 @@ pub struct Counts {
 
 impl Counts {
     /// Every situation that a long enough run must see, in the order in which they are shown.
-    pub const NAMES: [&'static str; 76] = [
+    pub const NAMES: [&'static str; 77] = [
         "steps",
         "published",
         "delivered",
@@ -59,6 +59,7 @@ impl Counts {
         "payload spooled",
         "page: read back by a client",
         "page: read back by the broker",
+        "page: retained message read back",
         "crash: client with store",
         "crash: client without store",
         "crash: client that was recovered before",

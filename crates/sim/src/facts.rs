@@ -61,6 +61,11 @@ pub(crate) fn has_session(content: &Content, owner: u64) -> bool {
     content.contains_key(&key(owner, b'S', &[]))
 }
 
+/// Whether a key, or what keys begin with, is that of a retained message.
+pub(crate) fn is_of_retained(key: &[u8]) -> bool {
+    owner(key) == 0 && key.get(8) == Some(&b'R')
+}
+
 /// Whether a will is stored.
 pub(crate) fn has_will(content: &Content, owner: u64) -> bool {
     content.contains_key(&key(owner, b'W', &[]))

@@ -25,6 +25,8 @@ pub struct Script {
     pub queue_max_client: u32,
     /// Bytes of a queue that stay in memory where there is a disk.
     pub queue_resident_bytes_max: u64,
+    /// Bytes of retained messages that stay in memory where there is a disk.
+    pub retained_resident_bytes_max: u64,
     /// The clients; the last two look at retained messages when all is over.
     pub clients: Vec<Actor>,
     /// Actions by simulated time in milliseconds, in order.
@@ -165,6 +167,7 @@ impl Script {
             queue_max_client,
             // Drawn last, so that it changes nothing else of a seed.
             queue_resident_bytes_max: *random.pick(&[0, 2_000, 1024 * 1024]),
+            retained_resident_bytes_max: *random.pick(&[0, 600, 1024 * 1024]),
             clients,
             actions,
         }

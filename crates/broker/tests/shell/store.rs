@@ -80,6 +80,48 @@ async fn a_queue_that_is_longer_than_memory_comes_in_order() {
     }
 }
 
+/// v5 section 3.3.1.3; v3.1.1 [MQTT-3.3.1-6]: retained messages that are in the store only come in the order of topics,
+/// as they were last, whatever hub a subscriber is on.
+#[tokio::test]
+async fn retained_messages_that_are_not_in_memory_come() {
+    const COUNT: u16 = 500;
+    for (version, budget) in [(VERSIONS[0], 0), (VERSIONS[1], 0), (VERSIONS[1], 200_000)] {
+        let folder = tempfile::tempdir().unwrap();
+        let begin =
+            |hubs| start(stored(folder.path()).hubs(hubs).retained_resident_bytes_max(budget));
+        let mut broker = begin(2);
+        let mut sender = Peer::connect(&broker, version, "sender").await;
+        for (round, last) in [("first", COUNT), ("second", COUNT / 2)] {
+            for place in 1..=last {
+                let payload = format!("{round:0>1000}{place}");
+                let Packet::Publish(one) =
+                    publish(&format!("kept/{place:04}"), payload, QoS::AtLeastOnce)
+                else {
+                    panic!("a PUBLISH");
+                };
+                let packet_id = Some(id(place));
+                sender.send(&Packet::Publish(Publish { packet_id, retain: true, ..one })).await;
+                assert!(sender.next().await.starts_with("PUBACK"));
+            }
+        }
+        for hubs in [1, 2] {
+            for client_id in ["one", "two", "three"] {
+                let mut peer = Peer::connect(&broker, version, client_id).await;
+                peer.subscribe("kept/+", QoS::AtMostOnce).await;
+                for place in 1..=COUNT {
+                    let round = if place <= COUNT / 2 { "second" } else { "first" };
+                    let expected = (format!("kept/{place:04}"), format!("{round:0>1000}{place}"));
+                    let (topic, payload) = peer.message().await;
+                    assert_eq!((topic, payload), (expected.0, Bytes::from(expected.1)));
+                }
+            }
+            end(broker, true).await;
+            broker = begin(hubs);
+        }
+        broker.shut_down();
+    }
+}
+
 /// Brings the broker into each state that a store must hold. The connections stay open.
 async fn leave_traces(broker: &Broker, version: Version) -> Vec<Peer> {
     let (mut away, _) = resume(broker, version, "away", None).await;

@@ -150,6 +150,7 @@ impl Hub {
     fn deadline(&self) -> Option<Time> {
         let is_busy = !self.pumps.is_empty()
             || !self.paging.is_empty()
+            || self.pages.is_asking()
             || !self.replays.is_empty()
             || !self.turns.is_empty()
             || !self.arrived.is_empty()

@@ -1,6 +1,8 @@
 //! What the other hubs say.
 
-use postrider_proto::{Durability, Envelope, wire::QoS};
+use std::collections::VecDeque;
+
+use postrider_proto::{Durability, Envelope, Message, Stamp, wire::QoS};
 
 use super::{
     Hub,
@@ -9,11 +11,24 @@ use super::{
 use crate::{
     peer::{Debt, Handout, Item, Kind, Leaf, Note, Parcel, Wait},
     route::{Route, Target},
+    stall::Publisher,
 };
+
+/// What is left of a parcel behind its leaves, and what came of it up to now.
+#[derive(Debug)]
+pub(super) struct Batch {
+    from: u16,
+    round: u64,
+    items: VecDeque<Item>,
+    notes: Vec<Note>,
+    all: Routed,
+    durability: Durability,
+}
 
 impl Hub {
     /// Opens what a peer sent in one batch.
     pub(super) fn handle_parcel(&mut self, from: u16, parcel: Parcel) {
+        let Some(parcel) = self.stuck.put_behind(from, parcel) else { return };
         self.turn = 0;
         for (round, handout) in parcel.returned {
             self.hand_out_again(round, handout);
@@ -32,36 +47,58 @@ impl Hub {
             let wait = Wait { stored, durability, leaf: 0 };
             self.peers.owe(Debt { hub: from, kind: Kind::Leaves, round, wait });
         }
-        if let Some((round, items)) = parcel.items {
-            let (mut all, mut durability) = (Routed::default(), Durability::Memory);
-            for item in items {
-                durability = durability.max(item.durability());
-                let done = self.handle_item(item);
-                all.gate.stored = all.gate.stored.max(done.gate.stored);
-                all.leaf = all.leaf.max(done.leaf);
+        let notes = parcel.notes;
+        let Some((round, items)) = parcel.items else { return self.handle_notes(notes) };
+        let (all, durability) = (Routed::default(), Durability::Memory);
+        self.handle_items(Batch { from, round, items: items.into(), notes, all, durability });
+    }
+
+    /// Handles items until one must wait; behind the last, the notes.
+    pub(super) fn handle_items(&mut self, mut batch: Batch) {
+        while let Some(item) = batch.items.pop_front() {
+            if let Item::Publish { message, publisher, stamp, durability, .. } = &item
+                && self
+                    .park_peer(message, &self.peer_origin(message, *publisher, *stamp, *durability))
+            {
+                batch.items.push_front(item);
+                return self.stuck.stop(batch);
             }
-            let wait = Wait { stored: all.gate.stored, durability, leaf: all.leaf };
-            self.peers.owe(Debt { hub: from, kind: Kind::Items, round, wait });
+            batch.durability = batch.durability.max(item.durability());
+            let done = self.handle_item(item);
+            batch.all.gate.stored = batch.all.gate.stored.max(done.gate.stored);
+            batch.all.leaf = batch.all.leaf.max(done.leaf);
         }
-        for note in parcel.notes {
+        let Batch { from, round, notes, all, durability, .. } = batch;
+        let wait = Wait { stored: all.gate.stored, durability, leaf: all.leaf };
+        self.peers.owe(Debt { hub: from, kind: Kind::Items, round, wait });
+        self.handle_notes(notes);
+    }
+
+    fn handle_notes(&mut self, notes: Vec<Note>) {
+        for note in notes {
             self.handle_note(note);
         }
+    }
+
+    /// Where a message comes from that a peer sends.
+    fn peer_origin(
+        &self,
+        message: &Message,
+        publisher: Option<Publisher>,
+        stamp: Option<Stamp>,
+        durability: Durability,
+    ) -> Origin {
+        let topic = message.head.topic.as_ref();
+        let overtaken =
+            stamp.zip(topic).and_then(|(stamp, topic)| self.keeper.overtaken(topic, stamp));
+        Origin { publisher, durability, is_from_peer: true, overtaken, ..Origin::default() }
     }
 
     fn handle_item(&mut self, item: Item) -> Routed {
         match item {
             Item::Publish { message, publisher, stamp, durability, crossing } => {
-                let overtaken = stamp
-                    .zip(message.head.topic.as_ref())
-                    .and_then(|(stamp, topic)| self.keeper.overtaken(topic, stamp));
-                let origin = Origin {
-                    publisher,
-                    durability,
-                    is_from_peer: true,
-                    overtaken,
-                    crossing,
-                    session: None,
-                };
+                let origin = self.peer_origin(&message, publisher, stamp, durability);
+                let origin = Origin { crossing, ..origin };
                 let mut envelope = Envelope::from_shared(message);
                 let mut routed = self.route(&mut envelope, &origin, stamp);
                 if let Some(stamp) = stamp {

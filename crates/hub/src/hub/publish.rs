@@ -63,11 +63,9 @@ impl Hub {
         let Arrived { publish, payload } = arrived;
         let (qos, packet_id) = (publish.qos, publish.packet_id);
         let is_repeat = entry.session.arrival(qos, packet_id) == Arrival::Duplicate;
-        let before = packet_id
-            .filter(|_| is_repeat)
-            .and_then(|packet_id| self.registry.get_mut(slot)?.session.take_unfinished(packet_id));
-        if is_repeat && (before.is_none() || planted(Mutation::CrossingNotResumed)) {
-            let gate = self.registry.get(slot).map_or_else(Gate::default, |entry| entry.accepted);
+        let is_unfinished = packet_id.is_some_and(|id| entry.session.has_unfinished(id));
+        if is_repeat && (!is_unfinished || planted(Mutation::CrossingNotResumed)) {
+            let gate = entry.accepted;
             return self.acknowledge(at, slot, qos, packet_id, ReasonCode::Success, gate);
         }
         if publish.topic.as_ref().is_none_or(is_forbidden) {
@@ -75,23 +73,46 @@ impl Hub {
             let reason = ReasonCode::NotAuthorized;
             return self.acknowledge(at, slot, qos, packet_id, reason, Gate::default());
         }
-        let link = self.links.get(at).map(|slot| slot.id);
+        let message = Message::from_publish(publish, payload, self.now);
+        self.publish_from(at, packet_id, Envelope::new(message));
+    }
+
+    /// Takes a message of a client, unless it has to wait: then it is left with its link.
+    pub(super) fn publish_from(
+        &mut self,
+        at: usize,
+        packet_id: Option<PacketId>,
+        mut envelope: Envelope,
+    ) {
+        let Some(session) = self.session_of(at) else { return };
+        let Some(slot) = self.links.get(at) else { return };
         let origin = Origin {
-            session: Some(slot),
-            durability: self.durability_of(Some(at)),
-            publisher: link.map(|link| Publisher { hub: self.config.index, link }),
-            crossing: self.crossing(slot, qos, packet_id, before),
+            session: Some(session),
+            durability: slot.durability,
+            publisher: Some(Publisher { hub: self.config.index, link: slot.id }),
             ..Origin::default()
         };
-        let mut envelope = Envelope::new(Message::from_publish(publish, payload, self.now));
-        let routed = self.publish(&mut envelope, &origin);
+        if self.park(at, envelope.message(), &origin) {
+            if let Some(slot) = self.links.get_mut(at) {
+                slot.parked = Some((packet_id, envelope.shared()));
+            }
+            return;
+        }
+        let qos = envelope.message().head.qos;
+        // A repeat from before a restart goes to those that do not have it.
+        let before = packet_id.and_then(|packet_id| {
+            self.registry.get_mut(session)?.session.take_unfinished(packet_id)
+        });
+        let is_repeat = before.is_some();
+        let crossing = self.crossing(session, qos, packet_id, before);
+        let routed = self.publish(&mut envelope, &Origin { crossing, ..origin });
         if packet_id.is_some() {
             let reason = if routed.is_matched || is_repeat {
                 ReasonCode::Success
             } else {
                 ReasonCode::NoMatchingSubscribers
             };
-            self.acknowledge(at, slot, qos, packet_id, reason, routed.gate);
+            self.acknowledge(at, session, qos, packet_id, reason, routed.gate);
         }
     }
 
@@ -218,7 +239,7 @@ impl Hub {
     /// Fills the lists of hits. A session stands there once, with the highest QoS and all identifiers of its matching
     /// subscriptions. Spec: v5 [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.3.4-4] [MQTT-3.8.3-3] [MQTT-3.8.4-8],
     /// v3.1.1 [MQTT-3.3.5-1] [MQTT-3.8.4-6].
-    fn find_matches(&mut self, message: &Message, origin: &Origin) {
+    pub(super) fn find_matches(&mut self, message: &Message, origin: &Origin) {
         let Self { router, registry, hits, share_hits, peer_hits, mark, .. } = self;
         hits.clear();
         share_hits.clear();

@@ -91,6 +91,7 @@ impl Hub {
         entry.expiry_s = expiry_s;
         entry.is_recorded = true;
         state.adopt_spools(&mut self.spools);
+        state.set_config(self.config.session);
         entry.session = state;
         entry.will = will.map(|(publish, delay_s, due)| Will::recorded(publish, delay_s, due));
         for (filter, options, identifier) in subscriptions {
@@ -132,7 +133,9 @@ impl Hub {
 }
 
 impl Recorded {
+    /// Of a queue only the first message is taken into memory: nobody knows which clients will come, and when.
     fn new(owner: u64, config: SessionConfig) -> Self {
+        let config = SessionConfig { queue_resident_bytes_max: 0, ..config };
         let state = Session::new(owner, config);
         Self { owner, state, session: None, subscriptions: Vec::new(), will: None }
     }

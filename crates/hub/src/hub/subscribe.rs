@@ -38,6 +38,8 @@ impl Hub {
                 RetainHandling::SendIfNew => is_new,
                 RetainHandling::DoNotSend => false,
             };
+            // No Local does not hold them back: who published what is retained is not recorded (v5 section 3.8.3.1 speaks of
+            // the publishing connection, which may be long gone).
             if is_replayed && !filter.is_shared() {
                 cursors.push((detached(&filter), options.qos));
             }

@@ -20,6 +20,8 @@ pub(super) enum Timer {
     Will { session: usize, owner: u64 },
     /// Publishers that wait for a session.
     Stall { session: usize, owner: u64 },
+    /// A session for which a retained message was not in the store yet.
+    Replay { session: usize, owner: u64 },
 }
 
 impl Hub {
@@ -35,6 +37,11 @@ impl Hub {
                 Timer::Link(id) => self.wake_link(id),
                 Timer::Will { session, owner } => self.wake_will(session, owner),
                 Timer::Stall { session, owner } => self.end_stall(session, owner),
+                Timer::Replay { session, owner } => {
+                    if self.registry.owned(session, owner).is_some() {
+                        self.replay_later(session);
+                    }
+                }
             }
         }
         self.expire_sessions();

@@ -1,8 +1,39 @@
 //! Retained messages.
 
+use postrider_hub::HubConfig;
 use postrider_proto::wire::{Property, ReasonCode};
 
-use crate::world::{each, each_v5, each_with};
+use crate::world::{self, World};
+
+/// As in `world`, with all of them in memory, some, and none.
+fn each(scenario: impl Fn(&mut World)) {
+    each_with(|_| {}, scenario);
+}
+
+fn each_v5(scenario: impl Fn(&mut World)) {
+    each_v5_with(|_| {}, scenario);
+}
+
+fn each_with(change: impl Fn(&mut HubConfig), scenario: impl Fn(&mut World)) {
+    for budget in BUDGETS {
+        world::each_with(within(budget, &change), &scenario);
+    }
+}
+
+fn each_v5_with(change: impl Fn(&mut HubConfig), scenario: impl Fn(&mut World)) {
+    for budget in BUDGETS {
+        world::each_v5_with(within(budget, &change), &scenario);
+    }
+}
+
+fn within(budget: u64, change: &impl Fn(&mut HubConfig)) -> impl Fn(&mut HubConfig) {
+    move |config| {
+        config.retained_resident_bytes_max = budget;
+        change(config);
+    }
+}
+
+const BUDGETS: [u64; 3] = [u64::MAX, 1_000, 0];
 
 /// v5 [MQTT-3.3.1-5] [MQTT-3.3.1-8], v3.1.1 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7] [MQTT-3.3.1-8] [MQTT-3.3.1-12]:
 /// the last one with RETAIN=1 is kept with its QoS and sent to new subscribers with RETAIN=1.
@@ -158,28 +189,16 @@ fn many_go_out_in_turns() {
 /// retained one.
 #[test]
 fn live_messages_are_not_overtaken() {
-    each_with(
-        |config| config.link.outbox_high_bytes = 1_000,
-        |world| {
+    for budget in BUDGETS {
+        let small_outbox = |config: &mut HubConfig| config.link.outbox_high_bytes = 1_000;
+        world::each_with(within(budget, &small_outbox), |world| {
             world.connect("b");
             for n in 0..500 {
                 world.retain("b", &format!("t/{n:03}"), "old", 1);
             }
             world.connect("a");
             world.set_reading("a", false);
-            let packet_id = world.take_id("a");
-            let filter = postrider_proto::wire::SubscribeFilter {
-                filter: postrider_proto::wire::Filter::new("t/#").expect("a filter"),
-                options: crate::world::options(1),
-            };
-            world.send(
-                "a",
-                &postrider_proto::wire::Packet::Subscribe(postrider_proto::wire::Subscribe {
-                    packet_id,
-                    properties: Default::default(),
-                    filters: vec![filter],
-                }),
-            );
+            world.send_subscribe("a", &[("t/#", 1)]);
             world.retain("b", "t/490", "newer", 1);
             world.retain("b", "t/491", "", 1);
             world.publish("b", "t/492", "plain", 1);
@@ -190,14 +209,22 @@ fn live_messages_are_not_overtaken() {
                 let start = format!("{topic}=");
                 messages.iter().filter(|line| line.starts_with(&start)).cloned().collect()
             };
-            assert_eq!(messages.len(), 504);
-            assert_eq!(of("t/490"), ["t/490=old q1 retain", "t/490=newer q1"]);
-            assert_eq!(of("t/491"), ["t/491=old q1 retain", "t/491= q1"]);
+            // The store may have the newer one before this hub has heard of it, and then no older one for this hub.
+            let may_skip = world.setup.is_durable && world.setup.hubs > 1 && budget < u64::MAX;
+            let mut count = 504;
+            for (topic, newer) in [("t/490", "t/490=newer q1"), ("t/491", "t/491= q1")] {
+                if may_skip && of(topic) == [newer] {
+                    count -= 1;
+                } else {
+                    assert_eq!(of(topic), [format!("{topic}=old q1 retain"), newer.to_owned()]);
+                }
+            }
+            assert_eq!(messages.len(), count);
             assert_eq!(of("t/492"), ["t/492=old q1 retain", "t/492=plain q1"]);
             assert_eq!(of("t/zzz"), ["t/zzz=fresh q1"]);
             assert_eq!(of("t/499"), ["t/499=old q1 retain"]);
-        },
-    );
+        });
+    }
 }
 
 /// What is left of them waits for a client that goes away meanwhile.
@@ -229,7 +256,7 @@ fn the_rest_waits_for_a_client_that_left() {
 /// v5 [MQTT-3.3.1-10]: subscribing again while they are on their way does not lose them; unsubscribing stops them.
 #[test]
 fn on_their_way() {
-    crate::world::each_v5_with(
+    each_v5_with(
         |config| {
             config.link.outbox_high_bytes = 1_000;
             config.turn_deliveries = 100;
@@ -244,11 +271,11 @@ fn on_their_way() {
                 world.retain("b", &format!("t/{n:03}"), "old", 0);
             }
             let filter = || Filter::new("t/#").expect("a filter");
-            let subscribe = |world: &mut crate::world::World| {
+            let subscribe = |world: &mut World| {
                 let packet_id = world.take_id("a");
                 let options = SubscribeOptions {
                     retain_handling: RetainHandling::SendIfNew,
-                    ..crate::world::options(0)
+                    ..world::options(0)
                 };
                 let filters = vec![SubscribeFilter { filter: filter(), options }];
                 let properties = Default::default();

@@ -329,12 +329,7 @@ impl World {
 
     /// Subscribes; returns the codes of the SUBACK.
     pub fn subscribe(&mut self, name: &str, filters: &[(&str, u8)]) -> Vec<ReasonCode> {
-        let lines: Vec<_> = filters
-            .iter()
-            .map(|&(filter, qos)| {
-                (filter, SubscribeOptions { qos: level(qos), ..Default::default() })
-            })
-            .collect();
+        let lines: Vec<_> = filters.iter().map(|&(filter, qos)| (filter, options(qos))).collect();
         self.subscribe_as(name, &lines, None)
     }
 
@@ -344,6 +339,29 @@ impl World {
         lines: &[(&str, SubscribeOptions)],
         identifier: Option<u32>,
     ) -> Vec<ReasonCode> {
+        let packet_id = self.send_subscribe_as(name, lines, identifier);
+        let is_it = |packet: &Packet| matches!(packet, Packet::SubAck(_));
+        match self.take_first(name, is_it) {
+            Some(Packet::SubAck(suback)) => {
+                assert_eq!(suback.packet_id, packet_id);
+                suback.reasons
+            }
+            _ => panic!("{name} got no SUBACK"),
+        }
+    }
+
+    /// Subscribes, and does not look for the answer.
+    pub fn send_subscribe(&mut self, name: &str, filters: &[(&str, u8)]) {
+        let lines: Vec<_> = filters.iter().map(|&(filter, qos)| (filter, options(qos))).collect();
+        self.send_subscribe_as(name, &lines, None);
+    }
+
+    fn send_subscribe_as(
+        &mut self,
+        name: &str,
+        lines: &[(&str, SubscribeOptions)],
+        identifier: Option<u32>,
+    ) -> PacketId {
         let packet_id = self.take_id(name);
         let filters = lines
             .iter()
@@ -357,14 +375,7 @@ impl World {
             properties.push(Property::SubscriptionIdentifier(id));
         }
         self.send(name, &Packet::Subscribe(Subscribe { packet_id, properties, filters }));
-        let is_it = |packet: &Packet| matches!(packet, Packet::SubAck(_));
-        match self.take_first(name, is_it) {
-            Some(Packet::SubAck(suback)) => {
-                assert_eq!(suback.packet_id, packet_id);
-                suback.reasons
-            }
-            _ => panic!("{name} got no SUBACK"),
-        }
+        packet_id
     }
 
     /// Unsubscribes; returns the codes of the UNSUBACK (none in 3.x).

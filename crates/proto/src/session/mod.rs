@@ -400,6 +400,11 @@ impl Session {
         }
     }
 
+    /// Changes the bounds; what is there stays.
+    pub fn set_config(&mut self, config: SessionConfig) {
+        self.config = config;
+    }
+
     /// In which sense records must be stored before packets leave that depend on them; to be called before
     /// [`Session::attach`]. Synced unless this says otherwise.
     pub fn rely_on(&mut self, durability: Durability) {

@@ -59,6 +59,15 @@ impl Session {
         Ok(sent)
     }
 
+    /// Whether one more message that counts for `cost` bytes is taken, and none of QoS 0 dropped for it.
+    #[must_use]
+    pub fn has_room_for(&self, cost: u64) -> bool {
+        let (messages, bytes) = self.held();
+        let fits = messages < self.config.queue_messages_max
+            && bytes.saturating_add(cost) <= self.config.queue_bytes_max;
+        fits || messages == 0
+    }
+
     /// Sends what may be sent now: flights to send again, then the queue, within quota and the outbox's room, and only
     /// what is stored. Call after acknowledgements, `handle_stored`, and when the outbox was drained.
     ///
@@ -235,10 +244,7 @@ impl Session {
             }
         }
         loop {
-            let (messages, bytes) = self.held();
-            let fits = messages < self.config.queue_messages_max
-                && bytes.saturating_add(cost) <= self.config.queue_bytes_max;
-            if fits || self.queue.take_loose().is_none() {
+            if self.has_room_for(cost) || self.queue.take_loose().is_none() {
                 return Ok(());
             }
             self.stats.dropped_full += 1;

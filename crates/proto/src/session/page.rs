@@ -53,6 +53,11 @@ impl PageRows {
         self.rows.push((key.to_vec(), value));
         ControlFlow::Continue(())
     }
+
+    /// Its rows: keys and values.
+    pub fn into_rows(self) -> impl Iterator<Item = (Vec<u8>, Bytes)> {
+        self.rows.into_iter()
+    }
 }
 
 impl Session {

@@ -48,6 +48,7 @@ impl World {
                     queue_resident_bytes_max: self.script.queue_resident_bytes_max,
                     ..SessionConfig::stored()
                 },
+                retained_resident_bytes_max: self.script.retained_resident_bytes_max,
                 ..HubConfig::default()
             };
             let mut hub = Hub::new(config, now);

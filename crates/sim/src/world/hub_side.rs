@@ -53,7 +53,11 @@ impl World {
                 }
                 Output::Store(seq, record) => self.hub_stores(hub, seq, &record),
                 Output::Page { ticket, request } => {
-                    self.counts.note("page: read back by the broker");
+                    self.counts.note(if facts::is_of_retained(&request.prefix) {
+                        "page: retained message read back"
+                    } else {
+                        "page: read back by the broker"
+                    });
                     let at = self.now + self.random.between(0, 20);
                     let process = self.broker.process;
                     self.at(at, Happening::HubPage(process, hub, ticket, request));
