@@ -70,8 +70,11 @@ impl Model {
         for receipt in &self.subscribers[subscriber].receipts {
             let index = receipt.publication;
             let publication = &self.publications[index];
-            // Who subscribed meanwhile may get it with a repetition only, as may all if the first copy expired.
+            // Who subscribed meanwhile may get it with a repetition only, as may all if the first copy expired, or
+            // was lost at QoS 0 while they had no link.
+            let is_lossy = receipt.qos == QoS::AtMostOnce && publication.qos != QoS::AtMostOnce;
             if receipt.is_replay
+                || is_lossy
                 || publication.may_expire
                 || !receipt.is_expected
                 || publication.may_repeat
