@@ -120,7 +120,7 @@ impl Hub {
         let parked = self.links.get_mut(at).and_then(|slot| slot.parked.take());
         let Some((packet_id, message)) = parked else { return };
         self.turn = 0;
-        self.publish_from(at, packet_id, Envelope::from_shared(message));
+        self.publish_from(at, packet_id, None, Envelope::from_shared(message));
         self.go_on(at);
     }
 }

@@ -9,9 +9,9 @@ use super::{
     publish::{Origin, Routed},
 };
 use crate::{
+    crossing::Crossing,
     peer::{Debt, Handout, Item, Kind, Leaf, Note, Parcel, Wait},
     route::{Route, Target},
-    stall::Publisher,
 };
 
 /// What is left of a parcel behind its leaves, and what came of it up to now.
@@ -56,10 +56,7 @@ impl Hub {
     /// Handles items until one must wait; behind the last, the notes.
     pub(super) fn handle_items(&mut self, mut batch: Batch) {
         while let Some(item) = batch.items.pop_front() {
-            if let Item::Publish { message, publisher, stamp, durability, .. } = &item
-                && self
-                    .park_peer(message, &self.peer_origin(message, *publisher, *stamp, *durability))
-            {
+            if self.must_park(&item) {
                 batch.items.push_front(item);
                 return self.stuck.stop(batch);
             }
@@ -80,25 +77,31 @@ impl Hub {
         }
     }
 
+    /// Whether an item waits for a retained message that goes first.
+    fn must_park(&mut self, item: &Item) -> bool {
+        let Item::Publish { message, stamp, crossing, .. } = item else { return false };
+        let origin = self.peer_origin(message, *stamp, crossing.clone());
+        self.park_peer(message, &origin)
+    }
+
     /// Where a message comes from that a peer sends.
     fn peer_origin(
         &self,
         message: &Message,
-        publisher: Option<Publisher>,
         stamp: Option<Stamp>,
-        durability: Durability,
+        crossing: Option<Crossing>,
     ) -> Origin {
         let topic = message.head.topic.as_ref();
         let overtaken =
             stamp.zip(topic).and_then(|(stamp, topic)| self.keeper.overtaken(topic, stamp));
-        Origin { publisher, durability, is_from_peer: true, overtaken, ..Origin::default() }
+        Origin { is_from_peer: true, overtaken, crossing, ..Origin::default() }
     }
 
     fn handle_item(&mut self, item: Item) -> Routed {
         match item {
             Item::Publish { message, publisher, stamp, durability, crossing } => {
-                let origin = self.peer_origin(&message, publisher, stamp, durability);
-                let origin = Origin { crossing, ..origin };
+                let mut origin = self.peer_origin(&message, stamp, crossing);
+                (origin.publisher, origin.durability) = (publisher, durability);
                 let mut envelope = Envelope::from_shared(message);
                 let mut routed = self.route(&mut envelope, &origin, stamp);
                 if let Some(stamp) = stamp {

@@ -63,9 +63,11 @@ impl Hub {
         let Arrived { publish, payload } = arrived;
         let (qos, packet_id) = (publish.qos, publish.packet_id);
         let is_repeat = entry.session.arrival(qos, packet_id) == Arrival::Duplicate;
-        let is_unfinished = packet_id.is_some_and(|id| entry.session.has_unfinished(id));
-        if is_repeat && (!is_unfinished || planted(Mutation::CrossingNotResumed)) {
-            let gate = entry.accepted;
+        let before = packet_id
+            .filter(|_| is_repeat)
+            .and_then(|packet_id| self.registry.get_mut(slot)?.session.take_unfinished(packet_id));
+        if is_repeat && (before.is_none() || planted(Mutation::CrossingNotResumed)) {
+            let gate = self.registry.get(slot).map_or_else(Gate::default, |entry| entry.accepted);
             return self.acknowledge(at, slot, qos, packet_id, ReasonCode::Success, gate);
         }
         if publish.topic.as_ref().is_none_or(is_forbidden) {
@@ -74,38 +76,36 @@ impl Hub {
             return self.acknowledge(at, slot, qos, packet_id, reason, Gate::default());
         }
         let message = Message::from_publish(publish, payload, self.now);
-        self.publish_from(at, packet_id, Envelope::new(message));
+        self.publish_from(at, packet_id, before, Envelope::new(message));
     }
 
-    /// Takes a message of a client, unless it has to wait: then it is left with its link.
+    /// Takes a message of a client, unless it has to wait: then it is left with its link. A repeat from before a restart
+    /// does not wait, since what is known of it would be lost with the link.
     pub(super) fn publish_from(
         &mut self,
         at: usize,
         packet_id: Option<PacketId>,
+        before: Option<Takers>,
         mut envelope: Envelope,
     ) {
+        let is_repeat = before.is_some();
         let Some(session) = self.session_of(at) else { return };
         let Some(slot) = self.links.get(at) else { return };
         let origin = Origin {
             session: Some(session),
             durability: slot.durability,
             publisher: Some(Publisher { hub: self.config.index, link: slot.id }),
+            crossing: self.crossing(session, envelope.message().head.qos, packet_id, before),
             ..Origin::default()
         };
-        if self.park(at, envelope.message(), &origin) {
+        if !is_repeat && self.park(at, envelope.message(), &origin) {
             if let Some(slot) = self.links.get_mut(at) {
                 slot.parked = Some((packet_id, envelope.shared()));
             }
             return;
         }
         let qos = envelope.message().head.qos;
-        // A repeat from before a restart goes to those that do not have it.
-        let before = packet_id.and_then(|packet_id| {
-            self.registry.get_mut(session)?.session.take_unfinished(packet_id)
-        });
-        let is_repeat = before.is_some();
-        let crossing = self.crossing(session, qos, packet_id, before);
-        let routed = self.publish(&mut envelope, &Origin { crossing, ..origin });
+        let routed = self.publish(&mut envelope, &origin);
         if packet_id.is_some() {
             let reason = if routed.is_matched || is_repeat {
                 ReasonCode::Success

@@ -25,13 +25,6 @@ impl Session {
         }
     }
 
-    /// Whether the message of this received id may not have reached every hub of a broker, see
-    /// [`Session::take_unfinished`].
-    #[must_use]
-    pub fn has_unfinished(&self, packet_id: PacketId) -> bool {
-        self.unfinished.contains_key(&packet_id)
-    }
-
     /// Who has the message of this received id, if it was received before a restart and may not have reached every hub of
     /// a broker. Such a repeat must be routed once more, to all others. Says so once.
     pub fn take_unfinished(&mut self, packet_id: PacketId) -> Option<Takers> {
