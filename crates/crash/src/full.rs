@@ -30,7 +30,7 @@ pub(crate) struct FullArgs {
 /// Prints a line for each of the three; returns whether all went well.
 pub(crate) fn run(args: FullArgs) -> Result<bool> {
     let program = args.program.map_or_else(build_postrider, Ok)?;
-    let broker = BrokerKind::Postrider { program };
+    let broker = BrokerKind::Postrider { program, hubs: 1 };
     let made;
     let folder = match args.folder {
         Some(folder) => folder,

@@ -86,6 +86,9 @@ struct ControllerArgs {
     /// The broker's program; the default is built by cargo, or found on the path.
     #[arg(long)]
     program: Option<PathBuf>,
+    /// Hubs of our broker; its sessions change their hubs at each start.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    hubs: u16,
     /// What our stores promise when they say that something is stored.
     #[arg(long, value_enum, default_value_t = StoreMode::Durable)]
     mode: StoreMode,
@@ -183,7 +186,7 @@ fn broker(args: &ControllerArgs) -> Result<BrokerKind> {
         }
         BrokerName::Postrider => {
             let program = given.map_or_else(build_postrider, Ok)?;
-            BrokerKind::Postrider { program }
+            BrokerKind::Postrider { program, hubs: args.hubs }
         }
     })
 }

@@ -122,8 +122,8 @@ impl Drop for Process {
 /// Which broker is killed.
 #[derive(Clone, Debug)]
 pub(crate) enum BrokerKind {
-    /// The `postrider` program.
-    Postrider { program: PathBuf },
+    /// The `postrider` program with so many hubs.
+    Postrider { program: PathBuf, hubs: u16 },
     /// Mosquitto with the strongest persistence that it has.
     Mosquitto { program: PathBuf },
 }
@@ -185,11 +185,11 @@ pub(crate) fn start_broker(
     room: Room,
 ) -> Result<(Process, SocketAddr)> {
     match kind {
-        BrokerKind::Postrider { program } => {
+        BrokerKind::Postrider { program, hubs } => {
             let mut command = Command::new(program);
             command.args(["broker", "--listen", "tcp://127.0.0.1:0", "--store"]);
             command.arg(folder.join("broker.store"));
-            command.args(["--mode", mode.name()]);
+            command.args(["--mode", mode.name(), "--hubs", &hubs.to_string()]);
             let mut process = Process::start("broker", folder, room.limit(command))?;
             let line = process.wait_for("listening on tcp://", PATIENCE)?;
             let address = line.rsplit("tcp://").next().unwrap_or_default();
