@@ -73,6 +73,8 @@ struct Talk {
     up: Flow,
     down: Flow,
     presence: Presence,
+    /// CONNECTs that the broker took.
+    connects: u64,
     /// Operations on the wire, by connection and id.
     asked: BTreeMap<(usize, PacketId), Vec<Filter>>,
     /// The connection whose CONNECT may have begun a new session, until the client hears of it.
@@ -131,6 +133,7 @@ impl World {
                 up: Flow::default(),
                 down: Flow::default(),
                 presence: Presence::none(),
+                connects: 0,
                 asked: BTreeMap::new(),
                 unheard: None,
             });

@@ -359,6 +359,8 @@ impl World {
         let found = &mut self.pipes[pipe];
         let (client, is_stranger) = (found.client, found.is_stranger);
         let talk = &mut self.talks[client];
+        talk.connects += 1;
+        found.down.turn = talk.connects;
         let presence = &mut talk.presence;
         let old = presence.pipe.filter(|old| *old != pipe);
         let was_there = presence.is_there(self.now);
