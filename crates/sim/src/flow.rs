@@ -26,8 +26,8 @@ pub(crate) struct Exchange {
     pub(crate) tag: u64,
     /// Place among all exchanges of this flow.
     order: u64,
-    /// The connection on which its PUBLISH was written last.
-    pipe: Option<usize>,
+    /// The turn of the connection on which its PUBLISH was written last.
+    turn: Option<u64>,
     /// Whether its PUBLISH was written to any connection.
     pub(crate) was_sent: bool,
     pub(crate) has_pubrec: bool,
@@ -46,7 +46,9 @@ pub(crate) struct Got {
 /// What a flow knows of one connection.
 #[derive(Debug)]
 pub(crate) struct Side {
-    pub(crate) pipe: usize,
+    /// Place of the connection among those of the sender: the later one is higher. A client's are in the order in which
+    /// it dialed, the broker's in the order in which it took their CONNECTs.
+    pub(crate) turn: u64,
     /// Most PUBLISHes that the receiver lets be open.
     pub(crate) receive_maximum: u32,
     last_order: u64,
@@ -67,9 +69,9 @@ pub(crate) struct Side {
 }
 
 impl Side {
-    pub(crate) fn new(pipe: usize) -> Self {
+    pub(crate) fn new(turn: u64) -> Self {
         Self {
-            pipe,
+            turn,
             receive_maximum: 65_535,
             last_order: 0,
             is_resumed: false,
@@ -132,7 +134,7 @@ impl Flow {
                     qos,
                     tag: tag.or_else(|| known.map(|old| old.tag)).unwrap_or(u64::MAX),
                     order: self.order,
-                    pipe: None,
+                    turn: None,
                     was_sent: known.is_some_and(|old| old.was_sent),
                     has_pubrec,
                     has_pubrel: known.is_some_and(|old| old.has_pubrel),
@@ -172,7 +174,7 @@ impl Flow {
                 qos: publish.qos,
                 tag,
                 order: self.order,
-                pipe: Some(side.pipe),
+                turn: Some(side.turn),
                 was_sent: true,
                 has_pubrec: false,
                 has_pubrel: false,
@@ -187,11 +189,11 @@ impl Flow {
             let what = format!("id {id} of open message {} used for {tag}", old.tag);
             return violation("MQTT-2.2.1-3", what);
         }
-        if old.pipe > Some(side.pipe) {
+        if old.turn > Some(side.turn) {
             // The rest of what an older connection had to say.
             return Ok(false);
         }
-        if old.pipe == Some(side.pipe) {
+        if old.turn == Some(side.turn) {
             return violation("MQTT-4.4.0-1", format!("id {id} sent again on the same connection"));
         }
         if old.was_sent && !publish.dup {
@@ -200,7 +202,7 @@ impl Flow {
         if old.has_pubrel {
             return violation("MQTT-4.3.3-6", format!("PUBLISH {id} again after its PUBREL"));
         }
-        let exchange = Exchange { pipe: Some(side.pipe), was_sent: true, is_closed: false, ..old };
+        let exchange = Exchange { turn: Some(side.turn), was_sent: true, is_closed: false, ..old };
         self.open.insert(id, exchange);
         self.in_order(side, exchange.order, id)?;
         self.within(side)?;
@@ -314,7 +316,7 @@ impl Flow {
 
     /// Spec: v5 [MQTT-3.3.4-7] [MQTT-3.3.4-9].
     fn within(&self, side: &mut Side) -> Result<(), Violation> {
-        let here = |(_, exchange): &(u16, &Exchange)| exchange.pipe == Some(side.pipe);
+        let here = |(_, exchange): &(u16, &Exchange)| exchange.turn == Some(side.turn);
         let count = self.open().filter(here).count() as u32;
         if count > side.receive_maximum {
             let what = format!("{count} open, receive maximum {}", side.receive_maximum);

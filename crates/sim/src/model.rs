@@ -232,8 +232,8 @@ impl Model {
         matches!(self.publications.get(index), Some(p) if matches!(p.stage, Stage::Acknowledged(_)))
     }
 
-    /// A SUBSCRIBE was written.
-    pub fn subscribe_sent(&mut self, subscriber: usize, filter: &Filter, qos: QoS) {
+    /// A SUBSCRIBE was written. Returns the step.
+    pub fn subscribe_sent(&mut self, subscriber: usize, filter: &Filter, qos: QoS) -> u64 {
         self.step += 1;
         let step = self.step;
         let subscriber = &mut self.subscribers[subscriber];
@@ -248,32 +248,38 @@ impl Model {
                 ended: None,
             });
         }
+        step
     }
 
-    /// Its SUBACK was taken.
-    pub fn subscribed(&mut self, subscriber: usize, filter: &Filter) {
+    /// The SUBACK was taken for what was written at the step `sent`. What was asked for later is not granted by it.
+    pub fn subscribed(&mut self, subscriber: usize, filter: &Filter, sent: u64) {
         self.step += 1;
         let step = self.step;
-        if let Some(interval) = self.subscribers[subscriber].current(filter) {
+        let interval = self.subscribers[subscriber].current(filter);
+        if let Some(interval) = interval.filter(|interval| interval.asked <= sent) {
             interval.granted.get_or_insert(step);
         }
     }
 
-    /// An UNSUBSCRIBE was written.
-    pub fn unsubscribe_sent(&mut self, subscriber: usize, filter: &Filter) {
+    /// An UNSUBSCRIBE was written. Returns the step.
+    pub fn unsubscribe_sent(&mut self, subscriber: usize, filter: &Filter) -> u64 {
         self.step += 1;
         let step = self.step;
         if let Some(interval) = self.subscribers[subscriber].current(filter) {
             interval.ending = Some(step);
         }
+        step
     }
 
-    /// Its UNSUBACK was taken.
-    pub fn unsubscribed(&mut self, subscriber: usize, filter: &Filter) {
+    /// The UNSUBACK was taken for what was written at the step `sent`. Another one may have been written since.
+    ///
+    /// Spec: v5 [MQTT-3.10.4-5], v3.1.1 [MQTT-3.10.4-4]: it has the packet identifier of the UNSUBSCRIBE that it answers.
+    pub fn unsubscribed(&mut self, subscriber: usize, filter: &Filter, sent: u64) {
         self.step += 1;
         let step = self.step;
         for interval in &mut self.subscribers[subscriber].intervals {
-            if interval.filter == *filter && interval.ending.is_some() {
+            let is_ending = interval.ending.is_some_and(|ending| ending <= sent);
+            if interval.filter == *filter && is_ending {
                 interval.ended.get_or_insert(step);
             }
         }
@@ -529,8 +535,8 @@ mod tests {
             model.add_client(false);
         }
         let filter = Filter::new("a/+").unwrap();
-        model.subscribe_sent(1, &filter, QoS::ExactlyOnce);
-        model.subscribed(1, &filter);
+        let sent = model.subscribe_sent(1, &filter, QoS::ExactlyOnce);
+        model.subscribed(1, &filter, sent);
         (model, Topic::new("a/b").unwrap())
     }
 
@@ -573,6 +579,37 @@ mod tests {
         assert!(deliver(&mut model, &other, QoS::AtLeastOnce, index).is_some(), "wrong topic");
         assert_eq!(deliver(&mut model, &topic, QoS::AtLeastOnce, index), None);
         assert_eq!(deliver(&mut model, &topic, QoS::AtLeastOnce, index), None);
+    }
+
+    #[test]
+    fn an_unsuback_ends_what_its_unsubscribe_asked_to_end() {
+        let (mut model, topic) = model();
+        let filter = Filter::new("a/+").unwrap();
+        let first = model.unsubscribe_sent(1, &filter);
+        model.subscribe_sent(1, &filter, QoS::ExactlyOnce);
+        let second = model.unsubscribe_sent(1, &filter);
+        model.unsubscribed(1, &filter, first);
+        let index = publish(&mut model, &topic, QoS::ExactlyOnce);
+        assert_eq!(deliver(&mut model, &topic, QoS::ExactlyOnce, index), None);
+        model.unsubscribed(1, &filter, second);
+        let index = publish(&mut model, &topic, QoS::ExactlyOnce);
+        let late = deliver(&mut model, &topic, QoS::ExactlyOnce, index);
+        assert_eq!(late, Some("MQTT-3.3.4-2"));
+    }
+
+    #[test]
+    fn a_suback_grants_what_its_subscribe_asked_for() {
+        let (mut model, topic) = model();
+        let filter = Filter::new("a/+").unwrap();
+        let first = model.subscribe_sent(1, &filter, QoS::ExactlyOnce);
+        model.unsubscribe_sent(1, &filter);
+        let second = model.subscribe_sent(1, &filter, QoS::ExactlyOnce);
+        model.subscribed(1, &filter, first);
+        let index = publish(&mut model, &topic, QoS::ExactlyOnce);
+        assert_eq!(model.owed(index), [0; 0]);
+        model.subscribed(1, &filter, second);
+        let index = publish(&mut model, &topic, QoS::ExactlyOnce);
+        assert_eq!(model.owed(index), [1]);
     }
 
     #[test]

@@ -73,10 +73,20 @@ struct Talk {
     up: Flow,
     down: Flow,
     presence: Presence,
+    /// CONNECTs that the broker took.
+    connects: u64,
     /// Operations on the wire, by connection and id.
-    asked: BTreeMap<(usize, PacketId), Vec<Filter>>,
+    asked: BTreeMap<(usize, PacketId), Asked>,
     /// The connection whose CONNECT may have begun a new session, until the client hears of it.
     unheard: Option<usize>,
+}
+
+/// The filters of one SUBSCRIBE or UNSUBSCRIBE.
+#[derive(Clone, Debug, Default)]
+struct Asked {
+    filters: Vec<Filter>,
+    /// The step of the model at which it was written.
+    sent: u64,
 }
 
 /// One run.
@@ -131,6 +141,7 @@ impl World {
                 up: Flow::default(),
                 down: Flow::default(),
                 presence: Presence::none(),
+                connects: 0,
                 asked: BTreeMap::new(),
                 unheard: None,
             });

@@ -2,7 +2,7 @@
 
 use postrider_proto::wire::{Ack, AckKind, ConnAck, Connect, Filter, Packet, Publish, QoS};
 
-use super::World;
+use super::{Asked, World};
 use crate::{Violation, facts};
 
 impl World {
@@ -80,20 +80,22 @@ impl World {
             Packet::PubRec(ack) => self.ack_by_client(pipe, AckKind::PubRec, &ack),
             Packet::PubComp(ack) => self.ack_by_client(pipe, AckKind::PubComp, &ack),
             Packet::Subscribe(subscribe) => {
-                let mut filters = Vec::new();
+                let mut asked = Asked::default();
                 for line in subscribe.filters {
-                    self.model.subscribe_sent(client, &line.filter, line.options.qos);
-                    filters.push(line.filter);
+                    let qos = line.options.qos;
+                    asked.sent = self.model.subscribe_sent(client, &line.filter, qos);
+                    asked.filters.push(line.filter);
                 }
-                self.talks[client].asked.insert((pipe, subscribe.packet_id), filters);
+                self.talks[client].asked.insert((pipe, subscribe.packet_id), asked);
                 Ok(())
             }
             Packet::Unsubscribe(unsubscribe) => {
-                for filter in &unsubscribe.filters {
-                    self.model.unsubscribe_sent(client, filter);
+                let mut asked = Asked::default();
+                for filter in unsubscribe.filters {
+                    asked.sent = self.model.unsubscribe_sent(client, &filter);
+                    asked.filters.push(filter);
                 }
-                let key = (pipe, unsubscribe.packet_id);
-                self.talks[client].asked.insert(key, unsubscribe.filters);
+                self.talks[client].asked.insert((pipe, unsubscribe.packet_id), asked);
                 Ok(())
             }
             Packet::Connect(_) | Packet::PingReq | Packet::Disconnect(_) | Packet::Auth(_) => {
@@ -154,13 +156,13 @@ impl World {
             Packet::PubComp(ack) => self.ack_by_hub(pipe, AckKind::PubComp, &ack),
             Packet::SubAck(suback) => {
                 let asked = self.talks[client].asked.get(&(pipe, suback.packet_id));
-                let Some(mut filters) = asked.cloned() else {
+                let Some(Asked { mut filters, .. }) = asked.cloned() else {
                     return violation("MQTT-3.8.4-2", format!("SUBACK to {client} for nothing"));
                 };
                 // What was asked for since may have changed them.
                 let others = self.talks[client].asked.iter();
                 let others = others.filter(|((_, id), _)| *id != suback.packet_id);
-                let changing: Vec<_> = others.flat_map(|(_, filters)| filters).collect();
+                let changing: Vec<_> = others.flat_map(|(_, asked)| &asked.filters).collect();
                 filters.retain(|filter| !changing.contains(&filter));
                 self.subscriptions_kept(client, &filters)
             }
@@ -359,6 +361,8 @@ impl World {
         let found = &mut self.pipes[pipe];
         let (client, is_stranger) = (found.client, found.is_stranger);
         let talk = &mut self.talks[client];
+        talk.connects += 1;
+        found.down.turn = talk.connects;
         let presence = &mut talk.presence;
         let old = presence.pipe.filter(|old| *old != pipe);
         let was_there = presence.is_there(self.now);
@@ -409,16 +413,16 @@ impl World {
             Packet::PubComp(ack) => talk.up.ack_taken(&mut found.up, AckKind::PubComp, &ack),
             Packet::SubAck(suback) => {
                 let asked = talk.asked.remove(&(pipe, suback.packet_id)).unwrap_or_default();
-                for (filter, reason) in asked.iter().zip(&suback.reasons) {
+                for (filter, reason) in asked.filters.iter().zip(&suback.reasons) {
                     if !reason.is_error() {
-                        self.model.subscribed(client, filter);
+                        self.model.subscribed(client, filter, asked.sent);
                     }
                 }
             }
             Packet::UnsubAck(unsuback) => {
                 let asked = talk.asked.remove(&(pipe, unsuback.packet_id)).unwrap_or_default();
-                for filter in &asked {
-                    self.model.unsubscribed(client, filter);
+                for filter in &asked.filters {
+                    self.model.unsubscribed(client, filter, asked.sent);
                 }
             }
             Packet::Connect(_)
