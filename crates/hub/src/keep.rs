@@ -55,7 +55,7 @@ pub(crate) struct Keeper {
     counter: u64,
     /// Messages that expire, by time and by the order number of their place.
     expiring: BTreeMap<(Time, u64), Topic>,
-    /// Topics whose message was cleared: stamps that keep an older write from another hub from bringing it back.
+    /// Topics whose message was cleared or has expired: stamps that keep an older write from another hub from bringing it back.
     graves: VecDeque<(Time, Topic, Stamp)>,
     /// Whether other hubs write too.
     has_peers: bool,
@@ -71,7 +71,7 @@ struct Place {
 
 #[derive(Debug)]
 enum What {
-    /// A clear, remembered for a while.
+    /// A clear or an expiry, remembered for a while.
     Grave,
     /// The message is in memory.
     Resident(Arc<Message>),
@@ -90,7 +90,7 @@ pub(crate) enum Found<'a> {
 }
 
 impl Keeper {
-    /// How long a clear is remembered: far longer than a message between hubs can be on its way.
+    /// How long a clear or an expiry is remembered: far longer than a message between hubs can be on its way.
     const GRAVE_MS: u64 = 60_000;
 
     /// Nothing retained. `hub` is the index of this hub.
@@ -145,20 +145,20 @@ impl Keeper {
         if self.overtaken(topic, stamp).is_some() && !planted(Mutation::RetainedOldWins) {
             return Kept::Unchanged;
         }
-        let had = self.remove(topic);
+        let had = self.remove(topic).is_some();
+        self.order += 1;
         if message.payload.is_empty() {
-            self.bury(topic, stamp, now);
+            self.bury(topic, stamp, self.order, now);
             return if had { Kept::Cleared } else { Kept::Unchanged };
         }
         let cost = cost(message);
         let bytes = self.bytes.saturating_add(cost);
         if self.messages >= u64::from(self.limits.messages_max) || bytes > self.limits.bytes_max {
-            self.bury(topic, stamp, now);
+            self.bury(topic, stamp, self.order, now);
             return Kept::Full;
         }
         self.messages += 1;
         self.bytes = bytes;
-        self.order += 1;
         if let Some(expires) = message.expires {
             // It may live longer than the message, whose head it is a part of.
             self.expiring.insert((expires, self.order), topic.detached());
@@ -204,7 +204,8 @@ impl Keeper {
     pub(crate) fn expire(&mut self, now: Time, gone: &mut Vec<Topic>) {
         while let Some(entry) = self.expiring.first_entry().filter(|entry| entry.key().0 <= now) {
             let topic = entry.remove();
-            if self.remove(&topic) {
+            if let Some(Place { stamp, order, .. }) = self.remove(&topic) {
+                self.bury(&topic, stamp, order, now);
                 gone.push(topic);
             }
         }
@@ -232,11 +233,11 @@ impl Keeper {
         self.messages
     }
 
-    /// Takes a topic's message out of the index. Returns whether there was one.
-    fn remove(&mut self, topic: &Topic) -> bool {
-        let Some(place) = self.index.remove(topic.as_bytes()) else { return false };
+    /// Takes a topic out of the index. Returns the place of its message, if it has one.
+    fn remove(&mut self, topic: &Topic) -> Option<Place> {
+        let place = self.index.remove(topic.as_bytes())?;
         let (bytes, expires) = match &place.what {
-            What::Grave => return false,
+            What::Grave => return None,
             What::Resident(message) => {
                 self.resident_bytes -= cost(message);
                 (cost(message), message.expires.unwrap_or(NEVER))
@@ -246,13 +247,12 @@ impl Keeper {
         self.messages -= 1;
         self.bytes -= bytes;
         self.expiring.remove(&(expires, place.order));
-        true
+        Some(place)
     }
 
-    fn bury(&mut self, topic: &Topic, stamp: Stamp, now: Time) {
-        self.order += 1;
+    fn bury(&mut self, topic: &Topic, stamp: Stamp, order: u64, now: Time) {
         if self.has_peers {
-            let place = Place { what: What::Grave, stamp, order: self.order };
+            let place = Place { what: What::Grave, stamp, order };
             self.index.insert(topic.as_bytes(), place);
             self.graves.push_back((now.plus_ms(Self::GRAVE_MS), topic.clone(), stamp));
         }
@@ -324,6 +324,26 @@ mod tests {
             true
         });
         found
+    }
+
+    /// v5 [MQTT-3.3.1-5], v3.1.1 [MQTT-3.3.1-5].
+    #[test]
+    fn what_has_expired_keeps_an_older_write_from_another_hub_away() {
+        let mut keeper = Keeper::new(1, 0, true, LIMITS);
+        let (topic, old) = (Topic::new("a").expect("a topic"), message("a", "old", None));
+        let short = message("a", "short", Some(0));
+        assert_eq!(keeper.take(&short, (5, 0, 1), Time(5)), Kept::Stored);
+        let order = keeper.overtaken(&topic, (4, 1, 9));
+        assert!(order.is_some());
+        let mut gone = Vec::new();
+        keeper.expire(Time(5), &mut gone);
+        assert_eq!((gone.len(), keeper.len()), (1, 0));
+        assert_eq!(keeper.overtaken(&topic, (4, 1, 9)), order);
+        assert_eq!(keeper.take(&old, (4, 1, 9), Time(6)), Kept::Unchanged);
+        assert_eq!(keeper.take(&message("a", "new", None), (6, 1, 10), Time(6)), Kept::Stored);
+        assert_eq!(payloads(&keeper, "#", Time(6)), ["new"]);
+        keeper.expire(Time(6 + Keeper::GRAVE_MS), &mut gone);
+        assert_eq!((gone.len(), payloads(&keeper, "#", Time(6))), (1, vec!["new".to_owned()]));
     }
 
     /// v5 [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7], v3.1.1 [MQTT-3.3.1-10] [MQTT-3.3.1-11].
