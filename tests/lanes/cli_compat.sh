@@ -183,7 +183,9 @@ retained_options() {
 will() {
   local side pid
   for side in theirs ours; do
+    # Before the background, which may be slower than the look at what stands there.
     : > "$RUN/watch.out"
+    : > "$RUN/dies.out"
     stdbuf -oL mosquitto_sub -p "$port" -d -V 5 -q 1 -t "will/$side" -C 1 -F '>%r %q %P %p' > "$RUN/watch.out" 2>&1 &
     pid=$!
     wait_for grep -q '^Subscribed' "$RUN/watch.out"
