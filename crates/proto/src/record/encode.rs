@@ -105,10 +105,10 @@ impl Record {
     }
 
     /// Whether a put is the first under its key: the store holds nothing there, and nothing under keys that begin with
-    /// it.
+    /// it. A received id is not: what hubs know of its message stands under its key, and may come before it.
     #[must_use]
     pub fn is_first(&self) -> bool {
-        matches!(self.fact, Fact::Queued { .. } | Fact::Received(_))
+        matches!(self.fact, Fact::Queued { .. })
     }
 
     /// Appends [`Record::value`]; false, and nothing, where there is none.
