@@ -147,8 +147,8 @@ properties! {
     0x02 MessageExpiryInterval(seconds: u32): u32, any, in [Publish Will], repeats in [];
     /// 0x03 Content Type.
     0x03 ContentType(text: Text): text, any, in [Publish Will], repeats in [];
-    /// 0x08 Response Topic: a topic name without wildcards.
-    0x08 ResponseTopic(topic: Text): text, no_wildcard, in [Publish Will], repeats in [];
+    /// 0x08 Response Topic: a topic name, so neither empty nor with wildcards.
+    0x08 ResponseTopic(topic: Text): text, topic, in [Publish Will], repeats in [];
     /// 0x09 Correlation Data.
     0x09 CorrelationData(data: Bytes): binary, short, in [Publish Will], repeats in [];
     /// 0x0B Subscription Identifier: 1 to 268,435,455.
@@ -276,8 +276,11 @@ mod rule {
         }
     }
 
-    pub(super) fn no_wildcard(value: &Text) -> Verdict {
-        if value.has_wildcard() {
+    /// A Response Topic is a topic name, with a statement of its own for wildcards.
+    pub(super) fn topic(value: &Text) -> Verdict {
+        if value.as_str().is_empty() {
+            Err((ReasonCode::MalformedPacket, statement::NOT_EMPTY))
+        } else if value.has_wildcard() {
             Err((ReasonCode::ProtocolError, statement::RESPONSE_TOPIC))
         } else {
             Ok(())

@@ -183,8 +183,7 @@ async fn legal_properties_are_kept() {
         "03 =text/plain",
         "03 0000",
         "08 =reply/to",
-        // Nobody can answer there, and nobody is asked to close for it.
-        "08 0000",
+        "08 =/",
         "09 0000",
         "09 0003 00ff80",
         "0b 01",
@@ -240,6 +239,7 @@ async fn illegal_properties_end_it() {
         "29 01",
         "2a 01",
         "2b 00",
+        "08 0000",
         "7f 00",
         "8b00 01",
         "0b ffffffff01",

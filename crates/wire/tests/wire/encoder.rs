@@ -194,7 +194,7 @@ fn long_fields_are_refused() {
     refuses(&Packet::Publish(packet), V5, EncodeError::Invalid("CorrelationData"));
 }
 
-/// v5 [MQTT-4.13.1-1] [MQTT-3.3.2-8] [MQTT-3.3.2-14]: properties out of place, repeated, or with a
+/// v5 [MQTT-4.13.1-1] [MQTT-3.3.2-8] [MQTT-3.3.2-14] [MQTT-4.7.3-1]: properties out of place, repeated, or with a
 /// wrong value.
 #[test]
 fn properties_are_checked() {
@@ -206,6 +206,7 @@ fn properties_are_checked() {
         (vec![Property::SubscriptionIdentifier(0)], "SubscriptionIdentifier"),
         (vec![Property::SubscriptionIdentifier(268_435_456)], "SubscriptionIdentifier"),
         (vec![Property::ResponseTopic(text("a/#"))], "ResponseTopic"),
+        (vec![Property::ResponseTopic(text(""))], "ResponseTopic"),
     ];
     for (properties, name) in cases {
         let mut packet = publish(QoS::AtMostOnce);

@@ -89,13 +89,14 @@ fn topic_alias_0_is_invalid() {
     fails(V5, "30 ( <a> ( 23 00 00 ) )", "0x94 at 7 MQTT-3.3.2-8 PropertyValue(35)");
 }
 
-/// v5 [MQTT-3.3.2-14] [MQTT-3.3.2-13]
+/// v5 [MQTT-3.3.2-14] [MQTT-3.3.2-13] [MQTT-4.7.3-1]
 #[test]
-fn response_topic_has_no_wildcards() {
+fn response_topic_is_a_topic_name() {
     let line = "PUBLISH \"a\" qos=0 0B {ResponseTopic=\"r/1\" CorrelationData=2B}";
     check(V5, "30 ( <a> ( 08 <r/1> 09 00 02 00 ff ) )", line);
     fails(V5, "30 ( <a> ( 08 <r/+> ) )", "0x82 at 7 MQTT-3.3.2-14 PropertyValue(8)");
     fails(V5, "30 ( <a> ( 08 00 01 ff ) )", "0x81 at 9 MQTT-1.5.4-1 Text");
+    fails(V5, "30 ( <a> ( 08 00 00 ) )", "0x81 at 7 MQTT-4.7.3-1 PropertyValue(8)");
 }
 
 /// v5 [MQTT-3.3.4-4] [MQTT-3.3.2-17] [MQTT-3.3.2-18]: identifiers and user properties repeat and
