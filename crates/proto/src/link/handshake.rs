@@ -160,7 +160,9 @@ impl Link {
             let statement = self.statement("MQTT-3.2.2-1", "MQTT-3.2.2-2");
             return Err(self.fault(ReasonCode::ProtocolError, statement, what));
         }
-        self.check_method(connack.properties.authentication_method())?;
+        let missing = "CONNACK without the authentication method of CONNECT: the server knows no enhanced \
+                       authentication, or not this method";
+        self.check_method(connack.properties.authentication_method(), missing)?;
         let has_properties = self.has_properties();
         let limits = self.asked.limits_by(&self.config, has_properties, &connack.properties);
         self.pulse.start(limits.keep_alive_s);
@@ -223,12 +225,19 @@ impl Link {
         let _ = encode(&Packet::ConnAck(connack), Version::V311, PACKET_SIZE_MAX, out);
     }
 
-    /// Checks that the peer repeats the authentication method of CONNECT. Spec: v5 [MQTT-4.12.0-5].
-    pub(super) fn check_method(&mut self, method: Option<&Text>) -> Result<(), LinkEnd> {
-        if method == self.asked.authentication_method.as_ref() {
-            return Ok(());
-        }
-        let what = "authentication method is not that of CONNECT";
+    /// Checks that the peer repeats the authentication method of CONNECT; `missing` says what it means if it has none.
+    /// Spec: v5 [MQTT-4.12.0-5].
+    pub(super) fn check_method(
+        &mut self,
+        method: Option<&Text>,
+        missing: &'static str,
+    ) -> Result<(), LinkEnd> {
+        let what = match (self.asked.authentication_method.as_ref(), method) {
+            (asked, given) if asked == given => return Ok(()),
+            (Some(_), None) => missing,
+            (None, _) => "an authentication method though CONNECT has none",
+            (Some(_), Some(_)) => "another authentication method than that of CONNECT",
+        };
         Err(self.fault(ReasonCode::ProtocolError, "MQTT-4.12.0-5", what))
     }
 }

@@ -388,7 +388,8 @@ impl Link {
         // The short form of success names none.
         let is_short = auth.reason == ReasonCode::Success && auth.properties.is_empty();
         if !is_short {
-            self.check_method(auth.properties.authentication_method())?;
+            let missing = "AUTH without an authentication method";
+            self.check_method(auth.properties.authentication_method(), missing)?;
         }
         Ok(Received::Auth(auth))
     }
