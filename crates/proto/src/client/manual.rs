@@ -148,7 +148,7 @@ impl Client {
     }
 
     /// Tells an event once `seq` is stored, behind those that wait already.
-    fn tell_after(&mut self, seq: u64, event: Event) {
+    pub(super) fn tell_after(&mut self, seq: u64, event: Event) {
         let last = self.gated.back().map_or(0, |(last, _)| *last);
         let seq = seq.max(last);
         if self.journal.is_stored(seq, Durability::Durable) {

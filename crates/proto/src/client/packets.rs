@@ -95,10 +95,11 @@ impl Client {
         if filters.len() != suback.reasons.len() {
             return self.accuse_answer(id, request, "SUBACK with a wrong number of codes", now);
         }
+        let mut seq = 0;
         for (filter, reason) in filters.iter().zip(&suback.reasons) {
             if !reason.is_error() {
                 let fact = self.subscriptions.put(filter, properties);
-                self.session.record(fact, &mut self.journal);
+                seq = self.session.record(fact, &mut self.journal);
             } else if is_internal {
                 self.forget(&filter.filter);
                 let (filter, reason) = (filter.filter.clone(), *reason);
@@ -106,7 +107,7 @@ impl Client {
             }
         }
         if !is_internal {
-            self.events.push_back(Event::Subscribed(id, Ok(suback)));
+            self.tell_after(seq, Event::Subscribed(id, Ok(suback)));
         }
         self.send_operations(now);
     }
@@ -123,18 +124,22 @@ impl Client {
         if !unsuback.reasons.is_empty() && filters.len() != unsuback.reasons.len() {
             return self.accuse_answer(id, request, "UNSUBACK with a wrong number of codes", now);
         }
+        let mut seq = 0;
         for (at, filter) in filters.iter().enumerate() {
             if unsuback.reasons.get(at).is_none_or(|reason| !reason.is_error()) {
-                self.forget(filter);
+                seq = seq.max(self.forget(filter));
             }
         }
-        self.events.push_back(Event::Unsubscribed(id, Ok(unsuback)));
+        self.tell_after(seq, Event::Unsubscribed(id, Ok(unsuback)));
         self.send_operations(now);
     }
 
-    pub(super) fn forget(&mut self, filter: &postrider_wire::Filter) {
+    /// Forgets a subscription. Returns the record of that, or 0.
+    pub(super) fn forget(&mut self, filter: &postrider_wire::Filter) -> u64 {
         if self.subscriptions.remove(filter) {
-            self.session.record(Fact::SubscriptionGone(filter.clone()), &mut self.journal);
+            self.session.record(Fact::SubscriptionGone(filter.clone()), &mut self.journal)
+        } else {
+            0
         }
     }
 

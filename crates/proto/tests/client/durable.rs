@@ -38,6 +38,33 @@ fn outputs_wait_for_the_store() {
     }
 }
 
+/// v5 [MQTT-4.1.0-1], v3.1.1 [MQTT-4.1.0-1]: who is told of a subscription, or of its end, may die at once; a new process
+/// knows of it.
+#[test]
+fn subscriptions_are_told_when_they_are_stored() {
+    for version in [Version::V311, Version::V5] {
+        let mut desk = Desk::new(durable(version));
+        desk.client.connect(desk.now);
+        desk.open();
+        desk.accept(false);
+        desk.is_store_prompt = false;
+        let id = desk.subscribe(&["s"]);
+        desk.log();
+        desk.suback(1, &[OK]);
+        assert_eq!(desk.log(), [""; 0]);
+        assert!(!desk.client.is_idle());
+        desk.store_all();
+        assert_eq!(desk.log(), [format!("Subscribed {} [0]", id.0)]);
+        desk.unsubscribe(&["s"]);
+        desk.log();
+        desk.unsuback(2, &[OK]);
+        assert_eq!(desk.log(), [""; 0]);
+        desk.store_all();
+        assert!(desk.log()[0].starts_with("Unsubscribed"));
+        assert!(desk.client.is_idle());
+    }
+}
+
 /// v5 [MQTT-4.1.0-1], v3.1.1 [MQTT-4.1.0-1]: a new process goes on where the old one was: session, messages,
 /// subscriptions, received ids.
 #[test]
