@@ -43,6 +43,7 @@ mod platter;
 mod rows;
 mod scratch;
 mod side;
+mod spool;
 mod spools;
 mod tail;
 
@@ -58,6 +59,7 @@ pub use crate::{
     memory::MemoryStore,
     scratch::Scratch,
     side::SideDoor,
+    spool::SpoolFile,
 };
 
 /// A change of one key, or of all keys that begin with one.

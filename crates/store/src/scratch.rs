@@ -1,14 +1,11 @@
 //! Spools where there is no store: files that go with the process.
 
-use std::{
-    fs::File,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use crate::{StoreError, spools::Spools};
+use crate::{SpoolFile, StoreError, spools::Spools};
 
 /// Spools in a private folder among the system's temporary files (`TMPDIR`), made when the first is needed and removed
 /// with this. What a killed process leaves there is the system's to clean up.
@@ -43,13 +40,13 @@ impl Scratch {
     /// Reads at least one and at most `len` bytes of a spool at `offset`.
     ///
     /// # Errors
-    /// [`StoreError::NoSpool`], [`StoreError::SpoolRange`], [`StoreError::Io`].
+    /// [`StoreError::NoSpool`], [`StoreError::SpoolRange`], [`StoreError::Corrupt`], [`StoreError::Io`].
     pub fn read(&self, spool: u64, offset: u64, len: usize) -> Result<Bytes, StoreError> {
         let made = self.lock().clone();
         made.ok_or(StoreError::NoSpool(spool))?.spools.read(spool, offset, len)
     }
 
-    pub(crate) fn open_file(&self, spool: u64) -> Result<File, StoreError> {
+    pub(crate) fn open_file(&self, spool: u64) -> Result<SpoolFile, StoreError> {
         let made = self.lock().clone();
         made.ok_or(StoreError::NoSpool(spool))?.spools.open_file(spool)
     }

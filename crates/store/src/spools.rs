@@ -3,20 +3,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use crc32fast::Hasher;
 
-use crate::{StoreError, folder::sync_folder};
+use crate::{
+    SpoolFile, StoreError,
+    folder::sync_folder,
+    spool::{Form, Place},
+};
 
 /// Files that are kept open between two calls; more would eat the process's descriptors.
 const OPEN_FILES_MAX: usize = 64;
-
-/// Bytes that one read returns at most, whatever was asked for.
-const READ_BYTES_MAX: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Spools {
@@ -41,6 +43,9 @@ struct State {
 #[derive(Debug, Default)]
 struct Spool {
     len: u64,
+    form: Form,
+    /// Of its last chunk, if that is not full and was begun by this process.
+    sum: Option<Hasher>,
     file: Option<File>,
     /// Appended to since it was synced.
     is_dirty: bool,
@@ -53,10 +58,13 @@ impl Spools {
         let mut find = || -> io::Result<()> {
             for entry in fs::read_dir(&folder)? {
                 let entry = entry?;
-                let Some(number) = number(&entry.file_name().to_string_lossy()) else { continue };
-                let len = entry.metadata()?.len();
+                let name = entry.file_name();
+                let Some((number, form)) = Form::of_name(&name.to_string_lossy()) else {
+                    continue;
+                };
+                let len = form.len(entry.metadata()?.len());
                 state.bytes += len;
-                state.spools.insert(number, Spool { len, ..Spool::default() });
+                state.spools.insert(number, Spool { len, form, ..Spool::default() });
             }
             Ok(())
         };
@@ -81,25 +89,21 @@ impl Spools {
         if state.bytes.saturating_add(added) > self.bytes_max {
             return Err(StoreError::SpoolLimit(self.bytes_max));
         }
-        let len = state.spools.get(&number).map_or(0, |spool| spool.len);
+        let (len, form) =
+            state.spools.get(&number).map_or_else(Default::default, |it| (it.len, it.form));
         let is_new = len == 0;
-        let path = self.path(number);
-        let io = |error| StoreError::io(&self.store, &error);
-        let file = state.file(number, || {
+        let place = self.place(number, form);
+        let spool = state.open(place, || {
             let mut options = OpenOptions::new();
-            options.read(true).append(true).create(is_new).truncate(false).open(path)
-        });
-        file.and_then(|mut file| {
-            let written = file.write_all(bytes);
-            // What was written of it must not come before what is appended next.
-            written.inspect_err(|_| drop(file.set_len(len)))
-        })
-        .map_err(io)?;
-        state.is_folder_dirty |= is_new;
-        state.bytes += added;
-        let spool = state.spools.entry(number).or_default();
+            options.read(true).write(true).create(is_new).truncate(false);
+            options.open(self.path(number, form))
+        })?;
+        let Some(file) = &spool.file else { return Err(StoreError::NoSpool(number)) };
+        place.append(file, len, &mut spool.sum, bytes)?;
         spool.len += added;
         spool.is_dirty = true;
+        state.is_folder_dirty |= is_new;
+        state.bytes += added;
         Ok(())
     }
 
@@ -108,34 +112,33 @@ impl Spools {
         let Some(spool) = state.spools.get(&number) else {
             return Err(StoreError::NoSpool(number));
         };
-        let left = spool.len.saturating_sub(offset);
-        if left == 0 {
+        if spool.len <= offset {
             let (spool, len) = (number, spool.len);
             return Err(StoreError::SpoolRange { spool, len, wanted: offset });
         }
-        let len = len.min(READ_BYTES_MAX).min(usize::try_from(left).unwrap_or(usize::MAX));
-        let path = self.path(number);
-        let mut bytes = BytesMut::zeroed(len);
-        let file = state.file(number, || OpenOptions::new().read(true).append(true).open(path));
-        let read = file.and_then(|mut file| {
-            file.seek(SeekFrom::Start(offset))?;
-            file.read_exact(&mut bytes)
-        });
-        read.map_err(|error| StoreError::io(&self.store, &error))?;
-        Ok(bytes.freeze())
+        let (total, place) = (spool.len, self.place(number, spool.form));
+        let spool = state.open(place, || {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).open(self.path(number, place.form))
+        })?;
+        let Some(file) = &spool.file else { return Err(StoreError::NoSpool(number)) };
+        place.read(file, total, offset, len)
     }
 
     /// Opens a spool's file for reading apart from everything else: it can still be read when the spool is dropped and
     /// the store is closed.
-    pub(crate) fn open_file(&self, number: u64) -> Result<File, StoreError> {
+    pub(crate) fn open_file(&self, number: u64) -> Result<SpoolFile, StoreError> {
         let state = self.lock();
         if state.is_closed {
             return Err(StoreError::Closed(self.store.clone()));
         }
-        if !state.spools.contains_key(&number) {
+        let Some(spool) = state.spools.get(&number) else {
             return Err(StoreError::NoSpool(number));
-        }
-        File::open(self.path(number)).map_err(|error| StoreError::io(&self.store, &error))
+        };
+        let place = self.place(number, spool.form);
+        let file = File::open(self.path(number, spool.form));
+        let file = file.map_err(|error| StoreError::io(&self.store, &error))?;
+        Ok(SpoolFile::new(file, place, spool.len))
     }
 
     /// Refuses appends from now on, wherever they come from.
@@ -154,12 +157,14 @@ impl Spools {
 
     /// Removes the file of a spool that was forgotten.
     pub(crate) fn unlink(&self, number: u64) -> Result<(), StoreError> {
-        match fs::remove_file(self.path(number)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StoreError::io(&self.store, &error))
+        for form in [Form::Summed, Form::Plain] {
+            match fs::remove_file(self.path(number, form)) {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(StoreError::io(&self.store, &error)),
             }
-            Ok(()) | Err(_) => Ok(()),
         }
+        Ok(())
     }
 
     /// Removes all spools but these. Returns how many.
@@ -185,23 +190,27 @@ impl Spools {
             for (number, spool) in &mut state.spools {
                 if std::mem::take(&mut spool.is_dirty) {
                     let copy = spool.file.as_ref().map(File::try_clone).transpose()?;
-                    dirty.push((*number, copy));
+                    dirty.push((self.path(*number, spool.form), copy));
                 }
             }
             (dirty, std::mem::take(&mut state.is_folder_dirty))
         };
         // Without the lock: appending and reading go on meanwhile.
-        for (number, file) in dirty {
+        for (path, file) in dirty {
             match file {
                 Some(file) => file.sync_data()?,
-                None => OpenOptions::new().append(true).open(self.path(number))?.sync_data()?,
+                None => OpenOptions::new().append(true).open(path)?.sync_data()?,
             }
         }
         if is_folder_dirty { sync_folder(&self.folder) } else { Ok(()) }
     }
 
-    fn path(&self, number: u64) -> PathBuf {
-        self.folder.join(format!("{number:016x}"))
+    fn path(&self, number: u64, form: Form) -> PathBuf {
+        self.folder.join(form.name(number))
+    }
+
+    fn place(&self, number: u64, form: Form) -> Place<'_> {
+        Place { store: &self.store, number, form }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -210,8 +219,13 @@ impl Spools {
 }
 
 impl State {
-    /// The open file of a spool; the spool is entered if it is new.
-    fn file(&mut self, number: u64, open: impl FnOnce() -> io::Result<File>) -> io::Result<&File> {
+    /// A spool with its file open; it is entered if it is new.
+    fn open(
+        &mut self,
+        place: Place<'_>,
+        open: impl FnOnce() -> io::Result<File>,
+    ) -> Result<&mut Spool, StoreError> {
+        let number = place.number;
         if self.open_files >= OPEN_FILES_MAX {
             for (other, spool) in &mut self.spools {
                 if *other != number {
@@ -221,20 +235,18 @@ impl State {
             self.open_files = self.spools.values().filter(|spool| spool.file.is_some()).count();
         }
         let is_open = self.spools.get(&number).is_some_and(|spool| spool.file.is_some());
-        let opened = if is_open { None } else { Some(open()?) };
+        let opened = if is_open {
+            None
+        } else {
+            Some(open().map_err(|error| StoreError::io(place.store, &error))?)
+        };
         self.open_files += usize::from(!is_open);
         let spool = self.spools.entry(number).or_default();
         if opened.is_some() {
             spool.file = opened;
         }
-        spool.file.as_ref().ok_or_else(|| io::ErrorKind::NotFound.into())
+        Ok(spool)
     }
-}
-
-/// The number in the name of a file, if it is a spool's.
-fn number(name: &str) -> Option<u64> {
-    let number = u64::from_str_radix(name, 16).ok()?;
-    (format!("{number:016x}") == name).then_some(number)
 }
 
 #[cfg(test)]
