@@ -29,9 +29,11 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// Messages between two looks at the store; at most the hub's Receive Maximum.
 const BATCH: u64 = 500;
+/// The same in bytes of payloads, so that what is on its way here does not count as the hub's memory.
+const BATCH_BYTES: u64 = 4 << 20;
 const NOW: Time = Time(1_700_000_000_000);
-/// Rows read at once by recovery.
-const PAGE: usize = 1_000;
+/// Bytes of rows read at once by recovery, as the broker does.
+const PAGE_BYTES: usize = 1 << 20;
 
 fn main() -> Outcome {
     let words: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -112,7 +114,11 @@ struct Bench {
 
 impl Bench {
     fn new(store: DiskStore) -> Self {
-        let session = SessionConfig { queue_messages_max: u32::MAX, ..SessionConfig::stored() };
+        let session = SessionConfig {
+            queue_messages_max: u32::MAX,
+            queue_bytes_max: u64::MAX,
+            ..SessionConfig::stored()
+        };
         let hub = HubConfig { is_durable: true, session, ..HubConfig::default() };
         let decoder = DecoderConfig {
             packet_size_max: PACKET_SIZE_MAX,
@@ -147,7 +153,8 @@ impl Bench {
         let publisher = self.connect("publisher")?;
         let mut number = 0;
         while number < messages {
-            let count = BATCH.min(messages - number);
+            let batch = (BATCH_BYTES / bytes.max(1) as u64).clamp(1, BATCH);
+            let count = batch.min(messages - number);
             let publishes: Vec<_> = (1..=count)
                 .map(|id| publish(number + id, id as u16, bytes))
                 .collect::<Outcome<_>>()?;
@@ -299,10 +306,11 @@ impl Bench {
 }
 
 fn read_page(store: &DiskStore, after: &[u8]) -> Result<Vec<(Vec<u8>, Bytes)>, StoreError> {
-    let mut rows = Vec::new();
+    let (mut rows, mut bytes) = (Vec::new(), 0);
     store.scan_after(b"", after, &mut |key, value| {
+        bytes += key.len() + value.len();
         rows.push((key.to_vec(), value));
-        if rows.len() < PAGE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if bytes < PAGE_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     Ok(rows)
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, mpsc},
+    sync::{Arc, OnceLock, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -14,7 +14,7 @@ use postrider_store::{Disk, StoreError};
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    Builder, StartError,
+    Builder, Failure, StartError,
     acceptor::{Dealer, accept},
     builder::Plan,
     driver::{Driver, Surroundings},
@@ -34,6 +34,7 @@ pub struct Broker {
     drivers: Arc<[Address]>,
     threads: Vec<JoinHandle<()>>,
     disk: Option<Disk>,
+    failed: Arc<OnceLock<StoreError>>,
 }
 
 /// Opens connections to a broker of the same process, without a socket. Outlives the broker harmlessly.
@@ -75,6 +76,7 @@ impl Broker {
             drivers: Arc::clone(&drivers),
             threads: Vec::new(),
             disk,
+            failed: Arc::default(),
         };
         let mut listen = Some(plan.listen);
         for (index, ((hub, vault), inbox)) in (0..).zip(hubs.into_iter().zip(inboxes)) {
@@ -88,6 +90,7 @@ impl Broker {
                     clock,
                     users: Arc::clone(&users),
                     flush_max: plan.flush_max,
+                    failed: Arc::clone(&broker.failed),
                 },
                 listen: listen.take().unwrap_or_default(),
                 started: started.clone(),
@@ -160,12 +163,13 @@ impl Broker {
         self.tell(|| Input::Kill);
     }
 
-    /// Resolves when the broker has ended by itself, which it does only after a failure that the log names.
-    pub async fn ended(&self) {
+    /// Resolves when the broker has ended by itself, which it does only after a failure; the log names it too.
+    pub async fn ended(&self) -> Failure {
         // If one hub fails, all are stopped.
         if let Some(driver) = self.drivers.first() {
             driver.ended().await;
         }
+        self.failed.get().cloned().map_or(Failure::Panic, Failure::Store)
     }
 
     fn tell(&self, input: impl Fn() -> Input) {

@@ -42,6 +42,18 @@ impl std::fmt::Debug for Passwords {
     }
 }
 
+/// Why a broker ended by itself. Its clients were hung up on, and what it had acknowledged is in the store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The store could not be read, written or synced. It is not tried again: nothing more was acknowledged.
+    #[error("{0}{way_out}", way_out = way_back(.0))]
+    Store(StoreError),
+    /// One of its threads panicked.
+    #[error("a thread of the broker panicked; please report what the log says, and start it again")]
+    Panic,
+}
+
 /// Why a broker does not start; the message names what is wrong and the way out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -328,6 +340,15 @@ impl Builder {
         let hubs = (0..self.hubs).map(|index| HubConfig { index, ..hub.clone() }).collect();
         let Self { flush_max, store, quarantines, .. } = self;
         Ok(Plan { listen, mode, hubs, users, flush_max, store, quarantines })
+    }
+}
+
+/// What a user can do about a store that failed while it was open.
+fn way_back(error: &StoreError) -> &'static str {
+    if matches!(error, StoreError::Full { .. }) {
+        "; the broker has ended, and nothing that it acknowledged is lost: make room and start it again"
+    } else {
+        "; the broker has ended, and nothing that it acknowledged is lost: see to the disk and start it again"
     }
 }
 

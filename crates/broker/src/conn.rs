@@ -70,8 +70,8 @@ pub(crate) enum Writing {
     More,
     /// The stream failed.
     Failed(io::Error),
-    /// A large payload cannot be read.
-    Unreadable(StoreError),
+    /// The large payload in this spool cannot be read.
+    Unreadable(u64, StoreError),
 }
 
 impl Conn {
@@ -180,7 +180,7 @@ impl Conn {
                     return Writing::Blocked;
                 }
                 Ok(None) => return Writing::Done,
-                Err(error) => return Writing::Unreadable(error),
+                Err((spool, error)) => return Writing::Unreadable(spool, error),
             };
             hub.consume(self.link, written as u64, now);
         }
@@ -192,7 +192,7 @@ impl Conn {
         &mut self,
         hub: &Hub,
         vault: &Vault,
-    ) -> Result<Option<Poll<io::Result<usize>>>, StoreError> {
+    ) -> Result<Option<Poll<io::Result<usize>>>, (u64, StoreError)> {
         let pieces = gather(hub, self.link, vault)?;
         let mut cx = Context::from_waker(&self.waker);
         let stream = Pin::new(&mut self.stream);
@@ -234,7 +234,7 @@ fn gather<'a>(
     hub: &'a Hub,
     link: LinkId,
     vault: &Vault,
-) -> Result<SmallVec<[Piece<'a>; SLICES_INLINE]>, StoreError> {
+) -> Result<SmallVec<[Piece<'a>; SLICES_INLINE]>, (u64, StoreError)> {
     let mut pieces = SmallVec::new();
     for chunk in hub.chunks(link) {
         if pieces.len() >= SLICES_MAX {
@@ -248,7 +248,13 @@ fn gather<'a>(
                 let stop = end.min(at + SPOOL_BYTES);
                 while at < stop && pieces.len() < SLICES_MAX {
                     let len = usize::try_from(stop - at).unwrap_or(usize::MAX);
-                    let bytes = vault.spool_read(id.number(), at, len)?;
+                    let read = vault.spool_read(id.number(), at, len);
+                    let bytes = match read {
+                        Ok(bytes) => bytes,
+                        Err(error) if pieces.is_empty() => return Err((id.number(), error)),
+                        // What comes before it can be written.
+                        Err(_) => return Ok(pieces),
+                    };
                     at += bytes.len() as u64;
                     pieces.push(Piece::Read(bytes));
                 }

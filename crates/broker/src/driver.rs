@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
     time::Duration,
 };
@@ -36,6 +36,8 @@ pub(crate) struct Surroundings {
     pub(crate) users: Arc<Users>,
     /// How long a stop may take until what is not flushed is dropped.
     pub(crate) flush_max: Duration,
+    /// Why the broker ends by itself: the first failure of the store.
+    pub(crate) failed: Arc<OnceLock<StoreError>>,
 }
 
 /// Drives one hub on one thread.
@@ -326,8 +328,10 @@ impl Driver {
         let (SpoolOutput::Append(number, _) | SpoolOutput::Drop(number)) = output;
         match self.vault.spool(output) {
             Err(error @ (StoreError::SpoolLimit(_) | StoreError::Full { .. })) => {
+                if !self.hub.handle_spool_failed(number, self.now) {
+                    return Err(error);
+                }
                 warn!(%error, "a large message is refused");
-                self.hub.handle_spool_failed(number, self.now);
                 Ok(())
             }
             other => other,
@@ -364,9 +368,15 @@ impl Driver {
                     debug!(peer = conn.peer, %error, "connection failed");
                     self.lose(link);
                 }
-                Writing::Unreadable(error) => {
+                Writing::Unreadable(spool, error) => {
                     error!(peer = conn.peer, %error, "a stored payload cannot be read");
-                    self.lose(link);
+                    drop(self.take(link));
+                    if let StoreError::Corrupt { .. } | StoreError::NoSpool(_) = error {
+                        self.hub.handle_spool_damaged(link, spool, self.now);
+                    } else {
+                        // It may pass: the message is tried again with the next connection.
+                        self.hub.handle_closed(link, self.now);
+                    }
                 }
             }
         }
@@ -476,6 +486,8 @@ impl Driver {
     fn fail(&mut self, error: &StoreError) {
         error!(%error, "the store failed; the broker hangs up");
         self.has_failed = true;
+        // All hubs have one store; what the first heard is what happened.
+        let _ = self.around.failed.set(error.clone());
         self.stop_by = Some(self.now);
         for driver in self.around.drivers.iter() {
             // One that has ended needs no telling.

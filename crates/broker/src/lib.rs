@@ -36,6 +36,7 @@ mod vault;
 pub use postrider_hub::HubStats;
 pub use postrider_net::{Address, Endpoint, Stream, UrlError};
 pub use postrider_proto::{Durability as Mode, wire};
+pub use postrider_store::StoreError;
 
 pub use crate::broker::{Broker, Connector};
-pub use crate::builder::{Builder, StartError};
+pub use crate::builder::{Builder, Failure, StartError};

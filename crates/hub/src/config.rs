@@ -49,6 +49,11 @@ pub struct HubConfig {
     pub retained_resident_bytes_max: u64,
     /// Bytes in spools of large payloads.
     pub spool_bytes_max: u64,
+    /// With a store: bytes of a payload from which on it may be stored once for all sessions that are away. Each is a
+    /// file of its own.
+    pub shared_payload_min: u32,
+    /// Bytes that must be saved by that.
+    pub shared_bytes_min: u64,
     /// Milliseconds for which publishers are paused at most because a subscriber reads slowly.
     pub stall_ms: u64,
     /// Deliveries in one turn before other links get theirs.
@@ -82,6 +87,8 @@ impl Default for HubConfig {
             retained_bytes_max: 4 * 1024 * 1024 * 1024,
             retained_resident_bytes_max: 64 * 1024 * 1024,
             spool_bytes_max: 4 * 1024 * 1024 * 1024,
+            shared_payload_min: 4 * 1024,
+            shared_bytes_min: 1024 * 1024,
             stall_ms: 5_000,
             turn_deliveries: 1_000,
         }

@@ -1,6 +1,8 @@
 //! The hub: everything that happens to a broker, in order.
 
+mod absent;
 mod connect;
+mod damage;
 mod deliver;
 mod drain;
 mod end;
@@ -305,10 +307,10 @@ impl Hub {
     }
 
     /// There was no room for bytes of this spool: its message is refused. To be called before the drain ends that asked
-    /// for them to be appended.
-    pub fn handle_spool_failed(&mut self, number: u64, now: Time) {
+    /// for them to be appended. False if records name it already, so that the store has failed.
+    pub fn handle_spool_failed(&mut self, number: u64, now: Time) -> bool {
         self.advance(now);
-        self.spools.fail(number);
+        self.spools.fail(number)
     }
 
     /// Answers a [`Output::Page`].

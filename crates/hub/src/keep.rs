@@ -221,6 +221,26 @@ impl Keeper {
         }
     }
 
+    /// Forgets the messages whose payload is in this spool. Returns their topics.
+    pub(crate) fn forget_spool(&mut self, spool: u64) -> Vec<Topic> {
+        let has_it = |place: &Place| {
+            matches!(&place.what, What::Resident(message)
+                if matches!(&message.payload, Payload::Spooled { id, .. } if id.number() == spool))
+        };
+        let found = self.index.iter().filter(|(_, place)| has_it(place));
+        let topics: Vec<_> = found
+            .filter_map(|(_, place)| match &place.what {
+                What::Resident(message) => message.head.topic.clone(),
+                What::Grave | What::Stored { .. } => None,
+            })
+            .collect();
+        for topic in &topics {
+            self.remove(topic);
+            self.order += 1;
+        }
+        topics
+    }
+
     /// When [`Keeper::expire`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Time> {
         let message = self.expiring.first_key_value().map(|(&(expires, _), _)| expires);

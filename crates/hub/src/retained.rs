@@ -166,7 +166,6 @@ impl<V> Retained<V> {
     }
 
     /// All topics, in byte order.
-    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &V)> {
         self.order.iter().map(|(topic, &slot)| (&**topic, &self.slots[slot as usize].value))
     }

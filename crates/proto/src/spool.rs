@@ -56,6 +56,8 @@ struct Live {
     is_created: bool,
     /// Whether the driver had no room for some of it.
     has_failed: bool,
+    /// Whether records name it from the beginning.
+    is_kept: bool,
 }
 
 impl SpoolId {
@@ -116,9 +118,23 @@ impl Spools {
         let number = self.number_next;
         self.number_next += self.number_step;
         let id = SpoolId(Arc::new(Handle { number, released: Arc::clone(&self.released) }));
-        let live =
-            Live { handle: Arc::downgrade(&id.0), len, is_created: false, has_failed: false };
+        let live = Live {
+            handle: Arc::downgrade(&id.0),
+            len,
+            is_created: false,
+            has_failed: false,
+            is_kept: false,
+        };
         self.live.insert(number, live);
+        Some(id)
+    }
+
+    /// [`Spools::begin`] for a spool that records name in the same drain: without room for it the store has failed.
+    pub fn begin_kept(&mut self, len: u32) -> Option<SpoolId> {
+        let id = self.begin(len)?;
+        if let Some(live) = self.live.get_mut(&id.number()) {
+            live.is_kept = true;
+        }
         Some(id)
     }
 
@@ -141,7 +157,13 @@ impl Spools {
             return SpoolId(handle);
         }
         let id = SpoolId(Arc::new(Handle { number, released: Arc::clone(&self.released) }));
-        let live = Live { handle: Arc::downgrade(&id.0), len, is_created: true, has_failed: false };
+        let live = Live {
+            handle: Arc::downgrade(&id.0),
+            len,
+            is_created: true,
+            has_failed: false,
+            is_kept: true,
+        };
         self.bytes += u64::from(len);
         if let Some(old) = self.live.insert(number, live) {
             self.bytes -= u64::from(old.len);
@@ -175,11 +197,12 @@ impl Spools {
         }
     }
 
-    /// The driver had no room for what it was to append.
-    pub fn fail(&mut self, number: u64) {
-        if let Some(live) = self.live.get_mut(&number) {
+    /// The driver had no room for what it was to append. Returns whether the message can be refused: no record names it.
+    pub fn fail(&mut self, number: u64) -> bool {
+        self.live.get_mut(&number).is_none_or(|live| {
             live.has_failed = true;
-        }
+            !live.is_kept
+        })
     }
 
     /// Whether a spool lacks bytes for which there was no room.

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 
 use bytes::Bytes;
 use postrider_broker::{
-    Broker, Mode,
+    Broker, Failure, Mode, StoreError,
     wire::{Packet, QoS, Version},
 };
 use tokio::time::timeout;
@@ -25,7 +25,7 @@ async fn a_large_message_is_refused_while_there_is_no_room_and_others_go_on() {
     drop(away);
     // The first spool is refused while it arrives, the second with its last byte.
     for (number, len) in [(1, 20_000_000), (2, 1_100_000)] {
-        let spool = folder.path().join("spools").join(format!("{number:016x}"));
+        let spool = folder.path().join("spools").join(format!("{number:016x}.spool"));
         symlink("/dev/full", &spool).unwrap();
         let mut greedy = Peer::connect(&broker, Version::V5, "greedy").await;
         let mut other = Peer::connect(&broker, Version::V311, "other").await;
@@ -73,6 +73,8 @@ async fn a_store_that_fails_ends_the_broker_without_an_acknowledgement() {
             }
             assert_eq!(answer, "the end");
         }
-        timeout(WAIT_MAX, broker.ended()).await.unwrap();
+        let failure = timeout(WAIT_MAX, broker.ended()).await.unwrap();
+        let Failure::Store(StoreError::Full { path, .. }) = &failure else { panic!("{failure}") };
+        assert_eq!(path, folder.path());
     }
 }

@@ -1,11 +1,13 @@
 //! The broker over real sockets, with raw packets.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod damage;
 #[cfg(target_os = "linux")]
 mod full_unix;
 mod life;
 mod load;
 mod peer;
+mod shared;
 mod store;
 mod traffic;
 

@@ -308,7 +308,7 @@ fn stored(folder: &Path) -> Builder {
     Broker::builder().store(folder)
 }
 
-async fn end(broker: Broker, is_crash: bool) {
+pub(crate) async fn end(broker: Broker, is_crash: bool) {
     let end = move || if is_crash { broker.kill() } else { broker.shut_down() };
     tokio::task::spawn_blocking(end).await.unwrap();
 }
@@ -365,7 +365,7 @@ pub(crate) async fn deliver(peer: &mut Peer, packet: Packet) {
     }
 }
 
-fn goodbye() -> Disconnect {
+pub(crate) fn goodbye() -> Disconnect {
     Disconnect { reason: ReasonCode::Success, properties: Properties::new() }
 }
 

@@ -166,11 +166,16 @@ impl Hub {
         let is_repeat = origin.crossing.as_ref().is_some_and(Crossing::is_repeat);
         // At QoS 0 it may have gone out already, and nobody knows.
         hits.retain(|hit| !is_repeat || hit.delivery.qos != QoS::AtMostOnce);
+        let mut for_absent = self.for_absent(envelope.message(), &hits);
         for hit in hits.drain(..) {
             if hit.is_replaying {
                 self.catch_up(hit.slot, envelope.message(), &hit.delivery);
             }
             let is_exact = hit.delivery.qos == QoS::ExactlyOnce;
+            let envelope = match &mut for_absent {
+                Some(shared) if self.is_absent(&hit) => shared,
+                _ => &mut *envelope,
+            };
             let stored = self.deliver(hit.slot, envelope, hit.delivery, origin.publisher);
             routed.gate.stored = routed.gate.stored.max(stored);
             if is_exact && stored > 0 && origin.crossing.is_some() {

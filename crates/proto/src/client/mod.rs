@@ -224,6 +224,13 @@ impl Client {
         self.must_hang_up = false;
     }
 
+    /// A spool that [`Client::chunks`] names is damaged: the link ends, and the message fails. The stream must be closed.
+    pub fn handle_spool_damaged(&mut self, spool: u64, now: Time) {
+        self.handle_closed(now);
+        self.session.lose_spool(spool, &mut self.journal);
+        self.collect_fates();
+    }
+
     /// Time passed.
     pub fn handle_time(&mut self, now: Time) {
         match self.phase {

@@ -18,6 +18,7 @@
 //! Where there is a store, a long queue is in memory only at its front; see `page`.
 
 mod arrivals;
+mod damage;
 mod flights;
 mod ids;
 mod inbound;

@@ -3,6 +3,7 @@
 
 mod bench;
 mod bounds;
+mod damage;
 mod disk;
 mod durable;
 mod inbound;

@@ -49,6 +49,8 @@ impl World {
                     ..SessionConfig::stored()
                 },
                 retained_resident_bytes_max: self.script.retained_resident_bytes_max,
+                shared_payload_min: self.script.spool_above / 2,
+                shared_bytes_min: 1,
                 ..HubConfig::default()
             };
             let mut hub = Hub::new(config, now);
