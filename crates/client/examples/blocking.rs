@@ -15,13 +15,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let session = Session::builder(url, "press-8").connect()?;
     session.subscribe("plant/+/set", QoS::AtLeastOnce, |session, message| {
         // Every verb may be called from inside a callback.
-        match session.publish("plant/8/state", message.payload()).qos(QoS::AtLeastOnce).wait() {
+        let Ok(payload) = message.payload() else { return };
+        match session.publish("plant/8/state", payload).qos(QoS::AtLeastOnce).wait() {
             Ok(published) => println!("answered with message {}", published.number),
             Err(error) => eprintln!("not answered: {error}"),
         }
     })?;
     session.subscribe("plant/8/state", QoS::AtLeastOnce, move |_, message| {
-        println!("{} {}", message.topic(), message.text_lossy());
+        println!("{} {:?}", message.topic(), message.text());
         // The receiver is gone once the program ends.
         let _ = done.send(());
     })?;

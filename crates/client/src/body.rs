@@ -1,14 +1,14 @@
 //! The payload of a message that arrived: in memory, or in a file.
 
 use std::{
-    fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Read},
     sync::{Arc, Mutex, OnceLock},
 };
 
 use bytes::Bytes;
+use postrider_store::{SpoolFile, StoreError};
 
-use crate::{filling::SpoolHold, lock::lock};
+use crate::{PayloadError, filling::SpoolHold, lock::lock};
 
 /// Small payloads are in memory, large ones in a spool.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub(crate) enum Body {
 /// A payload in a spool, shared by all clones of its message.
 #[derive(Debug)]
 pub(crate) struct Spooled {
-    file: Mutex<File>,
+    file: Mutex<SpoolFile>,
     len: usize,
     /// Once somebody wants it in memory.
     whole: OnceLock<Bytes>,
@@ -39,7 +39,7 @@ pub struct PayloadReader {
 }
 
 impl Body {
-    pub(crate) fn spooled(file: File, len: u32, hold: SpoolHold) -> Self {
+    pub(crate) fn spooled(file: SpoolFile, len: u32, hold: SpoolHold) -> Self {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let (file, whole) = (Mutex::new(file), OnceLock::new());
         Self::Spooled(Arc::new(Spooled { file, len, whole, _hold: hold }))
@@ -57,7 +57,7 @@ impl Body {
     }
 
     /// The payload in memory; what was in a file is read once.
-    pub(crate) fn whole(&self) -> io::Result<&Bytes> {
+    pub(crate) fn whole(&self) -> Result<&Bytes, PayloadError> {
         match self {
             Self::Whole(bytes) => Ok(bytes),
             Self::Spooled(spooled) => spooled.whole(),
@@ -66,29 +66,24 @@ impl Body {
 }
 
 impl Spooled {
-    fn whole(&self) -> io::Result<&Bytes> {
+    fn whole(&self) -> Result<&Bytes, PayloadError> {
         if let Some(whole) = self.whole.get() {
             return Ok(whole);
         }
         let mut bytes = vec![0; self.len];
-        let mut file = lock(&self.file);
-        file.seek(SeekFrom::Start(0))?;
-        file.read_exact(&mut bytes)?;
-        drop(file);
+        let mut at = 0;
+        while let Some(room) = bytes.get_mut(at..).filter(|room| !room.is_empty()) {
+            at += self.read_at(at, room)?;
+        }
         Ok(self.whole.get_or_init(|| bytes.into()))
     }
 
-    fn read_at(&self, at: usize, into: &mut [u8]) -> io::Result<usize> {
-        let room = into.len().min(self.len - at);
-        if room == 0 {
+    /// Reads at least one byte, unless there is no room or nothing more.
+    fn read_at(&self, at: usize, room: &mut [u8]) -> Result<usize, PayloadError> {
+        if at >= self.len || room.is_empty() {
             return Ok(0);
         }
-        let mut file = lock(&self.file);
-        file.seek(SeekFrom::Start(at as u64))?;
-        match file.read(into.get_mut(..room).unwrap_or_default())? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            count => Ok(count),
-        }
+        lock(&self.file).read_at(at as u64, room).map_err(PayloadError)
     }
 }
 
@@ -96,9 +91,18 @@ impl Read for PayloadReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = match &self.body {
             Body::Whole(bytes) => bytes.get(self.at..).unwrap_or_default().read(into)?,
-            Body::Spooled(spooled) => spooled.read_at(self.at, into)?,
+            Body::Spooled(spooled) => spooled.read_at(self.at, into).map_err(in_words)?,
         };
         self.at += count;
         Ok(count)
+    }
+}
+
+/// What readers of the standard library report. The typed error is inside.
+fn in_words(error: PayloadError) -> io::Error {
+    if let StoreError::Corrupt { .. } = error.0 {
+        io::Error::new(io::ErrorKind::InvalidData, error)
+    } else {
+        io::Error::other(error)
     }
 }

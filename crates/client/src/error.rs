@@ -245,6 +245,28 @@ pub enum SourceError {
     Unreadable(String),
 }
 
+/// The file of a large payload that arrived cannot be read, or is not what was written there. The message was
+/// acknowledged like any other, unless the program does that itself ([`crate::Builder::manual_acknowledgement`]): one
+/// that it does not acknowledge comes again in full with the next session.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the payload of the message cannot be read: {0}")]
+pub struct PayloadError(pub StoreError);
+
+/// Why the payload of a message is no text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotText {
+    /// It is not UTF-8.
+    #[error("payload is not UTF-8 text from byte {at} on; read it with Message::payload")]
+    Utf8 {
+        /// The first byte that is not text, from 0.
+        at: usize,
+    },
+    /// It cannot be read.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+}
+
 /// Why a subscription was not made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

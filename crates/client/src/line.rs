@@ -10,6 +10,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use postrider_net::Stream;
 use postrider_proto::{Chunk, Client};
+use postrider_store::StoreError;
 use smallvec::SmallVec;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
@@ -45,7 +46,7 @@ enum State {
 }
 
 /// What a write did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
     /// So many bytes.
     Bytes(u64),
@@ -53,6 +54,8 @@ pub(crate) enum Written {
     Broken,
     /// Closed as it should be.
     Closed,
+    /// What comes next is in a spool that cannot be read.
+    Unreadable(u64, StoreError),
 }
 
 /// What a read did.
@@ -187,7 +190,9 @@ impl Line {
             Gathered::Loaded(bytes) => {
                 Some(std::task::ready!(Pin::new(&mut *stream).poll_write(cx, bytes)))
             }
-            Gathered::Missing => return Poll::Ready(Written::Broken),
+            Gathered::Unreadable(spool, error) => {
+                return Poll::Ready(Written::Unreadable(*spool, error.clone()));
+            }
         };
         match written {
             Some(Ok(count @ 1..)) => {
@@ -239,7 +244,7 @@ enum Gathered<'a> {
     /// A piece of a spool.
     Loaded(Bytes),
     /// A spool that cannot be read.
-    Missing,
+    Unreadable(u64, StoreError),
 }
 
 /// What to write next: slices of the machine, or a piece of a spool where that comes first.
@@ -251,7 +256,10 @@ fn gather<'a>(machine: &'a Client, vault: &Vault) -> Gathered<'a> {
             Chunk::Spool { id, offset, len } if slices.is_empty() => {
                 let len = usize::try_from(len).unwrap_or(READ_LEN_MAX).min(READ_LEN_MAX);
                 let loaded = vault.spool_read(id.number(), u64::from(offset), len);
-                return loaded.map_or(Gathered::Missing, Gathered::Loaded);
+                return match loaded {
+                    Ok(bytes) => Gathered::Loaded(bytes),
+                    Err(error) => Gathered::Unreadable(id.number(), error),
+                };
             }
             Chunk::Spool { .. } => break,
         }

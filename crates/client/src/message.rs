@@ -1,12 +1,12 @@
 //! A message that arrived.
 
-use std::{borrow::Cow, io};
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use postrider_proto::wire::{Properties, Publish, QoS, Text, Topic};
 
 use crate::{
-    AckError, PayloadReader,
+    AckError, NotText, PayloadError, PayloadReader,
     body::Body,
     token::{Ack, Batch, Charge},
 };
@@ -19,14 +19,6 @@ pub struct Message {
     arrival: u64,
     /// Of a message that the program acknowledges itself.
     pub(crate) charge: Option<Box<Charge>>,
-}
-
-/// The payload is not UTF-8 text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("payload is not UTF-8 text from byte {at} on; read it with Message::payload")]
-pub struct NotText {
-    /// The first byte that is not text, from 0.
-    pub at: usize,
 }
 
 impl Message {
@@ -50,19 +42,12 @@ impl Message {
 
     /// The payload, shared, not copied.
     ///
-    /// A large payload (above 1 MiB) is in a file: the first call reads it into memory, where it stays until the last
-    /// clone of the message is gone. [`Message::reader`] does without. Should its file be unreadable, which is logged as
-    /// an error, this is empty while [`Message::payload_len`] is not; [`Message::try_payload`] says why.
-    #[must_use]
-    pub fn payload(&self) -> Bytes {
-        self.whole().clone()
-    }
-
-    /// [`Message::payload`], or what is wrong with the file of a large one.
+    /// A large payload (from 1 MiB on) is in a file: the first call reads it into memory, where it stays until the last
+    /// clone of the message is gone. [`Message::reader`] does without.
     ///
     /// # Errors
-    /// What the operating system says.
-    pub fn try_payload(&self) -> io::Result<Bytes> {
+    /// [`PayloadError`] if that file cannot be read or is damaged; of smaller payloads never.
+    pub fn payload(&self) -> Result<Bytes, PayloadError> {
         self.body.whole().cloned()
     }
 
@@ -81,15 +66,18 @@ impl Message {
     /// The payload as text; see [`Message::payload`] for large ones.
     ///
     /// # Errors
-    /// [`NotText`] if it is not UTF-8.
+    /// [`NotText`] if it is not UTF-8, or cannot be read.
     pub fn text(&self) -> Result<&str, NotText> {
-        std::str::from_utf8(self.whole()).map_err(|error| NotText { at: error.valid_up_to() })
+        let bytes = self.body.whole()?;
+        std::str::from_utf8(bytes).map_err(|error| NotText::Utf8 { at: error.valid_up_to() })
     }
 
     /// The payload as text, whatever it is: what is not UTF-8 becomes U+FFFD.
-    #[must_use]
-    pub fn text_lossy(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(self.whole())
+    ///
+    /// # Errors
+    /// [`PayloadError`] as [`Message::payload`].
+    pub fn text_lossy(&self) -> Result<Cow<'_, str>, PayloadError> {
+        Ok(String::from_utf8_lossy(self.body.whole()?))
     }
 
     /// Quality of service with which it was delivered: at most the granted one.
@@ -220,17 +208,6 @@ impl Message {
         self
     }
 
-    fn whole(&self) -> &Bytes {
-        static EMPTY: Bytes = Bytes::new();
-        self.body.whole().unwrap_or_else(|error| {
-            tracing::error!(
-                topic = self.topic(),
-                "a payload cannot be read from its file: {error}"
-            );
-            &EMPTY
-        })
-    }
-
     /// Bytes it holds, for the bounds of queues.
     pub(crate) fn cost(&self) -> usize {
         let topic = self.head.topic.as_ref().map_or(0, |topic| topic.as_bytes().len());
@@ -265,14 +242,14 @@ mod tests {
         reader.read_exact(&mut first).unwrap();
         reader.clone().read_to_string(&mut text).unwrap();
         assert_eq!((&first, text.as_str()), (b"he", "llo"));
-        assert_eq!(message.try_payload().unwrap(), "hello");
+        assert_eq!(message.payload().unwrap(), "hello");
     }
 
     #[test]
     fn a_payload_that_is_no_text_says_from_where() {
         let message = message(Body::Whole(Bytes::from_static(b"ab\xff")));
-        assert_eq!(message.text(), Err(NotText { at: 2 }));
-        assert_eq!(message.text_lossy(), "ab\u{fffd}");
+        assert_eq!(message.text(), Err(NotText::Utf8 { at: 2 }));
+        assert_eq!(message.text_lossy().unwrap(), "ab\u{fffd}");
         assert_eq!(message.topic(), "a/b");
     }
 }

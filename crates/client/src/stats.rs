@@ -28,6 +28,8 @@ pub struct Stats {
     pub dropped_too_large: u64,
     /// Published messages dropped because the server does not offer their QoS, or retain.
     pub dropped_not_offered: u64,
+    /// Published messages dropped because the store did not give them back.
+    pub dropped_unreadable: u64,
     /// Published messages dropped because a later one to their topic took their place.
     pub dropped_superseded: u64,
     /// Published messages refused when nobody waited for the answer.

@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    fs::File,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
@@ -17,7 +16,7 @@ use std::{
 use bytes::Bytes;
 use postrider_proto::{Fact, OpenMessage, PageRequest, PageRows, Payload, Record, SpoolOutput};
 use postrider_store::{
-    Batch, Disk, DiskOptions, DiskStore, Mode, Scratch, SideDoor, Store, StoreError,
+    Batch, Disk, DiskOptions, DiskStore, Mode, Scratch, SideDoor, SpoolFile, Store, StoreError,
 };
 
 use crate::{ConnectError, shared::Shared};
@@ -256,7 +255,7 @@ impl Vault {
     }
 
     /// Opens a spool for whoever reads the message; without it the store is of no more use.
-    pub(crate) fn spool_open(&mut self, spool: u64) -> Result<File, StoreError> {
+    pub(crate) fn spool_open(&mut self, spool: u64) -> Result<SpoolFile, StoreError> {
         self.side_door().open(spool).inspect_err(|_| self.has_failed = true)
     }
 

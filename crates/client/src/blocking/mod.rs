@@ -7,7 +7,9 @@
 //!     let session = Session::builder("mqtt://127.0.0.1:1883", "press-7").connect()?;
 //!     session.subscribe("plant/+/set", QoS::AtLeastOnce, |session, message| {
 //!         // Every verb may be called from inside a callback.
-//!         let _ = session.publish("plant/7/state", message.payload()).wait();
+//!         if let Ok(payload) = message.payload() {
+//!             let _ = session.publish("plant/7/state", payload).wait();
+//!         }
 //!     })?;
 //!     session.publish("plant/7/temp", "21.5").qos(QoS::ExactlyOnce).wait()?;
 //!     session.disconnect()?;

@@ -294,9 +294,22 @@ impl Driver {
                     self.close();
                     break;
                 }
+                Written::Unreadable(spool, error) => {
+                    self.lose_spool(spool, &error);
+                    break;
+                }
             }
         }
         is_awake
+    }
+
+    /// A payload cannot be read. A damaged one is given up, others are tried again on the next connection.
+    fn lose_spool(&mut self, spool: u64, error: &StoreError) {
+        tracing::error!(server = %self.server, %error, "the payload of a message cannot be read");
+        self.close();
+        if let StoreError::Corrupt { .. } | StoreError::NoSpool(_) = error {
+            self.machine.handle_spool_damaged(spool, self.now);
+        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
@@ -386,6 +399,7 @@ impl Driver {
         stats.dropped_expired = session.dropped_expired;
         stats.dropped_too_large = session.dropped_too_large;
         stats.dropped_not_offered = session.dropped_not_offered;
+        stats.dropped_unreadable = session.dropped_unreadable;
         stats.dropped_slow = counts.dropped_slow;
         stats.dropped_unmatched = counts.dropped_unmatched;
         stats.slow_streams = counts.slow_streams;

@@ -4,6 +4,7 @@
 mod acknowledging;
 mod blocking;
 mod connecting;
+mod damage;
 mod disconnecting;
 mod large;
 mod offline;

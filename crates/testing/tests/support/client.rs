@@ -187,7 +187,8 @@ impl Client {
     pub(crate) fn answer(&self, filter: &str, topic: &str, qos: QoS) {
         let (filter, topic, inner) =
             (self.topic(filter), self.topic(topic), self.topic("answer/inner"));
-        let answer = move |message: &Message| format!("re: {}", message.text_lossy());
+        let answer =
+            move |message: &Message| format!("re: {}", message.text_lossy().expect("a small one"));
         match &self.inner {
             Inner::Async(runtime, session) => {
                 let mut stream = runtime
