@@ -38,7 +38,7 @@ pub(crate) fn broker(args: BrokerArgs) -> anyhow::Result<()> {
                 broker.shut_down();
                 Ok(())
             }
-            () = broker.ended() => bail!("the broker failed; its log says why"),
+            failure = broker.ended() => bail!(failure),
         }
     })
 }

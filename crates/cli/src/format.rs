@@ -1,12 +1,12 @@
 //! The format language of `mosquitto_sub -F`.
 
-use postrider::{Message, Property, QoS};
+use postrider::{Message, NotText, PayloadError, Property, QoS};
 
 use crate::{
     args::{Field, Format, Piece},
     json::{Json, Layout},
     moment::Moment,
-    printer::Sheet,
+    printer::{Shape, Sheet},
 };
 
 /// What a message looks like apart from its format.
@@ -17,21 +17,26 @@ pub(crate) struct Look {
     pub(crate) has_identifiers: bool,
 }
 
-/// A payload that `%J` cannot print. Everything else of the format was printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NotJson;
+/// What of a format cannot be printed. Everything else of it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unprintable {
+    /// A payload, by `%J`.
+    NotJson,
+    /// A large payload, which cannot be read.
+    Payload(PayloadError),
+}
 
 impl Format {
     /// Appends what the format says of a message.
     ///
     /// # Errors
-    /// [`NotJson`]; all but `%J` was appended.
+    /// [`Unprintable`]; all else was appended.
     pub(crate) fn write(
         &self,
         message: &Message,
         look: Look,
         sheet: &mut Sheet,
-    ) -> Result<(), NotJson> {
+    ) -> Result<(), Unprintable> {
         let moment = Moment::now();
         let mut result = Ok(());
         for piece in &self.0 {
@@ -39,7 +44,14 @@ impl Format {
                 Piece::Text(text) => sheet.text.extend_from_slice(text),
                 Piece::Time('N') => put(&mut sheet.text, &format!("{:09}", moment.nanos())),
                 Piece::Time(letter) => put(&mut sheet.text, &moment.part(*letter)),
-                Piece::Field(field) if field.is_whole_payload() => sheet.add_payload(message),
+                Piece::Field(Field {
+                    letter: letter @ ('p' | 'x' | 'X'),
+                    width: 0,
+                    is_left: false,
+                    ..
+                }) => {
+                    sheet.add_payload(message, shape(*letter));
+                }
                 Piece::Field(field) => {
                     let written = field.write(message, look, &moment, &mut sheet.text);
                     result = result.and(written);
@@ -57,7 +69,7 @@ impl Field {
         look: Look,
         moment: &Moment,
         out: &mut Vec<u8>,
-    ) -> Result<(), NotJson> {
+    ) -> Result<(), Unprintable> {
         let properties = message.properties();
         match self.letter {
             '%' => out.push(b'%'),
@@ -67,9 +79,9 @@ impl Field {
             'E' => self.number(message.message_expiry().map(u64::from), out),
             'F' => self.number(properties.payload_format_indicator().copied().map(u64::from), out),
             'I' => self.text(&moment.iso(), out),
-            'j' => json(message, look, moment, quoted(message)).write(look.layout, out),
+            'j' => json(message, look, moment, quoted(message)?).write(look.layout, out),
             'J' => {
-                let payload = unquoted(message).ok_or(NotJson)?;
+                let payload = unquoted(message)?;
                 json(message, look, moment, payload).write(look.layout, out);
             }
             'l' => self.number(u64::try_from(message.payload_len()).ok(), out),
@@ -79,7 +91,7 @@ impl Field {
                     message.user_properties().map(|(name, value)| format!("{name}:{value}"));
                 put(out, &pairs.collect::<Vec<_>>().join(" "));
             }
-            'p' => self.payload(&message.payload(), Shape::Raw, out),
+            'p' | 'x' | 'X' => self.payload(&message.payload()?, shape(self.letter), out),
             'q' => put(out, &message.qos().bits().to_string()),
             'R' => {
                 if let Some(topic) = message.response_topic() {
@@ -90,17 +102,10 @@ impl Field {
             'S' => self.number(identifier(message, look).map(u64::from), out),
             't' => self.text(message.topic(), out),
             'U' => put(out, &moment.unix()),
-            'x' => self.payload(&message.payload(), Shape::Hex, out),
-            'X' => self.payload(&message.payload(), Shape::HexCapital, out),
             // `field` lets no other letter in.
             _ => {}
         }
         Ok(())
-    }
-
-    /// Whether it is the payload as it is, neither cut nor padded.
-    fn is_whole_payload(self) -> bool {
-        self.letter == 'p' && self.width == 0 && !self.is_left
     }
 
     /// As `%*d` of C; nothing is padding alone.
@@ -142,23 +147,26 @@ impl Field {
         if !self.is_left {
             out.resize(out.len() + padding, self.pad);
         }
-        match shape {
-            Shape::Raw => out.extend_from_slice(shown),
-            Shape::Hex => shown.iter().for_each(|byte| put(out, &format!("{byte:02x}"))),
-            Shape::HexCapital => shown.iter().for_each(|byte| put(out, &format!("{byte:02X}"))),
-        }
+        shape.append(shown, out);
         if self.is_left {
             out.resize(out.len() + padding, b' ');
         }
     }
 }
 
-/// How a payload is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
-    Raw,
-    Hex,
-    HexCapital,
+/// How a letter has the payload written.
+fn shape(letter: char) -> Shape {
+    match letter {
+        'x' => Shape::Hex,
+        'X' => Shape::HexCapital,
+        _ => Shape::Raw,
+    }
+}
+
+impl From<PayloadError> for Unprintable {
+    fn from(error: PayloadError) -> Self {
+        Self::Payload(error)
+    }
 }
 
 fn put(out: &mut Vec<u8>, text: &str) {
@@ -231,8 +239,8 @@ fn properties(message: &Message, look: Look) -> Vec<(String, Json)> {
 }
 
 /// The payload as text, or as an array of its bytes if it is none; `null` if it is empty.
-fn quoted(message: &Message) -> Json {
-    if message.payload_len() == 0 { Json::Null } else { bytes(&message.payload()) }
+fn quoted(message: &Message) -> Result<Json, PayloadError> {
+    if message.payload_len() == 0 { Ok(Json::Null) } else { Ok(bytes(&message.payload()?)) }
 }
 
 fn bytes(bytes: &[u8]) -> Json {
@@ -245,11 +253,15 @@ fn bytes(bytes: &[u8]) -> Json {
 }
 
 /// The payload as the JSON that it is.
-fn unquoted(message: &Message) -> Option<Json> {
+fn unquoted(message: &Message) -> Result<Json, Unprintable> {
     if message.payload_len() == 0 {
-        return Some(Json::Null);
+        return Ok(Json::Null);
     }
-    Json::parse(message.text().ok()?)
+    match message.text() {
+        Ok(text) => Json::parse(text).ok_or(Unprintable::NotJson),
+        Err(NotText::Payload(error)) => Err(Unprintable::Payload(error)),
+        Err(_) => Err(Unprintable::NotJson),
+    }
 }
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use postrider::Message;
 
 use crate::{
     args::{Format, OutputArgs},
-    format::{Look, NotJson},
+    format::{Look, Unprintable},
     json::Layout,
     names::Manner,
     out,
-    printer::Sheet,
+    printer::{Shape, Sheet},
 };
 
 /// Prints messages as the options say.
@@ -41,11 +41,15 @@ impl Output {
     /// Appends what is printed of a message.
     pub(crate) fn write(&self, message: &Message, sheet: &mut Sheet) {
         if let Some(format) = &self.format {
-            if let Err(NotJson) = format.write(message, self.look, sheet) {
-                let topic = message.topic();
-                out::complain(&format!(
+            let topic = message.topic();
+            match format.write(message, self.look, sheet) {
+                Ok(()) => {}
+                Err(Unprintable::NotJson) => out::complain(&format!(
                     "Error: Message payload is not valid JSON on topic {topic}."
-                ));
+                )),
+                Err(Unprintable::Payload(error)) => {
+                    out::complain(&format!("Error: topic {topic}: {error}"));
+                }
             }
         } else if self.manner == Manner::Mosquitto && message.payload_len() == 0 {
             // It prints nothing without a line feed.
@@ -59,7 +63,7 @@ impl Output {
                 sheet.text.extend_from_slice(message.topic().as_bytes());
                 sheet.text.push(b' ');
             }
-            sheet.add_payload(message);
+            sheet.add_payload(message, Shape::Raw);
         }
         if self.has_newline {
             sheet.text.push(b'\n');

@@ -20,18 +20,42 @@ pub(crate) struct Printer {
 #[derive(Debug, Default)]
 pub(crate) struct Sheet {
     /// Large payloads, each with what comes before it.
-    parts: Vec<(Vec<u8>, PayloadReader)>,
+    parts: Vec<(Vec<u8>, PayloadReader, Shape)>,
     /// What comes last.
     pub(crate) text: Vec<u8>,
 }
 
+/// How a payload is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Raw,
+    Hex,
+    HexCapital,
+}
+
+impl Shape {
+    /// Appends bytes in this shape.
+    pub(crate) fn append(self, bytes: &[u8], out: &mut Vec<u8>) {
+        let digits = match self {
+            Self::Raw => return out.extend_from_slice(bytes),
+            Self::Hex => b"0123456789abcdef",
+            Self::HexCapital => b"0123456789ABCDEF",
+        };
+        let digit = |at: u8| digits.get(usize::from(at)).copied().unwrap_or(b'?');
+        out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+    }
+}
+
 impl Sheet {
     /// Adds the payload of a message.
-    pub(crate) fn add_payload(&mut self, message: &Message) {
-        if message.payload_len() < LARGE {
-            self.text.extend_from_slice(&message.payload());
-        } else {
-            self.parts.push((std::mem::take(&mut self.text), message.reader()));
+    pub(crate) fn add_payload(&mut self, message: &Message, shape: Shape) {
+        let is_small = message.payload_len() < LARGE;
+        match is_small.then(|| message.payload()) {
+            Some(Ok(payload)) => shape.append(&payload, &mut self.text),
+            // Read when its turn comes; so is the reason why it cannot be.
+            Some(Err(_)) | None => {
+                self.parts.push((std::mem::take(&mut self.text), message.reader(), shape));
+            }
         }
     }
 
@@ -40,9 +64,9 @@ impl Sheet {
     /// # Errors
     /// What the system says of a write, or of a payload's file.
     pub(crate) fn write_to(self, out: &mut impl Write) -> io::Result<()> {
-        for (text, mut payload) in self.parts {
+        for (text, mut payload, shape) in self.parts {
             out.write_all(&text)?;
-            copy(&mut payload, out)?;
+            copy(&mut payload, shape, out)?;
         }
         out.write_all(&self.text)
     }
@@ -52,14 +76,18 @@ impl Sheet {
     }
 }
 
-fn copy(payload: &mut PayloadReader, out: &mut impl Write) -> io::Result<()> {
+fn copy(payload: &mut PayloadReader, shape: Shape, out: &mut impl Write) -> io::Result<()> {
     // `io::copy` would take pieces of 8 KiB.
-    let mut piece = vec![0; PIECE_BYTES];
+    let (mut piece, mut shaped) = (vec![0; PIECE_BYTES], Vec::new());
     loop {
-        match io::Read::read(payload, &mut piece)? {
-            0 => return Ok(()),
-            count => out.write_all(piece.get(..count).unwrap_or_default())?,
+        let count = io::Read::read(payload, &mut piece)?;
+        let read = piece.get(..count).unwrap_or_default();
+        if read.is_empty() {
+            return Ok(());
         }
+        shaped.clear();
+        shape.append(read, &mut shaped);
+        out.write_all(&shaped)?;
     }
 }
 

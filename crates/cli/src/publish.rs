@@ -8,9 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use postrider::{
-    Bytes, Completed, Property, PublishError, PublishRequest, QoS, Session, Source, Topic,
-};
+use postrider::{Bytes, Completed, Property, PublishError, PublishRequest, QoS, Session, Topic};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
@@ -114,7 +112,7 @@ impl PublishArgs {
             if time > 0 && !self.repeat_delay.is_zero() {
                 sleep(self.repeat_delay).await;
             }
-            let published = message.request(session, content).await;
+            let published = message.request(session, content)?.await;
             published.with_context(|| format!("'{}' was not published", message.topic))?;
         }
         Ok(())
@@ -122,14 +120,14 @@ impl PublishArgs {
 }
 
 impl Message {
-    fn request<'a>(&self, session: &'a Session, content: &Content) -> PublishRequest<'a> {
-        let topic = self.topic.clone();
-        let request = match content {
-            Content::Bytes(bytes) => session.publish(topic, bytes),
-            Content::File(path, _) => session.publish_from(topic, Source::file(path)),
-        };
+    fn request<'a>(
+        &self,
+        session: &'a Session,
+        content: &Content,
+    ) -> io::Result<PublishRequest<'a>> {
+        let request = content.publish(session, self.topic.clone())?;
         let request = request.qos(self.qos).retain(self.retain);
-        self.properties.iter().cloned().fold(request, PublishRequest::property)
+        Ok(self.properties.iter().cloned().fold(request, PublishRequest::property))
     }
 }
 
@@ -146,7 +144,8 @@ async fn lines(message: &Message, session: &Session) -> anyhow::Result<()> {
         tokio::select! {
             line = lines.recv() => {
                 let Some(line) = line else { break };
-                let request = message.request(session, &Content::Bytes(line.context("--stdin-line")?.into()));
+                let line = Content::Bytes(line.context("--stdin-line")?.into());
+                let request = message.request(session, &line)?;
                 number += 1;
                 match request.receipt().await {
                     Ok(receipt) => open.push_back((number, receipt.into_future())),

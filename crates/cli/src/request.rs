@@ -15,6 +15,7 @@ use crate::{
     args::{Place, ProtocolArg, RequestArgs},
     names::Manner,
     out,
+    payload::Content,
     printer::Sheet,
     publish,
     status::{self, Codes, Usage},
@@ -28,12 +29,12 @@ pub(crate) fn request(args: &mut RequestArgs, manner: Manner) -> anyhow::Result<
     }
     args.connection.begin(manner)?;
     let topic = publish::topic(args.topic.as_ref(), &args.connection)?;
-    let payload = args.message.payload()?;
+    let content = args.message.content()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let asked = async {
         match args.timeout.map(Duration::from_secs) {
-            Some(time) => timeout(time, args.ask(topic, payload, manner)).await,
-            None => Ok(args.ask(topic, payload, manner).await),
+            Some(time) => timeout(time, args.ask(topic, &content, manner)).await,
+            None => Ok(args.ask(topic, &content, manner).await),
         }
     };
     let Ok(response) = runtime.block_on(asked) else {
@@ -58,7 +59,12 @@ impl RequestArgs {
         self.connection.codes(manner)
     }
 
-    async fn ask(&self, topic: Topic, payload: Vec<u8>, manner: Manner) -> anyhow::Result<Message> {
+    async fn ask(
+        &self,
+        topic: Topic,
+        content: &Content,
+        manner: Manner,
+    ) -> anyhow::Result<Message> {
         let qos = QoS::from_bits(self.qos).context("--qos must be 0, 1 or 2")?;
         let session = self.connection.builder(manner, Subscribed::Untold)?.connect().await?;
         let (properties, correlation) = self.properties(&session, manner);
@@ -74,7 +80,7 @@ impl RequestArgs {
             subscribing = subscribing.retain_handling(when.handling());
         }
         let mut responses = subscribing.await?;
-        let publishing = session.publish(topic.clone(), payload).qos(qos);
+        let publishing = content.publish(&session, topic.clone())?.qos(qos);
         let publishing = properties.into_iter().fold(publishing, PublishRequest::property);
         publishing.await.with_context(|| format!("'{topic}' was not published"))?;
         loop {

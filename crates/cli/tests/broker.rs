@@ -149,6 +149,83 @@ fn a_store_in_use_is_refused_with_a_way_out() {
     assert_eq!(std::fs::read_to_string(file).unwrap(), "?", "nothing was wiped");
 }
 
+/// v5 v3.1.1 [MQTT-4.1.0-1]: a disk without room ends the broker, which says what is full and what to do. With room it
+/// goes on, and nothing that it acknowledged is lost.
+#[test]
+fn a_full_disk_ends_it_with_a_way_out_and_loses_nothing() {
+    for mode in ["durable", "process"] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().to_str().unwrap();
+        let args = ["--port", "0", "--store", store, "--mode", mode];
+        let mut broker = Running::start(&args);
+        let mut sub = dial(&mut broker);
+        exchange(&mut sub, CONNECT_SUB, &[0x20, 2, 0, 0]);
+        exchange(&mut sub, b"\x82\x06\0\x01\0\x01t\x01", &[0x90, 3, 0, 1, 1]);
+        drop(sub);
+        broker.signal(Signal::TERM);
+        assert_eq!(broker.child.wait().unwrap().code(), Some(0));
+
+        let mut broker = Running::within(ROOM_KIB, &args);
+        let mut sender = dial_as_sender(&mut broker);
+        let mut acknowledged = 0_u16;
+        while publishes(&mut sender, acknowledged + 1) {
+            acknowledged += 1;
+        }
+        assert!(acknowledged > 0);
+        assert_eq!(broker.child.wait().unwrap().code(), Some(1));
+        let mut text = String::new();
+        broker.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+        let last = text.lines().last().unwrap();
+        for part in
+            ["error: no room on the disk for the store ", store, "make room and start it again"]
+        {
+            assert!(last.contains(part), "{text}");
+        }
+
+        let mut broker = Running::start(&args);
+        let mut sub = dial(&mut broker);
+        exchange(&mut sub, CONNECT_SUB, &[0x20, 2, 1, 0]);
+        for number in 1..=acknowledged {
+            let mut message = [0; 3 + 5 + PAYLOAD_LEN];
+            sub.read_exact(&mut message).unwrap();
+            assert!(message == *large(number), "{mode}: {number} of {acknowledged}");
+            let [high, low] = number.to_be_bytes();
+            sub.write_all(&[0x40, 2, high, low]).unwrap();
+        }
+        assert!(publishes(&mut dial_as_sender(&mut broker), 1));
+        broker.signal(Signal::TERM);
+        assert_eq!(broker.child.wait().unwrap().code(), Some(0));
+    }
+}
+
+/// Longest file, in KiB.
+const ROOM_KIB: u32 = 1024;
+const PAYLOAD_LEN: usize = 4096;
+
+/// PUBLISH at QoS 1 to "t", with its number as packet identifier and in its payload.
+fn large(number: u16) -> Box<[u8]> {
+    let [high, low] = number.to_be_bytes();
+    let mut packet = vec![0x32, 0x85, 0x20, 0, 1, b't', high, low];
+    packet.extend([high, low].repeat(PAYLOAD_LEN / 2));
+    packet.into()
+}
+
+/// Whether it is acknowledged.
+fn publishes(sender: &mut TcpStream, number: u16) -> bool {
+    let [high, low] = number.to_be_bytes();
+    let mut answer = [0; 4];
+    let is_answered =
+        sender.write_all(&large(number)).and_then(|()| sender.read_exact(&mut answer)).is_ok();
+    assert!(!is_answered || answer == [0x40, 2, high, low], "{answer:?}");
+    is_answered
+}
+
+fn dial_as_sender(broker: &mut Running) -> TcpStream {
+    let mut sender = dial(broker);
+    exchange(&mut sender, CONNECT, &[0x20, 2, 0, 0]);
+    sender
+}
+
 fn dial(broker: &mut Running) -> TcpStream {
     let client = TcpStream::connect(broker.place()).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -178,6 +255,20 @@ impl Running {
     fn start_with(name: &str, value: &str, args: &[&str]) -> Self {
         let mut command = command(args);
         let mut child = command.env(name, value).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap());
+        Self { child, lines, place: None }
+    }
+
+    /// With a limit on the length of its files, beyond which a write fails as on a full disk.
+    fn within(room_kib: u32, args: &[&str]) -> Self {
+        let whole = command(args);
+        // The unit of `ulimit -f` is 512 bytes in POSIX. Without the trap the signal would end the process.
+        let script = "trap '' XFSZ; ulimit -f \"$0\"; exec \"$@\"";
+        let mut limited = Command::new("sh");
+        limited.args(["-c", script, &(2 * room_kib).to_string()]).arg(whole.get_program());
+        limited.args(whole.get_args()).env_remove("POSTRIDER_USERS").env_remove("POSTRIDER_STORE");
+        limited.env("RUST_LOG", "warn").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = limited.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines, place: None }
     }

@@ -106,7 +106,7 @@ async fn receive(
                 Err(_) => bail!("nothing came for {} s: {tally}", PATIENCE.as_secs()),
             },
         };
-        tally.count(number(&message.payload()));
+        tally.count(number(&message.payload()?));
         arrived = tally.arrived();
         credit.add_permits(1);
         if arrived.is_multiple_of(BAR_EVERY) {

@@ -158,7 +158,7 @@ pub(super) async fn next(stream: &mut Subscription) -> anyhow::Result<Message> {
 }
 
 fn expect(message: &Message, text: &str, qos: QoS, is_retained: bool) -> anyhow::Result<()> {
-    let came = message.text_lossy();
+    let came = message.text_lossy()?;
     ensure!(came == text, "'{text}' should have come, not '{came}'");
     ensure!(message.qos() == qos, "'{text}' came at QoS {}", message.qos().bits());
     ensure!(
