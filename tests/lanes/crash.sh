@@ -16,5 +16,5 @@ lane_cases 240 "$crash" --program "$POSTRIDER_BIN" --folder "$RUN/kills" --kills
 lane_cases 120 "$crash" --program "$POSTRIDER_BIN" --folder "$RUN/hubs" --kills 60 --seconds 20 --least 1 --hubs 3
 lane_cases 120 "$crash" --program "$POSTRIDER_BIN" --folder "$RUN/paho" --kills 60 --seconds 30 --least 1 --paho "$PYTHON"
 lane_cases 120 "$crash" full --program "$POSTRIDER_BIN" --folder "$RUN/full"
-lane_cases 120 "$crash" flips --every 17
+lane_cases 120 "$crash" flips --every 17 --spool-every 4999
 lane_end

@@ -1,8 +1,10 @@
-//! Stores with a flipped byte, opened by those who use them: an error, or what was written; never something else.
+//! Stores with a flipped byte, opened by those who use them: an error, or what was written, or all of that but a large
+//! message, whose payload is a file of its own; never something else.
 
 use std::{
     collections::BTreeSet,
     fs,
+    hash::{DefaultHasher, Hash, Hasher},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::atomic::{AtomicUsize, Ordering},
@@ -12,9 +14,9 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use postrider::{ConnectError, QoS, Session, Subscription};
+use postrider::{ConnectError, Message, QoS, Session, Subscription};
 use postrider_broker::{Broker, StartError};
-use tokio::time::timeout;
+use tokio::{task::yield_now, time::timeout};
 
 /// Flips bytes of small stores, one at a time.
 #[derive(Args)]
@@ -25,6 +27,9 @@ pub(crate) struct FlipsArgs {
     /// Every so many bytes of pages that hold nothing, which look alike.
     #[arg(long, default_value_t = 997, value_parser = clap::value_parser!(u32).range(1..))]
     blank_every: u32,
+    /// Every so many bytes of large payloads.
+    #[arg(long, default_value_t = 1499, value_parser = clap::value_parser!(u32).range(1..))]
+    spool_every: u32,
     /// Where copies of the stores are made: memory is much faster. Default: a directory that is removed at the end.
     #[arg(long)]
     folder: Option<PathBuf>,
@@ -61,14 +66,20 @@ pub(crate) fn flips(args: &FlipsArgs) -> Result<bool> {
         ensure!(expected.len() >= CONTENT_MIN, "the store of the {name} holds {expected:?}");
         for file in files(&good)? {
             let flips = Flips { args, good: &good, file: &file, probe, expected: &expected };
-            let (refused, harmless, faults) = flips.run(&copy)?;
-            let word = if faults.is_empty() { "pass" } else { "fail" };
-            let at = file.display();
-            println!("{word}: {name}, {at}: {refused} flips refused, {harmless} harmless");
-            for fault in faults.iter().take(FAULTS_SHOWN) {
+            let found = flips.run(&copy)?;
+            // Every byte of a large payload counts.
+            let is_whole = !is_spool(&file) || found.harmless + found.refused == 0;
+            let is_good = found.faults.is_empty() && is_whole;
+            let word = if is_good { "pass" } else { "fail" };
+            let Found { refused, given_up, harmless, .. } = found;
+            println!(
+                "{word}: {name}, {}: {refused} flips refused, {given_up} lost the large message, {harmless} harmless",
+                file.display()
+            );
+            for fault in found.faults.iter().take(FAULTS_SHOWN) {
                 println!("  {fault}");
             }
-            is_well &= faults.is_empty();
+            is_well &= is_good;
         }
     }
     Ok(is_well)
@@ -83,15 +94,30 @@ struct Flips<'a> {
     expected: &'a Content,
 }
 
+/// What came of flips.
+#[derive(Default)]
+struct Found {
+    /// The store was not opened.
+    refused: usize,
+    /// All was there but a large message.
+    given_up: usize,
+    /// All was there.
+    harmless: usize,
+    /// What must not be.
+    faults: Vec<String>,
+}
+
 impl Flips<'_> {
-    /// How many were refused, how many harmless, and what went wrong.
-    fn run(&self, copy: &Path) -> Result<(usize, usize, Vec<String>)> {
+    fn run(&self, copy: &Path) -> Result<Found> {
         let bytes = fs::read(self.good.join(self.file))?;
-        let places = places(&bytes, self.args);
-        let (next, refused, harmless) =
-            (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
-        let work = |worker: usize| -> Result<Vec<String>> {
-            let mut faults = Vec::new();
+        let places = if is_spool(self.file) {
+            (0..bytes.len()).step_by(self.args.spool_every as usize).collect()
+        } else {
+            places(&bytes, self.args)
+        };
+        let next = AtomicUsize::new(0);
+        let work = |worker: usize| -> Result<Found> {
+            let mut tally = Found::default();
             while let Some(&at) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
                 // Each in a place of its own: who was refused may hold its lock for a moment.
                 let copy = copy.with_extension(format!("{worker}-{at}"));
@@ -103,21 +129,20 @@ impl Flips<'_> {
                 fs::write(copy.join(self.file), &bad)?;
                 let found = catch_unwind(AssertUnwindSafe(|| (self.probe)(&copy)));
                 match found {
-                    Err(_) => faults.push(format!("byte {at}: a panic")),
-                    Ok(Err(error)) => faults.push(format!("byte {at}: {error:#}")),
-                    Ok(Ok(Err(_))) => _ = refused.fetch_add(1, Ordering::Relaxed),
-                    Ok(Ok(Ok(content))) if content == *self.expected => {
-                        harmless.fetch_add(1, Ordering::Relaxed);
-                    }
+                    Err(_) => tally.faults.push(format!("byte {at}: a panic")),
+                    Ok(Err(error)) => tally.faults.push(format!("byte {at}: {error:#}")),
+                    Ok(Ok(Err(_))) => tally.refused += 1,
+                    Ok(Ok(Ok(content))) if content == *self.expected => tally.harmless += 1,
+                    Ok(Ok(Ok(content))) if self.lacks_large_only(&content) => tally.given_up += 1,
                     Ok(Ok(Ok(content))) => {
                         let differs = self.expected.symmetric_difference(&content);
                         let differs: Vec<_> = differs.take(3).collect();
-                        faults.push(format!("byte {at}: other content, such as {differs:?}"));
+                        tally.faults.push(format!("byte {at}: other content, such as {differs:?}"));
                     }
                 }
                 fs::remove_dir_all(&copy)?;
             }
-            Ok(faults)
+            Ok(tally)
         };
         let workers = thread::available_parallelism().map_or(1, |count| count.get());
         let found: Vec<_> = thread::scope(|scope| {
@@ -126,12 +151,46 @@ impl Flips<'_> {
                 (0..workers).map(|worker| scope.spawn(move || work(worker))).collect();
             threads.into_iter().map(thread::ScopedJoinHandle::join).collect()
         });
-        let mut faults = Vec::new();
+        let mut sum = Found::default();
         for found in found {
-            faults.extend(found.map_err(|_| anyhow::anyhow!("a worker panicked"))??);
+            let found = found.map_err(|_| anyhow::anyhow!("a worker panicked"))??;
+            sum.refused += found.refused;
+            sum.given_up += found.given_up;
+            sum.harmless += found.harmless;
+            sum.faults.extend(found.faults);
         }
-        Ok((refused.into_inner(), harmless.into_inner(), faults))
+        Ok(sum)
     }
+
+    /// Whether one large message is missing and nothing else differs, after damage to a large payload.
+    fn lacks_large_only(&self, content: &Content) -> bool {
+        let mut lacking = self.expected.difference(content);
+        let is_large = lacking.next().is_some_and(|text| text.contains(LARGE_WORD));
+        is_spool(self.file)
+            && is_large
+            && lacking.next().is_none()
+            && content.is_subset(self.expected)
+    }
+}
+
+/// Whether it is the file of a large payload.
+fn is_spool(file: &Path) -> bool {
+    file.starts_with(SPOOLS)
+}
+
+fn large() -> String {
+    (0..LARGE_LEN).map(|at| char::from(b'a' + (at * at % 26) as u8)).collect()
+}
+
+/// A message in words; a large one by a sum of its bytes.
+fn words(message: &Message) -> Result<String> {
+    let text = message.text_lossy()?;
+    if text.len() < LARGE_LEN {
+        return Ok(format!("{} {text}", message.topic()));
+    }
+    let mut sum = DefaultHasher::new();
+    text.hash(&mut sum);
+    Ok(format!("{} {} bytes {:x}", message.topic(), text.len(), sum.finish()))
 }
 
 /// Which bytes are flipped.
@@ -153,7 +212,7 @@ fn places(bytes: &[u8], args: &FlipsArgs) -> Vec<usize> {
 
 /// A session that waits for messages, messages that wait for it at both QoS, and retained messages.
 fn make_broker(path: &Path) -> Result<()> {
-    let broker = Broker::builder().store(path).start()?;
+    let broker = builder(path).start()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let keeper = keeper(&broker).await?;
@@ -169,6 +228,11 @@ fn make_broker(path: &Path) -> Result<()> {
         for topic in ["retained/a", "retained/b"] {
             session.publish(topic, "kept for all").qos(QoS::AtLeastOnce).retain(true).await?;
         }
+        for (number, qos) in (1..).zip([QoS::AtLeastOnce, QoS::ExactlyOnce]) {
+            session.publish(format!("kept/{LARGE_WORD}/{number}"), large()).qos(qos).await?;
+        }
+        let topic = format!("retained/{LARGE_WORD}");
+        session.publish(topic, large()).qos(QoS::AtLeastOnce).retain(true).await?;
         session.disconnect().await?;
         anyhow::Ok(())
     })?;
@@ -178,7 +242,7 @@ fn make_broker(path: &Path) -> Result<()> {
 
 /// Opens the store, takes up the session that waits and asks for what is retained.
 fn probe_broker(path: &Path) -> Result<Result<Content, String>> {
-    let broker = match Broker::builder().store(path).start() {
+    let broker = match builder(path).start() {
         Ok(broker) => broker,
         Err(error @ StartError::Store(_)) => return Ok(Err(error.to_string())),
         Err(error) => return Err(error.into()),
@@ -195,7 +259,14 @@ async fn read_broker(broker: &Broker) -> Result<Content> {
     let mut content = Content::new();
     let keeper = keeper(broker).await?;
     let mut kept = keeper.unmatched();
-    let present = keeper.connected().is_some_and(|connected| connected.session_present);
+    // A damaged message may have cost the first connection already.
+    let connected = loop {
+        match keeper.connected() {
+            Some(connected) => break connected,
+            None => yield_now().await,
+        }
+    };
+    let present = connected.session_present;
     content.insert(format!("session present: {present}"));
     let asker = session(broker, "asker").connect().await?;
     let mut retained = asker.subscribe("retained/#", QoS::AtMostOnce).await?;
@@ -207,16 +278,22 @@ async fn read_broker(broker: &Broker) -> Result<Content> {
         while let Some(message) = kept.next().await
             && message.topic() != "kept/end"
         {
-            let twice = format!("{} {} {:?}", message.topic(), message.text_lossy(), message.qos());
-            ensure!(content.insert(twice), "{} came twice", message.topic());
+            let twice = format!("{} {:?}", words(&message)?, message.qos());
+            // A damaged message costs its link, and others at QoS 1 come again.
+            let is_again = message.is_dup() && message.qos() == QoS::AtLeastOnce;
+            ensure!(content.insert(twice) || is_again, "{} came twice", message.topic());
         }
     }
     while let Some(message) = retained.next().await
         && message.topic() != "retained/end"
     {
-        content.insert(format!("{} {}", message.topic(), message.text_lossy()));
+        content.insert(words(&message)?);
     }
     Ok(content)
+}
+
+fn builder(path: &Path) -> postrider_broker::Builder {
+    Broker::builder().store(path).spool_above(LARGE_LEN as u32 - 1)
 }
 
 async fn keeper(broker: &Broker) -> Result<Session> {
@@ -233,7 +310,8 @@ fn make_client(path: &Path) -> Result<()> {
         for (number, qos) in (0..).zip([QoS::AtLeastOnce, QoS::ExactlyOnce]) {
             press.publish("orders/new", format!("order {number}")).qos(qos).await?;
             let order = orders.next().await.context("the order came")?;
-            order.ack_with(|batch| batch.put(order_key(number), order.payload())).await?;
+            let payload = order.payload()?;
+            order.ack_with(|batch| batch.put(order_key(number), payload)).await?;
         }
         broker.kill();
         for number in 0..12 {
@@ -241,6 +319,9 @@ fn make_client(path: &Path) -> Result<()> {
             let topic = format!("made/{number}");
             press.publish(topic, format!("piece {number}")).qos(qos).stored().await?;
         }
+        let large = large().repeat(CLIENT_LARGE_TIMES);
+        let publishing = press.publish(format!("made/{LARGE_WORD}"), large);
+        publishing.qos(QoS::ExactlyOnce).stored().await?;
         press.disconnect_with().flush(Duration::ZERO).await?;
         anyhow::Ok(())
     })
@@ -279,8 +360,10 @@ async fn read_client(mut made: Subscription, press: &Session) -> Result<Content>
     while let Some(message) = made.next().await
         && message.topic() != "made/end"
     {
-        let twice = format!("{} {} {:?}", message.topic(), message.text_lossy(), message.qos());
-        ensure!(content.insert(twice), "{} came twice", message.topic());
+        let twice = format!("{} {:?}", words(&message)?, message.qos());
+        // A damaged message costs its link, and others at QoS 1 come again.
+        let is_again = message.is_dup() && message.qos() == QoS::AtLeastOnce;
+        ensure!(content.insert(twice) || is_again, "{} came twice", message.topic());
     }
     Ok(content)
 }
@@ -325,10 +408,21 @@ fn files(store: &Path) -> Result<Vec<PathBuf>> {
             files.push(PathBuf::from(entry.file_name()));
         }
     }
+    for entry in fs::read_dir(store.join(SPOOLS))? {
+        files.push(Path::new(SPOOLS).join(entry?.file_name()));
+    }
     files.sort();
     Ok(files)
 }
 
+/// The folder of large payloads.
+const SPOOLS: &str = "spools";
+/// Marks large messages.
+const LARGE_WORD: &str = "large";
+/// Bytes of a large payload at the broker: more than one checksum's share.
+const LARGE_LEN: usize = 20_000;
+/// A client takes a longer one for large.
+const CLIENT_LARGE_TIMES: usize = 53;
 /// What is flipped: bits at both ends of a byte.
 const FLIP: u8 = 0x41;
 /// Bytes that are looked at together to see whether they hold anything.
