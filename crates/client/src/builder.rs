@@ -11,11 +11,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use postrider_net::{Address, Endpoint, Stream};
+use postrider_net::{Address, Credentials, Endpoint, Stream};
 use postrider_proto::{
     LinkConfig, ReconnectConfig, SessionConfig,
     client::ClientConfig,
-    wire::{self, ClientId, Properties, Property, Text},
+    wire::{self, Properties, Property, Text},
 };
 use postrider_store::Mode;
 use tokio::runtime::Handle as Runtime;
@@ -23,10 +23,15 @@ use tokio::runtime::Handle as Runtime;
 use crate::{
     ConnectError, Session, SessionEnd, Will,
     answer::{Awaited, Gone, answer},
+    client_id::client_id,
     connector::{Attempt, Connector},
     driver::{Driver, Setup},
+    extras::Extras,
     mailbox::Room,
+    protocol::Protocol,
+    request::Requests,
     shared::Shared,
+    upcoming::Upcoming,
     vault::Place,
     when_full::WhenFull,
 };
@@ -61,21 +66,7 @@ pub struct Builder<S = Session> {
     store_mode: Mode,
     pub(crate) is_manual: bool,
     connector: Option<Connector>,
-}
-
-/// Which version of MQTT to speak.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Protocol {
-    /// 5.0, and 3.1.1 if the server does not speak it.
-    #[default]
-    Auto,
-    /// 3.1 only.
-    V31,
-    /// 3.1.1 only.
-    V311,
-    /// 5.0 only.
-    V5,
+    pub(crate) extras: Extras,
 }
 
 impl<S> Builder<S> {
@@ -94,7 +85,11 @@ impl<S> Builder<S> {
             will: None,
             properties: Properties::new(),
             protocol: Protocol::Auto,
-            link: LinkConfig { is_topic_lenient: true, ..LinkConfig::default() },
+            link: LinkConfig {
+                is_topic_lenient: true,
+                are_aliases_reused: true,
+                ..LinkConfig::default()
+            },
             session: SessionConfig {
                 flights_max_unannounced: FLIGHTS_MAX_UNANNOUNCED,
                 ..SessionConfig::default()
@@ -108,6 +103,7 @@ impl<S> Builder<S> {
             store_mode: Mode::Durable,
             is_manual: false,
             connector: None,
+            extras: Extras::default(),
         }
     }
 
@@ -374,8 +370,11 @@ impl<S> Builder<S> {
     pub(crate) fn open(self) -> Result<(Session, Driver, Connecting), ConnectError> {
         let stream_room = self.stream_room;
         let takes_qos0_offline = self.session.is_qos0_queued_offline;
+        let requests = Requests::new(self.extras.requests.clone());
         let setup = self.setup()?;
-        let shared = Arc::new(Shared::new(takes_qos0_offline, setup.store.is_some(), stream_room));
+        let has_store = setup.store.is_some();
+        let shared = Shared::new(takes_qos0_offline, has_store, stream_room, requests);
+        let shared = Arc::new(shared);
         let session = Session::new(Arc::clone(&shared));
         let (answer, connected) = answer();
         Ok((session, Driver::open(setup, shared, answer)?, connected))
@@ -383,66 +382,39 @@ impl<S> Builder<S> {
 
     fn setup(self) -> Result<Setup, ConnectError> {
         let address = Address::parse(&self.url)?;
-        let credentials = address.credentials;
-        let user = self.user.or(credentials.user);
-        let password = self.password.or_else(|| credentials.password.map(Bytes::from));
-        let who = match &user {
-            Some(user) => format!("user '{user}'"),
-            None => "a connection without user name".to_owned(),
-        };
-        if let Some(len) = password.as_ref().map(Bytes::len).filter(|len| *len > PASSWORD_LEN_MAX) {
-            let what = "the password";
-            return Err(ConnectError::TooLong { what, len, len_max: PASSWORD_LEN_MAX });
-        }
-        let connect_timeout_ms = ms(self.connect_timeout);
-        let session_expiry_s = match self.session_expiry {
-            Some(expiry) => u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX),
-            None if self.store.is_some() => STORED_EXPIRY_S,
-            None => SESSION_EXPIRY_S,
-        };
-        let has_store = self.store.is_some();
-        let queue_bytes_max = self.queue_bytes.unwrap_or(if has_store {
-            STORED_BYTES_MAX
-        } else {
-            self.session.queue_bytes_max
-        });
-        let mut link = LinkConfig { handshake_ms: connect_timeout_ms, ..self.link };
-        if self.is_manual {
-            // Servers of 3.1.1 are told no bound, so they are not read on beyond it.
-            link.receive_maximum_unannounced = Some(link.receive_maximum);
-        }
-        let reconnect = ReconnectConfig {
-            servers: vec![self.url],
-            version: self.protocol.version(),
-            ..self.reconnect
-        };
+        let upcoming = self.upcoming(address.credentials);
+        let options = upcoming.options(None)?;
+        let has_authenticator = self.extras.authenticator.is_some();
         let client = ClientConfig {
             client_id: client_id(&self.client_id)?,
-            user_name: user.map(|user| text("the user name", &user)).transpose()?,
-            password,
+            user_name: options.user_name,
+            password: options.password,
             clean_start: self.clean_start,
-            session_expiry_s,
-            keep_alive_s: u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX),
-            will: self.will.map(Will::checked).transpose()?,
-            connect_properties: self.properties,
+            session_expiry_s: self.session_expiry_s(),
+            keep_alive_s: options.keep_alive_s,
+            will: options.will,
+            connect_properties: options.properties,
             operation_timeout_ms: ms(self.operation_timeout),
             operations_max: OPERATIONS_MAX,
-            link,
-            session: SessionConfig {
-                queue_bytes_max,
-                is_oldest_dropped: self.when_full == WhenFull::DropOldest,
-                ..self.session
+            link: self.link_config(),
+            session: self.session_config(),
+            reconnect: ReconnectConfig {
+                servers: vec![self.url],
+                version: self.protocol.with(has_authenticator)?.version(),
+                rules: self.extras.rules,
+                ..self.reconnect
             },
-            reconnect,
             is_manual: self.is_manual,
-            is_durable: has_store,
+            is_durable: self.store.is_some(),
             spool_bytes_max: SPOOL_BYTES_MAX,
         };
         Ok(Setup {
             client,
             seed: seed(),
             server: shown(&address.endpoint),
-            who,
+            upcoming,
+            hook: self.extras.hook,
+            wall_clock: self.extras.wall_clock,
             connect_timeout: self.connect_timeout,
             stall_budget_ms: ms(self.stall_budget),
             when_full: self.when_full,
@@ -450,6 +422,53 @@ impl<S> Builder<S> {
             is_client_id_made: self.client_id.is_empty(),
             store: self.store.map(|path| Place { path, mode: self.store_mode }),
         })
+    }
+
+    /// What each attempt begins with. What the builder says goes before what the URL says.
+    fn upcoming(&self, credentials: Credentials) -> Upcoming {
+        let user = self.user.clone().or(credentials.user);
+        let password = self.password.clone();
+        Upcoming {
+            number: 1,
+            last: None,
+            server: self.url.clone(),
+            user,
+            password: password.or_else(|| credentials.password.map(Bytes::from)),
+            keep_alive: self.keep_alive,
+            will: self.will.clone(),
+            properties: self.properties.clone(),
+            authenticator: self.extras.authenticator.clone(),
+        }
+    }
+
+    fn session_expiry_s(&self) -> u32 {
+        match self.session_expiry {
+            Some(expiry) => u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX),
+            None if self.store.is_some() => STORED_EXPIRY_S,
+            None => SESSION_EXPIRY_S,
+        }
+    }
+
+    fn link_config(&self) -> LinkConfig {
+        LinkConfig {
+            handshake_ms: ms(self.connect_timeout),
+            is_server_reauthentication_allowed: self.extras.is_server_reauthentication_allowed,
+            // Servers of 3.1.1 are told no bound, so they are not read on beyond it.
+            receive_maximum_unannounced: self.is_manual.then_some(self.link.receive_maximum),
+            ..self.link
+        }
+    }
+
+    fn session_config(&self) -> SessionConfig {
+        let has_store = self.store.is_some();
+        let bytes_max = if has_store { STORED_BYTES_MAX } else { self.session.queue_bytes_max };
+        SessionConfig {
+            queue_bytes_max: self.queue_bytes.unwrap_or(bytes_max),
+            is_oldest_dropped: self.when_full == WhenFull::DropOldest,
+            closes_max: self.extras.closes_max,
+            is_puback_for_qos2_allowed: !self.extras.is_qos2_strict,
+            ..self.session
+        }
     }
 }
 
@@ -512,44 +531,12 @@ pub(crate) async fn wait(
     }
 }
 
-impl Protocol {
-    fn version(self) -> Option<wire::Version> {
-        match self {
-            Self::Auto => None,
-            Self::V31 => Some(wire::Version::V31),
-            Self::V311 => Some(wire::Version::V311),
-            Self::V5 => Some(wire::Version::V5),
-        }
-    }
-}
-
-fn client_id(id: &str) -> Result<ClientId, ConnectError> {
-    let text = if id.is_empty() {
-        text("the client id", &made_client_id())
-    } else {
-        text("the client id", id)
-    };
-    text.map(ClientId::from_text)
-}
-
-fn text(what: &'static str, text: &str) -> Result<Text, ConnectError> {
+pub(crate) fn text(what: &'static str, text: &str) -> Result<Text, ConnectError> {
     Text::new(text).map_err(|error| ConnectError::Text { what, error })
 }
 
-/// 23 letters and digits, which every server takes. Spec: v3.1.1 [MQTT-3.1.3-5].
-fn made_client_id() -> String {
-    const LETTERS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
-    let mut id = String::from("postrider");
-    let mut bits = u128::from(seed()) << 64 | u128::from(seed());
-    for _ in 0..14 {
-        id.push(char::from(LETTERS[usize::try_from(bits & 31).unwrap_or_default()]));
-        bits >>= 5;
-    }
-    id
-}
-
 /// A number that nobody can guess, from the seeds that the standard library draws for its hash maps.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
@@ -558,7 +545,7 @@ fn shown(endpoint: &Endpoint) -> String {
     endpoint.to_string()
 }
 
-fn ms(duration: Duration) -> u64 {
+pub(crate) fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -577,7 +564,7 @@ impl<S> fmt::Debug for Builder<S> {
 /// Longest timeout; a clock can be asked about it without overflow.
 const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Longest password in bytes: its length is sent in two. Spec: v5 section 3.1.3.6.
-const PASSWORD_LEN_MAX: usize = 65_535;
+pub(crate) const PASSWORD_LEN_MAX: usize = 65_535;
 /// Messages on their way to a server that cannot say what it takes; the default of most brokers and clients.
 const FLIGHTS_MAX_UNANNOUNCED: u16 = 20;
 /// Seconds that the server keeps the session without a connection: longer than most outages.

@@ -9,8 +9,9 @@ use postrider_proto::{
 };
 
 use crate::{
-    DisconnectError, PendingMessage, PublishError, Receipt, StoredError, SubscribeError,
-    UnsubscribeError, answer::Answer, filling::Space, publish::PublishAnswer, queue::StreamQueue,
+    DisconnectError, PendingMessage, PublishError, ReauthenticateError, Receipt, StoredError,
+    SubscribeError, UnsubscribeError, answer::Answer, filling::Space, publish::PublishAnswer,
+    queue::StreamQueue,
 };
 
 /// One request. Publications stand here whole, so that they cost no allocation; the rest is rare and boxed.
@@ -29,7 +30,7 @@ pub(crate) enum Command {
         /// Its number.
         stream: u64,
         /// Who wants to know when the server has answered, if anybody.
-        answer: Option<Answer<Result<(), UnsubscribeError>>>,
+        answer: Option<Answer<Result<Properties, UnsubscribeError>>>,
     },
     /// A receipt for a message that is not finished.
     Receipt {
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     },
     /// What is not finished.
     Pending(Answer<Vec<PendingMessage>>),
+    /// Authenticate again.
+    Reauthenticate(Answer<Result<(), ReauthenticateError>>),
     /// Deliver what no subscription asks for to this stream.
     Unmatched(Arc<StreamQueue>),
     /// Read what the program stored.
@@ -72,7 +75,15 @@ pub(crate) struct SubscribeCommand {
     pub(crate) identifier: Option<u32>,
     pub(crate) properties: Properties,
     pub(crate) queue: Arc<StreamQueue>,
-    pub(crate) answer: Answer<Result<QoS, SubscribeError>>,
+    pub(crate) answer: Answer<Result<Granted, SubscribeError>>,
+}
+
+/// What the server answered to a subscription.
+#[derive(Debug)]
+pub(crate) struct Granted {
+    pub(crate) qos: QoS,
+    /// Properties of its SUBACK.
+    pub(crate) properties: Properties,
 }
 
 #[derive(Debug)]
@@ -80,7 +91,7 @@ pub(crate) struct UnsubscribeCommand {
     /// `None`: all.
     pub(crate) filters: Option<Vec<Filter>>,
     pub(crate) properties: Properties,
-    pub(crate) answer: Answer<Result<(), UnsubscribeError>>,
+    pub(crate) answer: Answer<Result<Properties, UnsubscribeError>>,
 }
 
 #[derive(Debug)]

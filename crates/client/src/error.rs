@@ -10,7 +10,7 @@ use postrider_proto::{
 use postrider_store::StoreError;
 
 use crate::{
-    SessionEnd,
+    AuthenticationError, SessionEnd,
     reason::{LinkReason, explain, way_out},
     shared::Shared,
     topic::{NotFilter, NotTopic},
@@ -78,6 +78,17 @@ pub enum ConnectError {
         /// The server's explanation, if it gave one (5.0).
         explanation: Option<String>,
     },
+    /// Enhanced authentication failed on our side (5.0).
+    #[error("authentication at {server} failed: {error}")]
+    Authentication {
+        /// The URL, without credentials.
+        server: String,
+        /// What is wrong.
+        error: AuthenticationError,
+    },
+    /// Enhanced authentication needs 5.0.
+    #[error("an authenticator needs MQTT 5.0: choose Protocol::V5 or Protocol::Auto")]
+    AuthenticatorVersion,
     /// The server refused for another reason.
     #[error("{server} refused the connection: {}", Explained(*.reason, .explanation.as_deref()))]
     Refused {
@@ -202,6 +213,12 @@ pub enum PublishError {
     /// A full queue gave it up, see [`crate::WhenFull`]; or it was at QoS 0.
     #[error("message was dropped from a full queue")]
     Dropped,
+    /// The server closed the connection right after it was sent, each time, see [`crate::Builder::park_after`].
+    #[error("the server closed the connection {closes} times right after the message was sent")]
+    Parked {
+        /// How often.
+        closes: u32,
+    },
     /// A later message to its topic took its place, see [`crate::WhenFull::KeepLatest`].
     #[error("a later message to the same topic took its place before it could be sent")]
     Superseded,

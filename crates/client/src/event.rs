@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_core::Stream;
 use postrider_proto::{
     Limits,
     client::Restarted,
-    wire::{Properties, Version},
+    wire::{Properties, QoS, ReasonCode, Version},
 };
 
 use crate::{
@@ -27,6 +28,9 @@ use crate::{
 pub enum Event {
     /// A connection was made.
     Connected(Box<Connected>),
+    /// All that became of the session with a new connection; once for each, as soon as the server has answered what was
+    /// subscribed again.
+    Settled(Box<Settled>),
     /// The connection ended, or an attempt failed.
     Disconnected {
         /// Why.
@@ -39,6 +43,18 @@ pub enum Event {
     MayBeDouble {
         /// Message number.
         number: u64,
+    },
+    /// A message is not sent again, because the server closed the connection right after it each time, see
+    /// [`crate::Builder::park_after`]. It is told besides that it failed.
+    Parked {
+        /// Message number.
+        number: u64,
+        /// How often.
+        closes: u32,
+        /// Its topic.
+        topic: String,
+        /// Its payload, unless that lies in a file.
+        payload: Option<Bytes>,
     },
     /// A message that nobody waits for any more could not be published.
     PublishFailed {
@@ -66,6 +82,8 @@ pub enum Event {
 pub struct Connected {
     /// Where to: the URL without credentials.
     pub server: String,
+    /// The client id: the builder's, the one that was made, or the one that the server assigned.
+    pub client_id: String,
     /// Which version is spoken.
     pub version: Version,
     /// Whether the server went on with the session it had kept.
@@ -74,10 +92,35 @@ pub struct Connected {
     pub limits: Limits,
     /// Filters that were subscribed again because the server had no session.
     pub resubscribed: u32,
+    /// Messages on their way that are sent again.
+    pub resent: u32,
     /// What became of publications that were open, if the server had no session and there were any.
     pub restarted: Option<Restarted>,
     /// All properties of the server's CONNACK (5.0).
     pub properties: Properties,
+}
+
+/// What became of the session with a new connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settled {
+    /// The connection: whether the session was resumed or lost, limits, messages that are sent again, those that may
+    /// arrive twice, those that failed.
+    pub connected: Connected,
+    /// Filters that were subscribed again because the server had no session, in order, with its answers.
+    pub resubscriptions: Vec<Resubscription>,
+    /// Messages that expired since the connection before.
+    pub expired: u64,
+}
+
+/// What the server said to a filter that was subscribed again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Resubscription {
+    /// The filter.
+    pub filter: String,
+    /// The QoS granted, or why not.
+    pub result: Result<QoS, ReasonCode>,
 }
 
 /// Events in their order, beginning with the state at the time of the call. Holds at most 256 that were not read.

@@ -90,16 +90,21 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod authentication;
 pub mod blocking;
 mod body;
 mod builder;
+mod client_id;
 mod command;
 mod connector;
 mod dispatch;
 mod driver;
 mod error;
 mod event;
+mod extras;
 mod filling;
+#[cfg(feature = "json")]
+mod json;
 mod line;
 mod lock;
 mod mailbox;
@@ -108,9 +113,12 @@ mod outlet;
 mod overlap;
 mod payload;
 mod pending;
+mod protocol;
 mod publish;
 mod queue;
 mod reason;
+mod request;
+mod retry;
 mod session;
 mod shared;
 mod source;
@@ -119,6 +127,7 @@ mod subscription;
 mod token;
 mod topic;
 mod trie;
+mod upcoming;
 mod vault;
 mod when_full;
 mod will;
@@ -126,7 +135,7 @@ mod will;
 pub use bytes::Bytes;
 pub use postrider_net::{Stream, UrlError};
 pub use postrider_proto::{
-    Limits,
+    Again, Limits,
     client::Restarted,
     wire::{
         Filter, FilterError, Properties, Property, QoS, ReasonCode, RetainHandling, Text,
@@ -134,29 +143,39 @@ pub use postrider_proto::{
     },
 };
 
+#[cfg(feature = "scram")]
+pub use crate::authentication::Scram;
+#[cfg(feature = "json")]
+pub use crate::json::JsonError;
 pub use postrider_store::{Mode, StoreError};
 
 pub use crate::{
+    authentication::{
+        AuthenticationError, AuthenticationExchange, Authenticator, ReauthenticateError,
+    },
     body::PayloadReader,
-    builder::{Builder, Protocol},
+    builder::Builder,
     connector::Attempt,
     error::{
         AckError, ConnectError, DisconnectError, NotText, PayloadError, PublishError, SourceError,
         StoredError, SubscribeError, UnsubscribeError,
     },
-    event::{Connected, Event, Events},
+    event::{Connected, Event, Events, Resubscription, Settled},
     message::Message,
     payload::Payload,
     pending::{PendingMessage, Stage},
+    protocol::Protocol,
     publish::{Completed, PublishFuture, PublishRequest, Published, Receipt},
     queue::StreamEnd,
     reason::{LinkReason, SessionEnd},
+    request::{Reply, ReplyError, Request, RequestError},
     session::{DisconnectRequest, Session},
     source::Source,
     stats::Stats,
     subscription::{SubscribeRequest, Subscription, Unmatched},
     token::{Ack, Batch},
     topic::{IntoFilter, IntoTopic, NotFilter, NotTopic},
+    upcoming::Upcoming,
     when_full::WhenFull,
     will::Will,
 };

@@ -1,6 +1,6 @@
 //! A message that arrived.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use postrider_proto::wire::{Properties, Publish, QoS, Text, Topic};
@@ -8,6 +8,7 @@ use postrider_proto::wire::{Properties, Publish, QoS, Text, Topic};
 use crate::{
     AckError, NotText, PayloadError, PayloadReader,
     body::Body,
+    shared::Shared,
     token::{Ack, Batch, Charge},
 };
 
@@ -17,6 +18,8 @@ pub struct Message {
     head: Publish,
     body: Body,
     arrival: u64,
+    /// Of a message that asks for an answer.
+    pub(crate) session: Option<Arc<Shared>>,
     /// Of a message that the program acknowledges itself.
     pub(crate) charge: Option<Box<Charge>>,
 }
@@ -25,7 +28,7 @@ impl Message {
     /// `head.topic` must be there.
     pub(crate) fn new(head: Publish, body: Body, arrival: u64) -> Self {
         debug_assert!(head.topic.is_some(), "the link resolves aliases");
-        Self { head, body, arrival, charge: None }
+        Self { head, body, arrival, session: None, charge: None }
     }
 
     /// The topic it was published to. The bytes are checked once more; [`Message::topic_name`] costs nothing.
@@ -206,6 +209,12 @@ impl Message {
             self.charge = Some(Box::new(charge.for_stream(stream, self.clone())));
         }
         self
+    }
+
+    /// The payload in memory.
+    #[cfg(feature = "json")]
+    pub(crate) fn whole(&self) -> Result<&Bytes, PayloadError> {
+        self.body.whole()
     }
 
     /// Bytes it holds, for the bounds of queues.

@@ -157,6 +157,12 @@ impl StreamQueue {
         }
     }
 
+    /// Driver: takes everything out, for a stream that it reads itself.
+    pub(crate) fn take_all(&self, into: &mut VecDeque<Message>) {
+        mem::swap(&mut lock(&self.state).ready, into);
+        into.iter().for_each(|message| self.release(message));
+    }
+
     pub(crate) fn ended(&self) -> Option<StreamEnd> {
         lock(&self.state).end.clone()
     }

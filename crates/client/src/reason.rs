@@ -5,6 +5,8 @@ use std::fmt;
 use postrider_proto::wire::{Properties, ReasonCode, Text};
 use postrider_store::StoreError;
 
+use crate::AuthenticationError;
+
 /// Why a connection ended or could not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -22,6 +24,8 @@ pub enum LinkReason {
         reason: ReasonCode,
         /// Its explanation, if it gave one (5.0).
         explanation: Option<String>,
+        /// All properties of its CONNACK (5.0).
+        properties: Properties,
     },
     /// The server ended the connection and said why (5.0).
     Disconnected {
@@ -29,6 +33,8 @@ pub enum LinkReason {
         reason: ReasonCode,
         /// Its explanation, if it gave one.
         explanation: Option<String>,
+        /// All properties of its DISCONNECT.
+        properties: Properties,
     },
     /// We ended it.
     Ours,
@@ -41,6 +47,8 @@ pub enum LinkReason {
     },
     /// The attempt took longer than the connect timeout.
     TimedOut,
+    /// Enhanced authentication failed on our side (5.0).
+    Authentication(AuthenticationError),
 }
 
 /// Why a session is over for good. Verbs called afterwards fail with it.
@@ -156,17 +164,18 @@ impl fmt::Display for LinkReason {
             Self::PeerFault { what, statement } => {
                 write!(f, "the server broke the protocol: {what} [{statement}]")
             }
-            Self::Refused { reason, explanation } => {
+            Self::Refused { reason, explanation, .. } => {
                 f.write_str("the server refused the connection: ")?;
                 explain(f, *reason, explanation.as_deref())
             }
-            Self::Disconnected { reason, explanation } => {
+            Self::Disconnected { reason, explanation, .. } => {
                 f.write_str("the server ended the connection: ")?;
                 explain(f, *reason, explanation.as_deref())
             }
             Self::Ours => f.write_str("we ended the connection"),
             Self::Lost => f.write_str("the connection was lost"),
             Self::Unreachable { what } => f.write_str(what),
+            Self::Authentication(error) => write!(f, "authentication failed: {error}"),
             Self::TimedOut => f.write_str("the connect timeout passed"),
         }
     }

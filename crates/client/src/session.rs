@@ -53,7 +53,7 @@ impl Session {
     }
 
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { handle: Arc::new(Handle(shared)) }
+        Self { handle: shared.open_handle() }
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -132,10 +132,11 @@ impl Session {
     /// # Errors
     /// [`UnsubscribeError`].
     pub async fn unsubscribe(&self, filter: impl IntoFilter) -> Result<(), UnsubscribeError> {
-        self.unsubscribe_with(filter, Properties::new()).await
+        self.unsubscribe_with(filter, Properties::new()).await.map(drop)
     }
 
-    /// [`Session::unsubscribe`] with properties, of which an UNSUBSCRIBE may have user properties (5.0).
+    /// [`Session::unsubscribe`] with properties, of which an UNSUBSCRIBE may have user properties (5.0). Returns those of
+    /// the server's UNSUBACK.
     ///
     /// # Errors
     /// [`UnsubscribeError`].
@@ -143,7 +144,7 @@ impl Session {
         &self,
         filter: impl IntoFilter,
         properties: Properties,
-    ) -> Result<(), UnsubscribeError> {
+    ) -> Result<Properties, UnsubscribeError> {
         self.send_unsubscribe(Some(vec![filter.into_filter()?]), properties).await
     }
 
@@ -152,14 +153,14 @@ impl Session {
     /// # Errors
     /// [`UnsubscribeError`].
     pub async fn unsubscribe_all(&self) -> Result<(), UnsubscribeError> {
-        self.send_unsubscribe(None, Properties::new()).await
+        self.send_unsubscribe(None, Properties::new()).await.map(drop)
     }
 
     async fn send_unsubscribe(
         &self,
         filters: Option<Vec<Filter>>,
         properties: Properties,
-    ) -> Result<(), UnsubscribeError> {
+    ) -> Result<Properties, UnsubscribeError> {
         let shared = self.shared();
         let (answer, answered) = answer();
         let unsubscribe = UnsubscribeCommand { filters, properties, answer };

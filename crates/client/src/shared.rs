@@ -3,7 +3,7 @@
 use std::{
     mem,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -16,6 +16,7 @@ use crate::{
     event::{Connected, Event, EventQueue},
     lock::lock,
     mailbox::{Mailbox, Room},
+    request::Requests,
     token::Outcome,
 };
 
@@ -37,6 +38,10 @@ pub(crate) struct Shared {
     /// What became of messages that the program acknowledges itself, as many as the server may leave open; `None` once
     /// nobody takes it.
     outcomes: Mutex<Option<Vec<Outcome>>>,
+    /// Those who wait for answers to what they published.
+    pub(crate) requests: Requests,
+    /// The handles, for what is published on behalf of a message.
+    handle: OnceLock<Weak<Handle>>,
     state: Mutex<State>,
 }
 
@@ -62,7 +67,12 @@ impl Drop for Handle {
 const MAILBOX: Room = Room { count: 1024, bytes: 4 * 1024 * 1024 };
 
 impl Shared {
-    pub(crate) fn new(takes_qos0_offline: bool, has_store: bool, stream_room: Room) -> Self {
+    pub(crate) fn new(
+        takes_qos0_offline: bool,
+        has_store: bool,
+        stream_room: Room,
+        requests: Requests,
+    ) -> Self {
         Self {
             mailbox: Mailbox::new(MAILBOX),
             takes_qos0_offline,
@@ -72,8 +82,23 @@ impl Shared {
             packet_size_max: AtomicU32::new(0),
             streams: AtomicU64::new(0),
             outcomes: Mutex::new(Some(Vec::new())),
+            requests,
+            handle: OnceLock::new(),
             state: Mutex::new(State::default()),
         }
+    }
+
+    /// A handle of the session.
+    pub(crate) fn open_handle(self: Arc<Self>) -> Arc<Handle> {
+        let handle = Arc::new(Handle(Arc::clone(&self)));
+        // The first one is the only one; all others are clones.
+        let _ = self.handle.set(Arc::downgrade(&handle));
+        handle
+    }
+
+    /// The handle of the session, if somebody still has it.
+    pub(crate) fn handle(&self) -> Option<Arc<Handle>> {
+        self.handle.get().and_then(Weak::upgrade)
     }
 
     /// A number for a new stream, never reused.

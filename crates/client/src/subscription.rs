@@ -49,6 +49,7 @@ pub struct Subscription {
     reader: Reader,
     filter: Filter,
     granted: QoS,
+    properties: Properties,
     is_dropped_by_name: bool,
 }
 
@@ -113,6 +114,7 @@ impl<S> SubscribeRequest<S> {
             reader: Reader::new(Arc::clone(&queue), Arc::clone(&shared), Some(self.handle)),
             filter: filter.clone(),
             granted: self.options.qos,
+            properties: Properties::new(),
             is_dropped_by_name: false,
         };
         let (answer, answered) = answer();
@@ -127,7 +129,8 @@ impl<S> SubscribeRequest<S> {
         send(&shared, command).await.map_err(|Gone| SubscribeError::Over(shared.end()))?;
         match answered.wait().await {
             Ok(Ok(granted)) => {
-                subscription.granted = granted;
+                subscription.granted = granted.qos;
+                subscription.properties = granted.properties;
                 Ok(subscription)
             }
             Ok(Err(error)) => {
@@ -183,6 +186,12 @@ impl Subscription {
         self.granted
     }
 
+    /// All properties of the server's SUBACK (5.0).
+    #[must_use]
+    pub fn properties(&self) -> &Properties {
+        &self.properties
+    }
+
     /// Messages that arrived and were not read yet.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -211,12 +220,22 @@ impl Subscription {
         let command = Command::DropStream { stream, answer: Some(answer) };
         let over = || UnsubscribeError::Over(shared.end());
         shared.mailbox.force(command, 0).map_err(|Closed(_)| over())?;
-        answered.wait().await.map_err(|Gone| over())?
+        answered.wait().await.map_err(|Gone| over())?.map(drop)
     }
 
     /// Lets the session end although this stream is still there.
     pub(crate) fn let_go(&mut self) {
         self.reader.let_go();
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        self.reader.shared()
+    }
+
+    /// Leaves the stream to the driver, which reads it from now on.
+    pub(crate) fn into_queue(mut self) -> Arc<StreamQueue> {
+        self.is_dropped_by_name = true;
+        Arc::clone(self.reader.queue())
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {

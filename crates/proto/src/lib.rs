@@ -129,13 +129,13 @@ pub use crate::link::{Arrived, Link, LinkEnd, Received, Role};
 pub use crate::link_terms::{EmptyClientId, Terms};
 pub use crate::message::{Delivery, Envelope, Message, Payload};
 pub use crate::outbox::{Chunk, Outbox};
-pub use crate::reconnect::{Plan, Reconnect, ReconnectConfig, Verdict};
+pub use crate::reconnect::{Again, Plan, Reconnect, ReconnectConfig, Verdict};
 pub use crate::record::{
     Durability, Fact, FlightState, Gate, Journal, Progress, Record, RecordError, Stamp,
 };
 pub use crate::session::{
-    AckOutcome, Arrival, Entrusted, Fate, OpenMessage, PageRequest, PageRows, PeerFault, QueueFull,
-    Resume, Sent, Session, SessionConfig, SessionStats, Takers,
+    AckOutcome, Arrival, Entrusted, Fate, OpenMessage, PageRequest, PageRows, Parked, PeerFault,
+    QueueFull, Resume, Sent, Session, SessionConfig, SessionStats, Takers,
 };
 pub use crate::spool::{SpoolId, SpoolOutput, Spools};
 pub use crate::time::Time;

@@ -15,12 +15,17 @@ pub struct LinkConfig {
     pub topic_alias_max: u16,
     /// Topic aliases that we use towards the peer at most, whatever it allows.
     pub topic_alias_max_out: u16,
+    /// Whether the alias that was used longest ago goes to a new topic once all are given away. A server that sends
+    /// one encoding to many clients is better off without.
+    pub are_aliases_reused: bool,
     /// A PUBLISH with a longer payload, in bytes, goes to a spool.
     pub spool_above: u32,
     /// Server: milliseconds that a peer has for its CONNECT. Client: for the CONNACK.
     pub handshake_ms: u64,
     /// Client: let `+` and `#` in received topics pass (RabbitMQ).
     pub is_topic_lenient: bool,
+    /// Client: let the server begin a re-authentication (AUTH 0x19), which the standard leaves to clients.
+    pub is_server_reauthentication_allowed: bool,
     /// Output bytes above which nothing more is taken from the session's queue.
     pub outbox_high_bytes: u64,
 }
@@ -33,9 +38,11 @@ impl Default for LinkConfig {
             receive_maximum_unannounced: None,
             topic_alias_max: 10,
             topic_alias_max_out: 32,
+            are_aliases_reused: false,
             spool_above: 1024 * 1024,
             handshake_ms: 10_000,
             is_topic_lenient: false,
+            is_server_reauthentication_allowed: false,
             outbox_high_bytes: 1024 * 1024,
         }
     }

@@ -25,6 +25,10 @@ pub struct ReconnectConfig {
     pub backoff_ms_max: u64,
     /// A link that lived this many milliseconds resets the backoff.
     pub stable_ms: u64,
+    /// Milliseconds that a wait has at least after a reason that asks to come [`Again::Later`], before the jitter.
+    pub later_ms: u64,
+    /// What to do after a reason code, where it is not [`Again::by_default`].
+    pub rules: Vec<(ReasonCode, Again)>,
     /// Attempts in a row before giving up; `None` for ever.
     pub attempts_max: Option<u32>,
     /// Whether to connect again at all after the first success.
@@ -42,9 +46,37 @@ impl Default for ReconnectConfig {
             backoff_ms_min: 250,
             backoff_ms_max: 30_000,
             stable_ms: 10_000,
+            later_ms: 5_000,
+            rules: Vec::new(),
             attempts_max: None,
             is_enabled: true,
             is_first_retried: false,
+        }
+    }
+}
+
+/// Whether and when to connect again after a reason code of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Again {
+    /// Not before the program asks for it.
+    Never,
+    /// After the usual wait, which may be short.
+    Soon,
+    /// Not before [`ReconnectConfig::later_ms`]: the server has too much to do, or wants us elsewhere.
+    Later,
+}
+
+impl Again {
+    /// What a reason code asks for.
+    #[must_use]
+    pub fn by_default(reason: ReasonCode) -> Self {
+        // 0x85 is not final: AWS refuses a client id for a second after its last CONNECT.
+        match reason.byte() {
+            // Credentials, authorization, ban, authentication method, taken over.
+            0x86 | 0x87 | 0x8A | 0x8C | 0x8E => Self::Never,
+            // Unavailable, busy, quota, use another server, moved, rate.
+            0x88 | 0x89 | 0x97 | 0x9C | 0x9D | 0x9F => Self::Later,
+            _ => Self::Soon,
         }
     }
 }
@@ -130,11 +162,13 @@ impl Reconnect {
 
     /// An attempt or a link ended. `had_connack` says whether a CONNACK was seen on this link.
     ///
-    /// Never again after refused credentials (0x86, 0x87, 0x8C), banned (0x8A) or take-over (0x8E); 5.0 falls back to
+    /// Whether it goes on is said by the rules of the configuration, else by [`Again::by_default`]; never if the server
+    /// could not be trusted. 5.0 falls back to
     /// 3.1.1 at once on 0x84 (3.x return code 1) or a close without CONNACK, unless the version is fixed. Where no
     /// stream could be opened nothing is learned about the version.
     pub fn handle_end(&mut self, end: &LinkEnd, had_connack: bool, now: Time) -> Verdict {
-        if reason_of(end).is_some_and(Self::is_final) {
+        let again = self.again(end);
+        if again == Again::Never {
             return Verdict::GiveUp;
         }
         if self.may_be_old(end, had_connack) {
@@ -149,7 +183,10 @@ impl Reconnect {
             if now.ms_since(opened) >= self.config.stable_ms {
                 self.doublings = 0;
             }
-            // The session lives where the link was, so that server is tried first.
+            // The session lives where the link was, so that server is tried first, unless it sends us away.
+            if reason_of(end).is_some_and(is_elsewhere) {
+                self.server = (self.server + 1) % self.config.servers.len().max(1);
+            }
         } else {
             self.server = (self.server + 1) % self.config.servers.len().max(1);
         }
@@ -159,22 +196,22 @@ impl Reconnect {
             return Verdict::GiveUp;
         }
         self.attempt = self.attempt.saturating_add(1);
-        let at = if is_first { now } else { now.plus_ms(self.wait_ms()) };
+        let at = match again {
+            _ if is_first => now,
+            Again::Later => now.plus_ms(self.config.later_ms).plus_ms(self.wait_ms()),
+            Again::Soon | Again::Never => now.plus_ms(self.wait_ms()),
+        };
         Verdict::Retry(self.plan(), at)
     }
 
-    /// Whether a reason code forbids connecting again.
-    #[must_use]
-    pub fn is_final(reason: ReasonCode) -> bool {
-        // 0x85 is not among them: AWS refuses a client id for a second after its last CONNECT.
-        [
-            ReasonCode::BadUserNameOrPassword,
-            ReasonCode::NotAuthorized,
-            ReasonCode::Banned,
-            ReasonCode::BadAuthenticationMethod,
-            ReasonCode::SessionTakenOver,
-        ]
-        .contains(&reason)
+    /// Whether and when to connect again after this end.
+    fn again(&self, end: &LinkEnd) -> Again {
+        if matches!(end, LinkEnd::Untrusted(_)) {
+            return Again::Never;
+        }
+        let Some(reason) = reason_of(end) else { return Again::Soon };
+        let rule = self.config.rules.iter().rev().find(|(of, _)| *of == reason);
+        rule.map_or_else(|| Again::by_default(reason), |(_, again)| *again)
     }
 
     /// The version of the current or last plan, as an opaque key, and whether it carries properties.
@@ -193,7 +230,10 @@ impl Reconnect {
             LinkEnd::Lost => !had_connack,
             // Some answer in the form of 3.1.1, which is no CONNACK of 5.0. A session after a clean start is, though.
             LinkEnd::PeerFault { statement, .. } => !had_connack && *statement != CLEAN_START,
-            LinkEnd::Disconnected(_) | LinkEnd::Ours(_) | LinkEnd::Unreachable(_) => false,
+            LinkEnd::Disconnected(_)
+            | LinkEnd::Ours(_)
+            | LinkEnd::Unreachable(_)
+            | LinkEnd::Untrusted(_) => false,
         }
     }
 
@@ -235,10 +275,17 @@ fn reason_of(end: &LinkEnd) -> Option<ReasonCode> {
     match end {
         LinkEnd::Refused(connack) => Some(connack.reason),
         LinkEnd::Disconnected(disconnect) => Some(disconnect.reason),
-        LinkEnd::PeerFault { .. } | LinkEnd::Ours(_) | LinkEnd::Lost | LinkEnd::Unreachable(_) => {
-            None
-        }
+        LinkEnd::PeerFault { .. }
+        | LinkEnd::Ours(_)
+        | LinkEnd::Lost
+        | LinkEnd::Unreachable(_)
+        | LinkEnd::Untrusted(_) => None,
     }
+}
+
+/// Whether a server sends its clients to another one.
+fn is_elsewhere(reason: ReasonCode) -> bool {
+    [ReasonCode::UseAnotherServer, ReasonCode::ServerMoved].contains(&reason)
 }
 
 /// A stream of pseudo-random numbers (`SplitMix64`): the same seed gives the same waits.

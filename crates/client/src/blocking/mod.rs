@@ -46,8 +46,8 @@ use self::{
 use crate::{
     Ack, AckError, Builder, ConnectError, Connected, DisconnectError, DisconnectRequest, Event,
     IntoFilter, IntoTopic, Message, Payload, PendingMessage, PublishError, PublishRequest,
-    Published, Session as AsyncSession, SessionEnd, Source, Stats, StoredError, SubscribeError,
-    SubscribeRequest, UnsubscribeError,
+    Published, Request, RequestError, Session as AsyncSession, SessionEnd, Source, Stats,
+    StoredError, SubscribeError, SubscribeRequest, UnsubscribeError,
     builder::{self, Connecting},
 };
 
@@ -125,6 +125,11 @@ impl Session {
         payload: impl Into<Payload>,
     ) -> PublishRequest<'_, Self> {
         PublishRequest::new(self, self.inner.session.handle(), topic, payload.into())
+    }
+
+    /// Publishes a message whose answer [`Request::wait`] waits for. See [`crate::Session::request`].
+    pub fn request(&self, topic: impl IntoTopic, payload: impl Into<Payload>) -> Request<'_, Self> {
+        Request::new(self, self.inner.session.handle(), topic, payload)
     }
 
     /// Publishes a payload from a file or a reader, without having it in memory. See [`crate::Session::publish_from`].
@@ -259,6 +264,10 @@ impl Session {
         self.inner.session.ended()
     }
 
+    pub(crate) fn session(&self) -> &AsyncSession {
+        &self.inner.session
+    }
+
     fn downgrade(&self) -> WeakSession {
         WeakSession(Arc::downgrade(&self.inner))
     }
@@ -363,6 +372,16 @@ impl Ack {
     /// [`AckError`].
     pub fn wait(self) -> Result<(), AckError> {
         wait(self)
+    }
+}
+
+impl Request<'_, Session> {
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn wait(self) -> Result<Message, RequestError> {
+        wait(self.ask())
     }
 }
 

@@ -16,7 +16,9 @@ use crate::{
     SubscribeError, UnsubscribeError, WhenFull,
     answer::Answer,
     builder::{OPERATIONS_MAX, SPOOL_BYTES_MAX},
-    command::{Command, PublishCommand, SpaceCommand, SubscribeCommand, UnsubscribeCommand},
+    command::{
+        Command, Granted, PublishCommand, SpaceCommand, SubscribeCommand, UnsubscribeCommand,
+    },
     dispatch::Wanted,
     filling::{SPOOL_ABOVE, Space},
     publish::{PublishAnswer, Published},
@@ -25,7 +27,7 @@ use crate::{
 /// A request that waits for the server's answer.
 #[derive(Debug)]
 pub(super) enum Operation {
-    Subscribe { stream: u64, filter: Filter, answer: Answer<Result<QoS, SubscribeError>> },
+    Subscribe { stream: u64, filter: Filter, answer: Answer<Result<Granted, SubscribeError>> },
     Unsubscribe(Box<Leaving>),
 }
 
@@ -41,7 +43,9 @@ pub(super) struct Leaving {
     /// The first thing that went wrong.
     pub(super) properties: Properties,
     pub(super) error: Option<UnsubscribeError>,
-    pub(super) answer: Option<Answer<Result<(), UnsubscribeError>>>,
+    /// Properties of the answers so far.
+    pub(super) answered: Properties,
+    pub(super) answer: Option<Answer<Result<Properties, UnsubscribeError>>>,
 }
 
 /// Messages that may wait in the session's queue while it is connected; more wait in the mailbox, where they cost
@@ -104,7 +108,7 @@ impl Driver {
                 answer.give(Err(PublishError::Over(end.clone())));
             }
             // Dropped, an answer says that the session is over.
-            Command::Pending(_) => {}
+            Command::Pending(_) | Command::Reauthenticate(_) => {}
             Command::Unmatched(queue) => queue.end(StreamEnd::Over(end.clone())),
             Command::ReadOwn { answer, .. } => answer.give(Err(StoredError::Over(end.clone()))),
             Command::Disconnect(disconnect) => self.leave(*disconnect),
@@ -125,6 +129,7 @@ impl Driver {
             }
             Command::Receipt { .. }
             | Command::Pending(_)
+            | Command::Reauthenticate(_)
             | Command::Unmatched(_)
             | Command::ReadOwn { .. }
             | Command::Disconnect(_) => true,
@@ -165,6 +170,7 @@ impl Driver {
             Command::DropStream { stream, answer } => self.drop_stream(stream, answer),
             Command::Receipt { number, answer } => self.claim(number, answer),
             Command::Pending(answer) => self.list(answer),
+            Command::Reauthenticate(answer) => self.reauthenticate(answer),
             Command::Unmatched(queue) => self.dispatch.open_unmatched(queue),
             Command::ReadOwn { key, answer } => {
                 let value = self.read_own(&key);
@@ -329,6 +335,7 @@ impl Driver {
             rest,
             properties: command.properties,
             error: None,
+            answered: Properties::new(),
             answer: Some(command.answer),
         };
         self.unsubscribe_next(leaving);
@@ -349,7 +356,7 @@ impl Driver {
         leaving.filters = std::mem::replace(&mut leaving.rest, behind);
         if leaving.filters.is_empty() {
             if let Some(answer) = leaving.answer {
-                answer.give(leaving.error.map_or(Ok(()), Err));
+                answer.give(leaving.error.map_or(Ok(leaving.answered), Err));
             }
             return;
         }
@@ -373,10 +380,24 @@ impl Driver {
         self.operations.insert(id, Operation::Unsubscribe(Box::new(leaving)));
     }
 
-    fn drop_stream(&mut self, stream: u64, answer: Option<Answer<Result<(), UnsubscribeError>>>) {
+    fn drop_stream(
+        &mut self,
+        stream: u64,
+        answer: Option<Answer<Result<Properties, UnsubscribeError>>>,
+    ) {
         let rest = self.dispatch.detach(stream, StreamEnd::Unsubscribed).into_iter().collect();
-        let (filters, streams, properties) = (Vec::new(), Vec::new(), Properties::new());
-        self.unsubscribe_next(Leaving { filters, streams, rest, properties, error: None, answer });
+        let (filters, streams) = (Vec::new(), Vec::new());
+        let (properties, answered) = (Properties::new(), Properties::new());
+        let error = None;
+        self.unsubscribe_next(Leaving {
+            filters,
+            streams,
+            rest,
+            properties,
+            error,
+            answered,
+            answer,
+        });
     }
 
     /// Unsubscribes filters whose last stream was too slow.
@@ -391,6 +412,7 @@ impl Driver {
                 rest,
                 properties: Properties::new(),
                 error: None,
+                answered: Properties::new(),
                 answer: None,
             });
             self.drain();

@@ -110,8 +110,8 @@ impl Driver {
         let disconnect = self.goodbye(leave.disconnect.take(), leave.session_expiry_s);
         self.life = Life::Leaving(leave);
         self.machine.disconnect(disconnect, self.now);
-        if self.line.is_dialing() {
-            self.line.cut();
+        if self.is_dialing() {
+            self.cut_dial();
         }
     }
 
@@ -147,8 +147,8 @@ impl Driver {
         self.life = Life::Over(leave);
         self.attempt.deadline = None;
         self.shared.set_end(end);
-        if self.line.is_dialing() {
-            self.line.cut();
+        if self.is_dialing() {
+            self.cut_dial();
         }
     }
 
@@ -178,6 +178,7 @@ impl Driver {
     pub(super) fn finish(&mut self) {
         self.shared.set_end(SessionEnd::Stopped);
         self.shared.close_outcomes();
+        self.shared.requests.close();
         let end = self.shared.end();
         let late = self.shared.mailbox.close();
         for command in std::mem::take(&mut self.inbox).into_iter().chain(late) {

@@ -7,11 +7,14 @@
 //!           any number of inputs, then one drain, then one write
 //! ```
 
+mod attempt;
 mod commands;
 mod entrusted;
 mod life;
 mod outputs;
 mod refusal;
+mod settling;
+mod sleep;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -37,13 +40,19 @@ use crate::{
     command::Command,
     connector::Connector,
     dispatch::Dispatch,
-    driver::{commands::Operation, entrusted::Entrusted, life::Life},
+    driver::{
+        attempt::Preparation, commands::Operation, entrusted::Entrusted, life::Life,
+        settling::Settling, sleep::Sleep as MachineSleep,
+    },
     line::{Line, Read, Written},
     pending::Pending,
     publish::{PublishAnswer, Storing},
     shared::Shared,
+    upcoming::{Hook, Upcoming},
     vault::{Place, Vault},
 };
+
+pub(crate) use self::sleep::WallClock;
 
 /// What a driver needs to begin.
 #[derive(Debug)]
@@ -52,8 +61,10 @@ pub(crate) struct Setup {
     pub(crate) seed: u64,
     /// The URL without credentials, for people.
     pub(crate) server: String,
-    /// Which user, for people.
-    pub(crate) who: String,
+    /// What each attempt begins with.
+    pub(crate) upcoming: Upcoming,
+    pub(crate) hook: Option<Hook>,
+    pub(crate) wall_clock: WallClock,
     pub(crate) connect_timeout: Duration,
     pub(crate) stall_budget_ms: u64,
     pub(crate) when_full: WhenFull,
@@ -106,6 +117,11 @@ pub(crate) struct Driver {
     limits: Option<Limits>,
     attempt: Attempt,
     last_reason: LinkReason,
+    preparation: Preparation,
+    /// Whether there was an attempt before the next one.
+    has_tried: bool,
+    settling: Settling,
+    machine_sleep: MachineSleep,
     // Deadlines.
     machine_deadline: Option<Time>,
     stalled_until: Option<Time>,
@@ -167,6 +183,7 @@ impl Driver {
         let clean_start = setup.client.clean_start && !vault.is_durable();
         let is_first_retried = setup.client.reconnect.is_first_retried;
         let version = setup.client.reconnect.version.unwrap_or(Version::V5);
+        let operation_timeout = Duration::from_millis(setup.client.operation_timeout_ms);
         let dispatch = Dispatch::new(setup.stall_budget_ms, shared.stream_room);
         Self {
             machine: Client::new(setup.client, setup.seed, now),
@@ -188,7 +205,7 @@ impl Driver {
             refused: None,
             close_error: None,
             server: setup.server,
-            who: setup.who,
+            who: setup.upcoming.who(),
             connect_timeout: setup.connect_timeout,
             stall_budget_ms: setup.stall_budget_ms,
             clean_start,
@@ -201,6 +218,10 @@ impl Driver {
             limits: None,
             attempt: Attempt::default(),
             last_reason: LinkReason::Lost,
+            preparation: Preparation::new(setup.upcoming, setup.hook, operation_timeout),
+            has_tried: false,
+            settling: Settling::default(),
+            machine_sleep: MachineSleep::new(setup.wall_clock),
             machine_deadline: None,
             stalled_until: None,
             closing_until: None,
@@ -235,6 +256,7 @@ impl Driver {
         self.drain();
         self.unsubscribe_orphans();
         self.dispatch.flush();
+        self.shared.requests.turn(self.now);
         let has_waiting_verb = self.pending.len() > 0 || !self.operations.is_empty();
         self.stalled_until = self.dispatch.stall(self.now, has_waiting_verb);
         self.publish_stats();
@@ -243,7 +265,12 @@ impl Driver {
     /// Waits for something to do, and does the reading and writing.
     fn poll_wake(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.now = Time(self.clock.now_ms());
+        if self.machine_sleep.has_slept(self.now) {
+            tracing::debug!(server = %self.server, "the machine slept");
+            self.machine.check_alive(self.now);
+        }
         let mut is_awake = self.poll_mailbox(cx);
+        is_awake |= self.poll_prepare(cx);
         is_awake |= self.poll_dial(cx);
         is_awake |= self.poll_write(cx);
         is_awake |= self.poll_read(cx);
@@ -364,6 +391,9 @@ impl Driver {
             self.closing_until,
             self.life.deadline(),
             self.entrusted.deadline(),
+            self.shared.requests.deadline(),
+            self.preparation.deadline(),
+            self.machine_sleep.deadline().filter(|_| self.is_connected),
         ]
         .into_iter()
         .flatten()
@@ -383,6 +413,7 @@ impl Driver {
         if closing_due {
             self.close();
         }
+        self.expire_reauthentication();
     }
 
     fn publish_stats(&mut self) {

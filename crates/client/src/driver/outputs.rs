@@ -1,6 +1,6 @@
 //! What the machine wants done.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use postrider_proto::{
     Arrived, LinkEnd, Payload, Plan, SpoolOutput, Time,
@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     ConnectError, Connected, Event, LinkReason, Message, PublishError, SessionEnd, StreamEnd,
-    SubscribeError, UnsubscribeError, answer::Answer, body::Body, connector, filling::SpoolHold,
-    publish::Published,
+    SubscribeError, UnsubscribeError, answer::Answer, body::Body, command::Granted, connector,
+    filling::SpoolHold, publish::Published,
 };
 
 impl Driver {
@@ -81,11 +81,12 @@ impl Driver {
             ..Attempt::default()
         };
         self.version = plan.version;
-        let attempt = connector::Attempt {
-            server: plan.server,
-            number: plan.attempt,
-            timeout: self.connect_timeout,
-        };
+        self.prepare(plan);
+    }
+
+    /// Opens the stream of an attempt.
+    pub(super) fn open_stream(&mut self, number: u32, server: String) {
+        let attempt = connector::Attempt { server, number, timeout: self.connect_timeout };
         let dialing = connector::open(self.connector.as_ref(), attempt);
         self.line.dial(dialing);
     }
@@ -105,13 +106,20 @@ impl Driver {
 
     fn handle_event(&mut self, event: MachineEvent) {
         match event {
-            MachineEvent::Connected { connack, limits, resubscribed, restarted } => {
+            MachineEvent::Connected { connack, limits, resubscribed, resent, restarted } => {
                 let restarted = restarted.map(|restarted| *restarted);
-                self.handle_connected(connack, limits, resubscribed, restarted);
+                self.handle_connected(connack, limits, resubscribed, resent, restarted);
             }
             MachineEvent::Disconnected { end, retry_at } => {
                 self.handle_disconnected(end, retry_at);
             }
+            MachineEvent::Challenge { data, properties } => {
+                self.handle_challenge(data, &properties);
+            }
+            MachineEvent::ReauthenticationWanted => self.handle_reauthentication_wanted(),
+            MachineEvent::Authenticated { data } => self.handle_authenticated(data),
+            MachineEvent::Settled { resubscriptions } => self.handle_settled(resubscriptions),
+            MachineEvent::Parked(parked) => self.handle_parked(parked),
             MachineEvent::Message(arrived) => self.handle_message(arrived),
             MachineEvent::Entrusted { arrived, number, is_redelivery } => {
                 self.handle_entrusted(arrived, number, is_redelivery);
@@ -172,6 +180,7 @@ impl Driver {
         connack: ConnAck,
         limits: postrider_proto::Limits,
         resubscribed: u32,
+        resent: u32,
         restarted: Option<Restarted>,
     ) {
         self.attempt.deadline = None;
@@ -184,10 +193,12 @@ impl Driver {
         self.dispatch.set_stall_ms(self.stall_budget_ms.min(stall_max));
         let connected = Connected {
             server: self.server.clone(),
+            client_id: self.machine.client_id().as_str().to_owned(),
             version: self.version,
             session_present: connack.session_present,
             limits,
             resubscribed,
+            resent,
             restarted,
             properties: connack.properties,
         };
@@ -217,6 +228,7 @@ impl Driver {
             let error = self.connect_error(reason.clone());
             self.fail_connect(error);
         }
+        self.end_authentication(&reason);
         self.last_reason = reason.clone();
         self.shared.tell(&Event::Disconnected { reason, retry_in });
     }
@@ -251,8 +263,8 @@ impl Driver {
             self.is_abandoned = true;
             return;
         }
-        if self.line.is_dialing() {
-            self.line.cut();
+        if self.is_dialing() {
+            self.cut_dial();
             self.machine.handle_dial_failed(LinkReason::TimedOut.to_string(), self.now);
         } else {
             self.line.close();
@@ -280,7 +292,10 @@ impl Driver {
                 }
             },
         };
-        Some(Message::new(arrived.publish, body, self.stats.received))
+        let asks = arrived.publish.properties.response_topic().is_some();
+        let mut message = Message::new(arrived.publish, body, self.stats.received);
+        message.session = asks.then(|| Arc::clone(&self.shared));
+        Some(message)
     }
 
     fn handle_subscribed(&mut self, id: OperationId, result: Result<SubAck, Failure>) {
@@ -292,8 +307,8 @@ impl Driver {
             Ok(suback) => {
                 let reason = suback.reasons.first().copied();
                 let granted = reason.and_then(|reason| QoS::from_bits(reason.byte()));
-                if let Some(granted) = granted {
-                    return answer.give(Ok(granted));
+                if let Some(qos) = granted {
+                    return answer.give(Ok(Granted { qos, properties: suback.properties }));
                 }
                 SubscribeError::Refused {
                     filter: filter.as_str().to_owned(),
@@ -312,7 +327,10 @@ impl Driver {
     fn handle_unsubscribed(&mut self, id: OperationId, result: Result<UnsubAck, Failure>) {
         let Some(Operation::Unsubscribe(mut leaving)) = self.operations.remove(&id) else { return };
         let error = match result {
-            Ok(unsuback) => refused_filter(&leaving, &unsuback),
+            Ok(unsuback) => {
+                unsuback.properties.iter().for_each(|it| leaving.answered.push(it.clone()));
+                refused_filter(&leaving, &unsuback)
+            }
             Err(failure) => {
                 let filter = leaving.filters.first().map(Filter::to_string).unwrap_or_default();
                 Some(unsubscribe_failure(failure, filter, self.end_or_ours()))
@@ -344,6 +362,9 @@ impl Driver {
     fn reason_of(&self, end: LinkEnd) -> LinkReason {
         if end == LinkEnd::Lost && self.attempt.has_timed_out && !self.is_connected {
             return LinkReason::TimedOut;
+        }
+        if matches!(end, LinkEnd::Untrusted(_)) {
+            return LinkReason::Authentication(self.preparation.error());
         }
         link_reason(end)
     }

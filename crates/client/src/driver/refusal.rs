@@ -20,10 +20,12 @@ pub(super) fn link_reason(end: LinkEnd) -> LinkReason {
         LinkEnd::Refused(connack) => LinkReason::Refused {
             reason: connack.reason,
             explanation: explanation(&connack.properties),
+            properties: connack.properties,
         },
         LinkEnd::Disconnected(disconnect) => LinkReason::Disconnected {
             reason: disconnect.reason,
             explanation: explanation(&disconnect.properties),
+            properties: disconnect.properties,
         },
         LinkEnd::Ours(_) => LinkReason::Ours,
         LinkEnd::Unreachable(what) => LinkReason::Unreachable { what },
@@ -58,6 +60,7 @@ pub(super) fn publish_failure(failure: Failure, end: SessionEnd) -> PublishError
         Failure::NotOffered(what) => PublishError::NotOffered(what),
         Failure::Dropped => PublishError::Dropped,
         Failure::SessionLost => PublishError::SessionLost,
+        Failure::Parked(closes) => PublishError::Parked { closes },
         Failure::Superseded => PublishError::Superseded,
         Failure::Unreadable => PublishError::Unreadable,
         Failure::Over | _ => PublishError::Over(end),
@@ -136,14 +139,15 @@ impl Driver {
         }
         let had_answer = !self.line.first_bytes().is_empty();
         match end {
-            LinkReason::Refused { reason, explanation } if is_about_credentials(reason) => {
+            LinkReason::Refused { reason, explanation, .. } if is_about_credentials(reason) => {
                 let who = self.who.clone();
                 ConnectError::Credentials { server, who, reason, explanation }
             }
-            LinkReason::Refused { reason, explanation }
-            | LinkReason::Disconnected { reason, explanation } => {
+            LinkReason::Refused { reason, explanation, .. }
+            | LinkReason::Disconnected { reason, explanation, .. } => {
                 ConnectError::Refused { server, reason, explanation }
             }
+            LinkReason::Authentication(error) => ConnectError::Authentication { server, error },
             LinkReason::Unreachable { what } => ConnectError::Unreachable { what },
             LinkReason::PeerFault { .. } => {
                 ConnectError::NotMqtt { server, what: describe(self.line.first_bytes()) }

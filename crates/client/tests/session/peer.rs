@@ -8,7 +8,7 @@ use postrider::{
     Version,
 };
 use postrider_proto::wire::{
-    Ack, AckKind, ConnAck, Connect, Decoder, DecoderConfig, Event, PACKET_SIZE_MAX, Packet,
+    Ack, AckKind, Auth, ConnAck, Connect, Decoder, DecoderConfig, Event, PACKET_SIZE_MAX, Packet,
     PacketId, Publish, SubAck, Subscribe, UnsubAck, Unsubscribe, encode,
 };
 use tokio::{
@@ -159,6 +159,12 @@ impl Peer {
         let packet = self.next().await;
         let Packet::Publish(publish) = packet else { panic!("no PUBLISH: {packet:?}") };
         publish
+    }
+
+    pub(crate) async fn auth(&mut self) -> Auth {
+        let packet = self.next().await;
+        let Packet::Auth(auth) = packet else { panic!("no AUTH: {packet:?}") };
+        auth
     }
 
     pub(crate) async fn subscribe(&mut self) -> Subscribe {

@@ -61,6 +61,19 @@ async fn a_downgraded_message_says_so() {
     assert!(published.unwrap().is_downgraded);
 }
 
+/// v5 [MQTT-4.3.3-8]: a session that is told to be strict takes no PUBACK for QoS 2.
+#[tokio::test]
+async fn a_downgrade_ends_a_strict_session() {
+    let (builder, desk) = builder();
+    let builder = builder.strict_qos2(true);
+    let (session, mut peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    let _receipt = session.publish("a", "1").qos(QoS::ExactlyOnce).receipt().await.unwrap();
+    let id = peer.publish().await.packet_id;
+    peer.ack(AckKind::PubAck, id).await;
+    let packet = peer.next().await;
+    assert!(matches!(packet, Packet::Disconnect(ref it) if it.reason == ReasonCode::ProtocolError));
+}
+
 #[tokio::test]
 async fn receipts_let_many_messages_be_on_their_way() {
     let (session, mut peer, _desk) = connected().await;

@@ -1,11 +1,15 @@
 //! Connections that end, and what becomes of the session.
 
+use std::time::Duration;
+
 use postrider::{
-    Event, LinkReason, Properties, PublishError, QoS, ReasonCode, SessionEnd, StreamEnd,
+    Event, LinkReason, Properties, Property, PublishError, QoS, ReasonCode, SessionEnd, StreamEnd,
 };
 use postrider_proto::wire::{AckKind, ConnAck, Disconnect, Packet, SubAck};
 
-use crate::peer::{Success, builder, connect, connected};
+use tokio::time::timeout;
+
+use crate::peer::{PATIENCE, Success, builder, connect, connected};
 
 #[tokio::test]
 async fn events_tell_what_happens_to_the_connection() {
@@ -73,6 +77,68 @@ async fn a_lost_session_is_subscribed_again_and_doubt_is_told() {
     assert!(has_doubt);
 }
 
+/// Issue 5, section 3: after each connection one event tells the truth: resumed or lost, negotiated limits, number resent,
+/// per-filter results of resubscription, expired, `may_be_double`, failed.
+#[tokio::test]
+async fn one_event_tells_the_truth_about_each_connection() {
+    let (builder, desk) = builder();
+    let builder = builder.in_flight_max(3);
+    let (session, mut peer, mut desk) = connect(builder, desk, ConnAck::default_success()).await;
+    for filter in ["kept", "refused"] {
+        let subscribe = async { session.subscribe(filter, QoS::AtLeastOnce).await.unwrap() };
+        let (stream, _) = tokio::join!(subscribe, peer.grant());
+        std::mem::forget(stream);
+    }
+    let mut receipts = Vec::new();
+    for (topic, qos) in [("1", QoS::AtLeastOnce), ("2", QoS::ExactlyOnce), ("3", QoS::ExactlyOnce)]
+    {
+        receipts.push(session.publish(topic, "x").qos(qos).receipt().await.unwrap());
+        let publish = peer.publish().await;
+        if topic == "3" {
+            peer.ack(AckKind::PubRec, publish.packet_id).await;
+            assert!(matches!(peer.next().await, Packet::PubRel(_)));
+        }
+    }
+    // Behind a full window, and worth nothing by the time it could be sent.
+    let brief = session.publish("brief", "x").qos(QoS::AtLeastOnce).expiry(Duration::ZERO);
+    receipts.push(brief.receipt().await.unwrap());
+    let mut events = session.events();
+    drop(peer);
+    let mut peer = desk.accept(ConnAck::default_success().with(Property::ReceiveMaximum(7))).await;
+    let (packet_id, properties) = (peer.subscribe().await.packet_id, Properties::new());
+    let reasons = vec![ReasonCode::GrantedQoS1, ReasonCode::NotAuthorized];
+    peer.send(Packet::SubAck(SubAck { packet_id, properties, reasons })).await;
+    let settled = settled(&mut events).await;
+    assert!(!settled.connected.session_present);
+    assert_eq!(settled.connected.limits.receive_maximum, 7);
+    assert_eq!((settled.connected.resubscribed, settled.connected.resent), (2, 2));
+    let restarted = settled.connected.restarted.clone().unwrap();
+    assert_eq!(restarted.may_be_double, [2]);
+    assert_eq!(restarted.completed, [3]);
+    assert_eq!(restarted.failed, [0; 0]);
+    let results: Vec<_> =
+        settled.resubscriptions.iter().map(|it| (it.filter.as_str(), it.result)).collect();
+    let refused = Err(ReasonCode::NotAuthorized);
+    assert_eq!(results, [("kept", Ok(QoS::AtLeastOnce)), ("refused", refused)]);
+    assert_eq!(settled.expired, 1);
+    // The next one is resumed, with two messages still open.
+    drop(peer);
+    let _peer = desk.accept(ConnAck::default_success().resumed()).await;
+    let settled = self::settled(&mut events).await;
+    assert!(settled.connected.session_present);
+    assert_eq!((settled.connected.resent, settled.expired), (2, 0));
+    assert_eq!((settled.connected.restarted.clone(), settled.resubscriptions.len()), (None, 0));
+}
+
+async fn settled(events: &mut postrider::Events) -> postrider::Settled {
+    loop {
+        let event = timeout(PATIENCE, events.next()).await.unwrap().unwrap();
+        if let Event::Settled(settled) = event {
+            return *settled;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_filter_that_is_refused_the_second_time_ends_its_stream() {
     let (session, mut peer, mut desk) = connected().await;
@@ -129,8 +195,9 @@ async fn after_a_final_reason_the_session_is_over() {
     let mut events = session.events();
     let reason = ReasonCode::SessionTakenOver;
     let properties = Properties::new();
-    peer.send(Packet::Disconnect(Disconnect { reason, properties })).await;
-    let end = SessionEnd::Link(LinkReason::Disconnected { reason, explanation: None });
+    let disconnect = Disconnect { reason, properties: properties.clone() };
+    peer.send(Packet::Disconnect(disconnect)).await;
+    let end = SessionEnd::Link(LinkReason::Disconnected { reason, explanation: None, properties });
     while events.next().await.unwrap() != Event::Over(end.clone()) {}
     assert_eq!(events.next().await, None);
     assert_eq!(session.ended(), Some(end.clone()));

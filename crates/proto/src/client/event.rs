@@ -2,10 +2,12 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
+use bytes::Bytes;
 use postrider_wire::{Ack, ConnAck, Filter, Properties, ReasonCode, SubAck, UnsubAck};
 
 use crate::{
-    Arrived, Limits, LinkEnd, PageRequest, Plan, QueueFull, Record, RecordError, SpoolOutput, Time,
+    Arrived, Limits, LinkEnd, PageRequest, Parked, Plan, QueueFull, Record, RecordError,
+    SpoolOutput, Time,
 };
 
 /// Names an operation that will be answered by an event.
@@ -69,6 +71,8 @@ pub enum Failure {
     Superseded,
     /// The store gave something back that is not the message. What is there stays there.
     Unreadable,
+    /// The server closed the link right after it was sent, so many times.
+    Parked(u32),
     /// The session ended first.
     Over,
 }
@@ -99,6 +103,8 @@ pub enum Event {
         limits: Limits,
         /// Filters subscribed again because the server had no session.
         resubscribed: u32,
+        /// Messages in flight that are sent again, whether the server had the session or not.
+        resent: u32,
         /// What became of exchanges that were open, if the server had no session and there were any.
         restarted: Option<Box<Restarted>>,
     },
@@ -109,6 +115,32 @@ pub enum Event {
         /// When the next attempt is made; `None` if none is.
         retry_at: Option<Time>,
     },
+    /// What was subscribed again after `Connected` is answered; once for each connection.
+    Settled {
+        /// The filters, with the server's answers.
+        resubscriptions: Vec<(Filter, ReasonCode)>,
+    },
+    /// The server's turn in enhanced authentication is over: answer with [`super::Client::answer_challenge`] or
+    /// [`super::Client::reject_server`]. Until then nothing else of the server is looked at.
+    Challenge {
+        /// Its Authentication Data.
+        data: Option<Bytes>,
+        /// All properties of its AUTH.
+        properties: Properties,
+    },
+    /// The server wants us to authenticate again (beyond the standard, see
+    /// [`crate::LinkConfig::is_server_reauthentication_allowed`]): answer with [`super::Client::answer_challenge`] or
+    /// [`super::Client::reject_server`].
+    ReauthenticationWanted,
+    /// The server says that authentication succeeded: answer with [`super::Client::confirm_server`] or
+    /// [`super::Client::reject_server`].
+    Authenticated {
+        /// Its Authentication Data.
+        data: Option<Bytes>,
+    },
+    /// A message of ours is not sent again, because the server closed the link at it each time. Its end is told by
+    /// [`Event::Published`].
+    Parked(Parked),
     /// A message arrived and is ours now (its acknowledgement is on its way).
     Message(Arrived),
     /// A message of QoS 1 or 2 arrived that the program acknowledges itself. Its record is stored, so that it keeps its

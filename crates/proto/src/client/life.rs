@@ -4,7 +4,7 @@ use alloc::{boxed::Box, format, vec::Vec};
 
 use postrider_wire::{Ack, ConnAck, Connect, Disconnect, Properties, Property, ReasonCode, Will};
 
-use super::{Client, Event, Failure, Phase, Restarted};
+use super::{Client, Event, Failure, Phase, Restarted, authentication::Exchange};
 use crate::{
     Fact, Fate, Link, LinkEnd, Plan, Resume, Time, Verdict,
     mutation::{Mutation, planted},
@@ -23,6 +23,7 @@ impl Client {
         let Some(plan) = self.plan.clone() else { return };
         self.is_preliminary = self.must_wipe(&plan);
         self.had_connack = false;
+        self.exchange = Exchange::default();
         self.consumed = 0;
         self.announced = 0;
         let connect = self.connect_packet(&plan);
@@ -47,10 +48,16 @@ impl Client {
         if connack.reason.is_error() {
             return self.break_link(LinkEnd::Refused(connack), now);
         }
-        self.reconnect.handle_open(now);
         if self.is_preliminary {
+            self.reconnect.handle_open(now);
             return self.leave_preliminary();
         }
+        self.take_success(connack, now);
+    }
+
+    /// The link is open, and trusted.
+    pub(super) fn go_on(&mut self, connack: ConnAck, now: Time) {
+        self.reconnect.handle_open(now);
         let Some(limits) = self.link.as_ref().and_then(Link::limits).copied() else { return };
         if let Some(id) = connack.properties.assigned_client_identifier() {
             self.client_id = postrider_wire::ClientId::from_text(id.detached());
@@ -74,9 +81,18 @@ impl Client {
             Resume::Lost if planted(Mutation::NotSubscribedAgain) => 0,
             Resume::Lost => self.subscriptions.doubt_all(),
         };
-        self.events.push_back(Event::Connected { connack, limits, resubscribed, restarted });
+        let resent = restarted.as_ref().map_or(flights, |restarted| restarted.resent);
+        self.events.push_back(Event::Connected {
+            connack,
+            limits,
+            resubscribed,
+            resent,
+            restarted,
+        });
+        self.resubscriptions = Some(Vec::new());
         self.resubscribe(&limits, now);
         self.send_operations(now);
+        self.settle();
         self.pump(now);
     }
 
@@ -91,6 +107,7 @@ impl Client {
                 Fate::Dropped
                 | Fate::Expired
                 | Fate::NotOffered(_)
+                | Fate::Parked(_)
                 | Fate::Superseded
                 | Fate::TooLarge
                 | Fate::Unreadable => {}
@@ -101,6 +118,16 @@ impl Client {
         Some(Box::new(restarted)).filter(|_| flights > 0)
     }
 
+    /// Tells how resubscribing went, once all of it is answered.
+    pub(super) fn settle(&mut self) {
+        if self.operations.has_internal() {
+            return;
+        }
+        if let Some(resubscriptions) = self.resubscriptions.take() {
+            self.events.push_back(Event::Settled { resubscriptions });
+        }
+    }
+
     /// The link ended from our side, or must: what is in its outbox is still flushed.
     pub(super) fn break_link(&mut self, end: LinkEnd, now: Time) {
         self.must_hang_up = true;
@@ -109,6 +136,8 @@ impl Client {
 
     /// A link or an attempt ended: decides what comes next.
     pub(super) fn end_link(&mut self, end: LinkEnd, now: Time) {
+        self.exchange = Exchange::default();
+        self.resubscriptions = None;
         if self.phase == Phase::Open {
             self.session.detach();
             self.operations.suspend(&mut self.session, now);
@@ -182,6 +211,7 @@ impl Client {
                 Fate::Expired => Err(Failure::Expired),
                 Fate::Lost => Err(Failure::SessionLost),
                 Fate::NotOffered(what) => Err(Failure::NotOffered(what)),
+                Fate::Parked(closes) => Err(Failure::Parked(closes)),
                 Fate::Superseded => Err(Failure::Superseded),
                 Fate::TooLarge => Err(Failure::TooLarge),
                 Fate::Unreadable => Err(Failure::Unreadable),

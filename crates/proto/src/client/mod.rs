@@ -8,6 +8,7 @@
 //!
 //! The driver: call any number of inputs, then [`Client::poll_output`] until [`Output::Wait`].
 
+mod authentication;
 mod config;
 mod event;
 mod life;
@@ -21,9 +22,10 @@ mod subscriptions;
 use alloc::{collections::VecDeque, string::String, sync::Arc, vec::Vec};
 
 use bytes::BytesMut;
-use postrider_wire::{ClientId, Disconnect, Filter, Properties, SubscribeFilter};
+use postrider_wire::{ClientId, Disconnect, Filter, Properties, ReasonCode, SubscribeFilter};
 
 use self::{
+    authentication::Exchange,
     operations::{Operations, Request},
     subscriptions::Subscriptions,
 };
@@ -33,6 +35,7 @@ use crate::{
 };
 
 pub use self::{
+    authentication::{ConnectOptions, ReauthenticateError},
     config::ClientConfig,
     event::{Event, Failure, OperationError, OperationId, Output, PublishError, Restarted},
     manual::{AcknowledgeError, BATCH_BYTES_MAX, OWN_KEY_BYTES_MAX, OwnChange, check_own, own_key},
@@ -66,6 +69,9 @@ pub struct Client {
     /// Whether this link only removes an old session.
     is_preliminary: bool,
     had_connack: bool,
+    exchange: Exchange,
+    /// Answers to what was subscribed again; `None` once they were told.
+    resubscriptions: Option<Vec<(Filter, ReasonCode)>>,
     /// Bytes written since the link began.
     consumed: u64,
     /// Bytes produced since the link began, of which the driver was told.
@@ -123,6 +129,8 @@ impl Client {
             link: None,
             is_preliminary: false,
             had_connack: false,
+            exchange: Exchange::default(),
+            resubscriptions: None,
             consumed: 0,
             announced: 0,
             events: VecDeque::new(),
@@ -204,7 +212,7 @@ impl Client {
     /// [`Client::is_receive_paused`] whole packets may stay, too: call this again after [`Client::consume`] and
     /// [`Client::handle_stored`].
     pub fn handle_bytes(&mut self, input: &mut BytesMut, now: Time) {
-        while matches!(self.phase, Phase::Opening | Phase::Open) {
+        while matches!(self.phase, Phase::Opening | Phase::Open) && !self.is_asking() {
             let Some(link) = &mut self.link else { break };
             match link.receive(input, &mut self.spools, now) {
                 Ok(Some(received)) => self.handle_received(received, now),
@@ -218,6 +226,7 @@ impl Client {
     /// The stream ended or failed. Not needed after `Hangup`.
     pub fn handle_closed(&mut self, now: Time) {
         if matches!(self.phase, Phase::Opening | Phase::Open) {
+            self.judge(true, now);
             self.end_link(LinkEnd::Lost, now);
         }
         self.link = None;
@@ -263,6 +272,13 @@ impl Client {
             self.events.push_back(Event::Unreadable(error));
         }
         self.pump(now);
+    }
+
+    /// Asks the server for a sign of life at once, since there is doubt that it is still there.
+    pub fn check_alive(&mut self, now: Time) {
+        if let (Phase::Open, Some(link)) = (self.phase, &mut self.link) {
+            link.ping(now);
+        }
     }
 
     /// Subscribes; remembered for resubscribing until unsubscribed. Without a connection it waits for one.
@@ -340,10 +356,11 @@ impl Client {
         self.open_link_ref().and_then(Link::limits)
     }
 
-    /// Whether the server is not read on, because it does not read our answers or the store is behind.
+    /// Whether the server is not read on, because it does not read our answers, the store is behind, or the program
+    /// has to answer the server first.
     #[must_use]
     pub fn is_receive_paused(&self) -> bool {
-        self.open_link_ref().is_some_and(Link::is_receive_paused)
+        self.is_asking() || self.open_link_ref().is_some_and(Link::is_receive_paused)
     }
 
     /// Whether everything published so far is finished, no operation waits, and what the program acknowledged is stored.
@@ -368,6 +385,12 @@ impl Client {
         let is_waiting = self.session.supersede(number, &mut self.journal);
         self.collect_fates();
         is_waiting
+    }
+
+    /// The client identifier: of the configuration, of the store, or assigned by the server.
+    #[must_use]
+    pub fn client_id(&self) -> &ClientId {
+        &self.client_id
     }
 
     /// Counts.
@@ -397,6 +420,17 @@ impl Client {
 
     fn open_link_ref(&self) -> Option<&Link> {
         self.link.as_ref().filter(|_| self.phase == Phase::Open)
+    }
+
+    /// The server ended the link: a message at which it does so each time is not sent again.
+    fn judge(&mut self, is_closed_by_peer: bool, now: Time) {
+        if self.phase == Phase::Open {
+            self.session.judge(is_closed_by_peer, &mut self.journal, now);
+            while let Some(parked) = self.session.poll_parked() {
+                self.events.push_back(Event::Parked(parked));
+            }
+            self.collect_fates();
+        }
     }
 
     /// Sends what may be sent now.

@@ -191,6 +191,11 @@ impl Operations {
         self.pending.values().all(|operation| operation.request.is_internal())
     }
 
+    /// Whether one of our own waits.
+    pub(super) fn has_internal(&self) -> bool {
+        self.pending.values().any(|operation| operation.request.is_internal())
+    }
+
     fn add(&mut self, request: Request) -> OperationId {
         self.last += 1;
         let operation = Operation { request, left_ms: self.timeout_ms, sent: None };
@@ -318,6 +323,9 @@ impl Client {
         for filter in filters {
             self.forget(&filter);
             let reason = ReasonCode::ImplementationSpecificError;
+            if let Some(answers) = &mut self.resubscriptions {
+                answers.push((filter.clone(), reason));
+            }
             self.events.push_back(Event::SubscriptionLost { filter, reason });
         }
     }

@@ -1,6 +1,6 @@
 //! What arrives at a client.
 
-use postrider_wire::{Ack, AckKind, Disconnect, Properties, ReasonCode, SubAck, UnsubAck};
+use postrider_wire::{Ack, AckKind, ReasonCode, SubAck, UnsubAck};
 
 use super::{Client, Event, Failure, OperationId, operations::Request};
 use crate::{
@@ -17,16 +17,10 @@ impl Client {
             Received::SubAck(suback) => self.handle_suback(suback, now),
             Received::UnsubAck(unsuback) => self.handle_unsuback(unsuback, now),
             Received::Disconnect(disconnect) => {
+                self.judge(disconnect.reason.is_error(), now);
                 self.break_link(LinkEnd::Disconnected(disconnect), now);
             }
-            Received::Auth(_) => {
-                // There is no enhanced authentication here yet, so nothing can be answered.
-                let reason = ReasonCode::BadAuthenticationMethod;
-                if let Some(link) = &mut self.link {
-                    link.end(Disconnect { reason, properties: Properties::new() });
-                }
-                self.break_link(LinkEnd::Ours(reason), now);
-            }
+            Received::Auth(auth) => self.handle_auth(auth, now),
             Received::Pong(ms) => self.events.push_back(Event::Pong(ms)),
             Received::Connect(_) | Received::Subscribe(_) | Received::Unsubscribe(_) => {
                 let what = "a packet that only a client may send";
@@ -97,6 +91,9 @@ impl Client {
         }
         let mut seq = 0;
         for (filter, reason) in filters.iter().zip(&suback.reasons) {
+            if let Some(answers) = self.resubscriptions.as_mut().filter(|_| is_internal) {
+                answers.push((filter.filter.clone(), *reason));
+            }
             if !reason.is_error() {
                 let fact = self.subscriptions.put(filter, properties);
                 seq = self.session.record(fact, &mut self.journal);
@@ -110,6 +107,7 @@ impl Client {
             self.tell_after(seq, Event::Subscribed(id, Ok(suback)));
         }
         self.send_operations(now);
+        self.settle();
     }
 
     fn handle_unsuback(&mut self, unsuback: UnsubAck, now: Time) {

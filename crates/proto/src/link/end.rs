@@ -28,6 +28,8 @@ pub enum LinkEnd {
     Lost,
     /// No stream could be opened; why, for people.
     Unreachable(String),
+    /// The peer did not prove who it is, or cannot be answered; why, for people.
+    Untrusted(String),
 }
 
 impl fmt::Display for LinkEnd {
@@ -55,6 +57,7 @@ impl fmt::Display for LinkEnd {
                 "the connection was lost: it was closed without a word, or nothing arrived in time; \
                  connect again",
             ),
+            Self::Untrusted(what) => write!(f, "authentication failed: {what}"),
             Self::Unreachable(what) => write!(f, "no connection could be opened: {what}"),
         }
     }

@@ -278,6 +278,15 @@ impl Link {
         self.handle_silence()
     }
 
+    /// Client: sends PINGREQ at once, though none is due, to hear whether the server is still there.
+    pub fn ping(&mut self, now: Time) {
+        self.pulse.set_now(now);
+        if self.role == Role::Client && self.is_open() {
+            self.write_now(&Packet::PingReq);
+            self.pulse.pinged();
+        }
+    }
+
     /// The driver has left the peer unread on purpose up to `now`: its silence does not count.
     pub fn excuse_silence(&mut self, now: Time) {
         self.pulse.set_now(now);
@@ -388,7 +397,10 @@ impl Link {
             held: Held::default(),
             connack_gate: None,
             aliases_in: AliasesIn::default(),
-            aliases_out: AliasesOut::default(),
+            aliases_out: match config.are_aliases_reused {
+                true => AliasesOut::reusing(),
+                false => AliasesOut::default(),
+            },
             window: Window::default(),
             pulse: Pulse::new(now, config.handshake_ms),
             spooling: None,

@@ -379,6 +379,9 @@ impl Link {
             // Success ends a re-authentication; the first exchange is ended by CONNACK.
             (ReasonCode::Success, Role::Client) => is_open,
             (ReasonCode::ReAuthenticate, Role::Server) => is_open,
+            (ReasonCode::ReAuthenticate, Role::Client) => {
+                is_open && self.config.is_server_reauthentication_allowed
+            }
             _ => false,
         };
         if !is_allowed {

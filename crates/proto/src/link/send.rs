@@ -201,7 +201,7 @@ impl Link {
         Ok(())
     }
 
-    fn choose_alias(&self, message: &Message) -> Alias {
+    fn choose_alias(&mut self, message: &Message) -> Alias {
         let alias_max = self.limits.as_ref().map_or(0, |limits| limits.topic_alias_max);
         match &message.head.topic {
             Some(topic) if alias_max > 0 => self.aliases_out.choose(topic, alias_max),

@@ -18,6 +18,7 @@
 //! Where there is a store, a long queue is in memory only at its front; see `page`.
 
 mod arrivals;
+mod blame;
 mod damage;
 mod flights;
 mod ids;
@@ -40,13 +41,17 @@ use crate::{
     mutation::{Mutation, planted},
     session::{
         arrivals::Arrivals,
+        blame::Blame,
         flights::{Chain, Flights},
         ids::{IdSet, Ids},
         queue::Queue,
     },
 };
 
-pub use self::page::{PageRequest, PageRows};
+pub use self::{
+    blame::Parked,
+    page::{PageRequest, PageRows},
+};
 
 /// Bounds of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +78,8 @@ pub struct SessionConfig {
     /// Whether a QoS 2 message that the peer may have taken fails when the peer has lost the session. Otherwise it is
     /// sent again and may arrive twice.
     pub is_doubtful_failed: bool,
+    /// How often the peer may close the link right after a message was sent before that is given up; 0: any number.
+    pub closes_max: u32,
     /// Whether [`Session::poll_fate`] tells about messages that ended without an acknowledgement. Whoever asks for it
     /// must fetch it after each call.
     pub is_reporting: bool,
@@ -90,6 +97,7 @@ impl Default for SessionConfig {
             is_puback_for_qos2_allowed: true,
             is_oldest_dropped: false,
             is_doubtful_failed: false,
+            closes_max: 0,
             is_reporting: false,
         }
     }
@@ -233,6 +241,8 @@ pub enum Fate {
     MayBeDouble,
     /// The peer takes no such QoS or no RETAIN.
     NotOffered(&'static str),
+    /// The peer closed the link right after it was sent, so many times.
+    Parked(u32),
     /// A younger one took its place: [`Session::supersede`].
     Superseded,
     /// Larger than the peer accepts.
@@ -279,6 +289,8 @@ pub struct SessionStats {
     pub dropped_offline: u64,
     /// Dropped because a younger one took their place.
     pub dropped_superseded: u64,
+    /// Given up because the peer closed the link at them each time.
+    pub dropped_parked: u64,
     /// Sent again after a resume.
     pub resent: u64,
 }
@@ -312,6 +324,7 @@ pub struct Session {
     /// The last record about a received id; PUBREC and PUBCOMP wait for it.
     inbound_seq: u64,
     fates: VecDeque<(u64, Fate)>,
+    blame: Blame,
     stats: SessionStats,
     // Link: reset by detach.
     link: Option<Facing>,
@@ -355,6 +368,7 @@ impl Session {
             is_persistent: false,
             inbound_seq: 0,
             fates: VecDeque::new(),
+            blame: Blame::default(),
             stats: SessionStats::default(),
             link: None,
             durability: Durability::default(),
@@ -384,8 +398,9 @@ impl Session {
         if !limits.has_properties {
             window = window.min(self.config.flights_max_unannounced);
         }
+        let window = self.careful_window(u32::from(window.max(1)));
         self.link = Some(Facing {
-            window: u32::from(window.max(1)),
+            window,
             qos_max: limits.qos_max,
             has_retain: limits.has_retain,
             has_codes: limits.has_properties,

@@ -137,6 +137,7 @@ impl Session {
                 let state = FlightState::AwaitComp;
                 let fact = Fact::Flight { number, packet_id, state };
                 let seq = self.change(fact, Some(slot), journal);
+                self.absolve(number);
                 if let Some(flight) = self.flights.get_mut(slot) {
                     flight.seq = seq;
                 }
@@ -171,6 +172,7 @@ impl Session {
         let mut lost = Journal::new(false);
         let journal = if planted(Mutation::FinishNotRecorded) { &mut lost } else { journal };
         self.change(Fact::Finished { number }, Some(slot), journal);
+        self.absolve(number);
         AckOutcome::Done { number, ack, is_downgraded }
     }
 
@@ -326,6 +328,7 @@ impl Session {
         self.change(Fact::Flight { number, packet_id, state }, None, journal);
         self.ids.go_on_behind(packet_id);
         self.flights.mark_sent();
+        self.note_sent(now);
         self.used += 1;
         sent
     }
@@ -368,6 +371,7 @@ impl Session {
             (Some(message), None) => {
                 if link.send_message(message, &flight.delivery, id, is_dup, now) {
                     self.flights.mark_sent();
+                    self.note_sent(now);
                     self.used += 1;
                     self.stats.resent += u64::from(is_dup);
                     return;
@@ -459,6 +463,7 @@ impl Session {
             Fate::NotOffered(_) => self.stats.dropped_not_offered += 1,
             Fate::Unreadable => self.stats.dropped_unreadable += 1,
             Fate::Dropped => self.stats.dropped_full += 1,
+            Fate::Parked(_) => self.stats.dropped_parked += 1,
             Fate::Superseded => self.stats.dropped_superseded += 1,
             Fate::Completed(_) | Fate::Lost | Fate::MayBeDouble => {}
         }

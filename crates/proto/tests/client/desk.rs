@@ -33,6 +33,8 @@ pub(crate) struct Desk {
     pub(crate) is_writable: bool,
     /// The last CONNECT.
     pub(crate) connect: Option<Connect>,
+    /// What `Settled` said, one for each connection.
+    pub(crate) settled: Vec<Vec<(Filter, ReasonCode)>>,
     log: Vec<String>,
     decoder: Decoder,
     written: BytesMut,
@@ -78,6 +80,7 @@ impl Desk {
             deadline: None,
             is_writable: true,
             connect: None,
+            settled: Vec::new(),
             log: Vec::new(),
             decoder: decoder(version),
             written: BytesMut::new(),
@@ -117,6 +120,10 @@ impl Desk {
                 Output::Spool(SpoolOutput::Drop(number)) => self.log.push(format!("Drop {number}")),
                 Output::Spool(SpoolOutput::Append(..)) | Output::Page(_) => {
                     panic!("not in these tests");
+                }
+                // Comes with each connection, so it is kept apart.
+                Output::Event(Event::Settled { resubscriptions }) => {
+                    self.settled.push(resubscriptions);
                 }
                 Output::Event(event) => self.log.push(event_line(&event)),
                 Output::Wait(deadline) if self.is_store_prompt && seq_last > 0 => {
@@ -369,6 +376,10 @@ pub(crate) fn packet_line(packet: &Packet) -> String {
             )
         }
         Packet::Disconnect(disconnect) => format!("DISCONNECT {:02X}", disconnect.reason.byte()),
+        Packet::Auth(auth) => {
+            let data = auth.properties.authentication_data().cloned();
+            format!("AUTH {:02X} {}", auth.reason.byte(), data_line(&data))
+        }
         other => other.packet_type().to_string(),
     }
 }
@@ -411,11 +422,18 @@ fn event_line(event: &Event) -> String {
         Event::SubscriptionLost { filter, reason } => {
             format!("SubscriptionLost {filter} {:02X}", reason.byte())
         }
+        Event::Challenge { data, .. } => format!("Challenge {}", data_line(data)),
+        Event::Authenticated { data } => format!("Authenticated {}", data_line(data)),
+        Event::Parked(parked) => format!("Parked {} {}", parked.number, parked.closes),
         Event::MayBeDouble(number) => format!("MayBeDouble {number}"),
         Event::Pong(ms) => format!("Pong {ms}"),
         Event::Over(end) => format!("Over {}", end_line(end)),
         other => panic!("unknown event {other:?}"),
     }
+}
+
+fn data_line(data: &Option<Bytes>) -> &str {
+    data.as_ref().map_or("-", |data| std::str::from_utf8(data).unwrap())
 }
 
 fn end_line(end: &postrider_proto::LinkEnd) -> String {
@@ -428,6 +446,7 @@ fn end_line(end: &postrider_proto::LinkEnd) -> String {
         LinkEnd::Disconnected(disconnect) => format!("Told {:02X}", disconnect.reason.byte()),
         LinkEnd::Ours(reason) => format!("Ours {:02X}", reason.byte()),
         LinkEnd::Lost => "Lost".into(),
+        LinkEnd::Untrusted(what) => format!("Untrusted {what}"),
         LinkEnd::Unreachable(what) => format!("Unreachable {what}"),
         other => panic!("unknown end {other:?}"),
     }

@@ -1,7 +1,7 @@
 //! When, where and with which version the next attempt is made.
 
 use postrider_proto::{
-    LinkEnd, Plan, Reconnect, ReconnectConfig, Time, Verdict,
+    Again, LinkEnd, Plan, Reconnect, ReconnectConfig, Time, Verdict,
     wire::{ConnAck, Disconnect, Properties, ReasonCode, Version},
 };
 
@@ -180,19 +180,65 @@ fn a_fixed_version_never_falls_back() {
     }
 }
 
+/// Issue 5, section 3: a policy per reason; bad credentials are not tried again, unless asked.
 #[test]
 fn final_reasons_end_it() {
     for code in [0x86, 0x87, 0x8A, 0x8C, 0x8E] {
         let reason = ReasonCode::from_byte(code).unwrap();
-        assert!(Reconnect::is_final(reason));
+        assert_eq!(Again::by_default(reason), Again::Never);
         for end in [refused(reason), told(reason)] {
             let mut reconnect = reconnect(&["one", "two"], |_| {});
             reconnect.start();
             assert_eq!(reconnect.handle_end(&end, true, Time(0)), Verdict::GiveUp);
+            let mut reconnect = self::reconnect(&["one", "two"], |config| {
+                config.rules = vec![(reason, Again::Later), (reason, Again::Soon)];
+            });
+            reconnect.start();
+            retry(reconnect.handle_end(&end, true, Time(0)));
         }
     }
-    for code in [0x80, 0x84, 0x85, 0x88, 0x89, 0x8B, 0x8D, 0x97, 0x9C, 0x9F] {
-        assert!(!Reconnect::is_final(ReasonCode::from_byte(code).unwrap()));
+    for code in [0x80, 0x84, 0x85, 0x8B, 0x8D] {
+        assert_eq!(Again::by_default(ReasonCode::from_byte(code).unwrap()), Again::Soon);
+    }
+}
+
+/// A server that did not prove who it is gets no second chance by itself.
+#[test]
+fn an_untrusted_server_ends_it() {
+    let mut reconnect = reconnect(&["one", "two"], |_| {});
+    reconnect.start();
+    let end = LinkEnd::Untrusted("wrong signature".into());
+    assert_eq!(reconnect.handle_end(&end, true, Time(0)), Verdict::GiveUp);
+}
+
+/// Issue 5, section 3: server busy, quota and use another server are respected.
+#[test]
+fn a_busy_server_is_left_alone_for_a_while() {
+    for code in [0x88, 0x89, 0x97, 0x9C, 0x9D, 0x9F] {
+        let reason = ReasonCode::from_byte(code).unwrap();
+        for end in [refused(reason), told(reason)] {
+            let mut reconnect = reconnect(&["one"], |config| {
+                (config.backoff_ms_min, config.backoff_ms_max) = (100, 100);
+            });
+            reconnect.start();
+            reconnect.handle_open(Time(0));
+            let (_, at) = retry(reconnect.handle_end(&end, true, Time(1)));
+            assert!((5_001..=5_101).contains(&at.0), "{code:x} {at:?}");
+            let (_, at) = retry(reconnect.handle_end(&LinkEnd::Lost, true, at));
+            assert!(at.0 <= 5_201, "{at:?}");
+        }
+    }
+}
+
+/// Who is sent away goes to the next server, though its session is here.
+#[test]
+fn another_server_is_used_where_there_is_one() {
+    for (code, server) in [(0x9C, "two"), (0x9D, "two"), (0x89, "one")] {
+        let mut reconnect = reconnect(&["one", "two"], |_| {});
+        reconnect.start();
+        reconnect.handle_open(Time(0));
+        let end = told(ReasonCode::from_byte(code).unwrap());
+        assert_eq!(retry(reconnect.handle_end(&end, true, Time(1))).0.server, server);
     }
 }
 

@@ -24,9 +24,11 @@ pub(crate) const PLAIN: LinkConfig = LinkConfig {
     receive_maximum_unannounced: None,
     topic_alias_max: 0,
     topic_alias_max_out: 0,
+    are_aliases_reused: false,
     spool_above: 1024 * 1024,
     handshake_ms: 10_000,
     is_topic_lenient: false,
+    is_server_reauthentication_allowed: false,
     outbox_high_bytes: 1024 * 1024,
 };
 

@@ -1,0 +1,239 @@
+//! What comes before the stream of an attempt, and who is at its other end.
+//!
+//! ```text
+//! plan --hook--> options, server --authenticator--> CONNECT --AUTH...--> CONNACK --judged--> open
+//! ```
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use postrider_proto::{Plan, Time, client::ReauthenticateError as Refusal, wire::Properties};
+
+use super::Driver;
+use crate::{
+    AuthenticationError, AuthenticationExchange, Authenticator, LinkReason, ReauthenticateError,
+    answer::Answer,
+    upcoming::{Hook, Preparing, Upcoming},
+};
+
+/// How each attempt is prepared.
+pub(super) struct Preparation {
+    /// What the builder says; `None` if it need not be looked at again.
+    base: Option<Upcoming>,
+    hook: Option<Hook>,
+    preparing: Option<Preparing>,
+    authenticator: Option<Arc<dyn Authenticator>>,
+    /// Whether the version of the attempt has enhanced authentication.
+    has_properties: bool,
+    exchange: Option<Box<dyn AuthenticationExchange>>,
+    /// Why it failed on our side.
+    error: Option<AuthenticationError>,
+    again: Option<Reauthentication>,
+    /// How long a re-authentication may take.
+    timeout: Duration,
+}
+
+/// Who waits for a re-authentication.
+struct Reauthentication {
+    answer: Answer<Result<(), ReauthenticateError>>,
+    deadline: Time,
+}
+
+impl Preparation {
+    pub(super) fn new(base: Upcoming, hook: Option<Hook>, timeout: Duration) -> Self {
+        let is_needed = hook.is_some() || base.authenticator.is_some();
+        Self {
+            base: Some(base).filter(|_| is_needed),
+            hook,
+            preparing: None,
+            authenticator: None,
+            has_properties: false,
+            exchange: None,
+            error: None,
+            again: None,
+            timeout,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Time> {
+        self.again.as_ref().map(|again| again.deadline)
+    }
+
+    /// Why authentication failed on our side.
+    pub(super) fn error(&self) -> AuthenticationError {
+        let unknown = || AuthenticationError::Malformed("it came at the wrong time");
+        self.error.clone().unwrap_or_else(unknown)
+    }
+
+    fn begin(&mut self) -> Result<Option<Bytes>, AuthenticationError> {
+        self.exchange = None;
+        let Some(authenticator) = &self.authenticator else { return Ok(None) };
+        if !self.has_properties {
+            return Err(AuthenticationError::Version);
+        }
+        let mut exchange = authenticator.begin()?;
+        let first = exchange.first()?;
+        self.exchange = Some(exchange);
+        Ok(first)
+    }
+}
+
+impl Driver {
+    /// Does what comes before the stream.
+    pub(super) fn prepare(&mut self, plan: Plan) {
+        let Some(base) = &self.preparation.base else {
+            return self.open_stream(plan.attempt, plan.server);
+        };
+        let last = Some(self.last_reason.clone()).filter(|_| self.has_tried);
+        self.has_tried = true;
+        self.preparation.has_properties = plan.has_properties;
+        let upcoming = Upcoming { number: plan.attempt, server: plan.server, last, ..base.clone() };
+        match &self.preparation.hook {
+            Some(hook) => self.preparation.preparing = Some(hook.call(upcoming)),
+            None => self.take_prepared(upcoming),
+        }
+    }
+
+    /// Polls the hook; says whether it is done.
+    pub(super) fn poll_prepare(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(preparing) = &mut self.preparation.preparing else { return false };
+        let Poll::Ready(prepared) = preparing.as_mut().poll(cx) else { return false };
+        self.preparation.preparing = None;
+        match prepared {
+            Ok(upcoming) => self.take_prepared(upcoming),
+            Err(what) => self.machine.handle_dial_failed(what, self.now),
+        }
+        true
+    }
+
+    pub(super) fn is_dialing(&self) -> bool {
+        self.preparation.preparing.is_some() || self.line.is_dialing()
+    }
+
+    /// Gives the attempt up while there is no stream.
+    pub(super) fn cut_dial(&mut self) {
+        self.preparation.preparing = None;
+        self.line.cut();
+    }
+
+    fn take_prepared(&mut self, upcoming: Upcoming) {
+        self.who = upcoming.who();
+        self.preparation.authenticator.clone_from(&upcoming.authenticator);
+        self.preparation.error = None;
+        let first = match self.preparation.begin() {
+            Ok(first) => first,
+            Err(error) => return self.reject(error),
+        };
+        match upcoming.options(first) {
+            Ok(options) => {
+                self.machine.set_connect_options(options);
+                self.open_stream(upcoming.number, upcoming.server);
+            }
+            Err(error) => self.machine.handle_dial_failed(error.to_string(), self.now),
+        }
+    }
+
+    pub(super) fn handle_challenge(&mut self, data: Option<Bytes>, properties: &Properties) {
+        tracing::trace!(server = %self.server, count = properties.iter().count(), "challenge");
+        let Some(exchange) = &mut self.preparation.exchange else {
+            return self.reject(AuthenticationError::Malformed("a challenge at the wrong time"));
+        };
+        match exchange.respond(&data.unwrap_or_default()) {
+            Ok(data) => {
+                self.machine.answer_challenge(data, self.now);
+                self.feed();
+            }
+            Err(error) => self.reject(error),
+        }
+    }
+
+    /// The server begins a re-authentication.
+    pub(super) fn handle_reauthentication_wanted(&mut self) {
+        match self.preparation.begin() {
+            Ok(first) => {
+                self.machine.answer_challenge(first, self.now);
+                self.feed();
+            }
+            Err(error) => self.reject(error),
+        }
+    }
+
+    pub(super) fn handle_authenticated(&mut self, data: Option<Bytes>) {
+        let judged = match &mut self.preparation.exchange {
+            Some(exchange) => exchange.finish(&data.unwrap_or_default()),
+            None => Ok(()),
+        };
+        self.preparation.exchange = None;
+        if let Err(error) = judged {
+            return self.reject(error);
+        }
+        self.machine.confirm_server(self.now);
+        if let Some(again) = self.preparation.again.take() {
+            tracing::debug!(server = %self.server, "authenticated again");
+            again.answer.give(Ok(()));
+        }
+        self.feed();
+    }
+
+    pub(super) fn reauthenticate(&mut self, answer: Answer<Result<(), ReauthenticateError>>) {
+        // The server may have begun one, too.
+        let busy = self.preparation.again.is_some() || self.preparation.exchange.is_some();
+        let error = if !self.is_connected {
+            ReauthenticateError::NotConnected
+        } else if self.preparation.authenticator.is_none() {
+            ReauthenticateError::NoAuthenticator
+        } else if busy {
+            ReauthenticateError::Busy
+        } else {
+            match self.preparation.begin() {
+                Ok(first) => match self.machine.reauthenticate(first, self.now) {
+                    Ok(()) => {
+                        let ms = crate::builder::ms(self.preparation.timeout);
+                        let deadline = self.now.plus_ms(ms);
+                        self.preparation.again = Some(Reauthentication { answer, deadline });
+                        return;
+                    }
+                    Err(Refusal::NotConnected) => ReauthenticateError::NotConnected,
+                    Err(Refusal::NoMethod) => ReauthenticateError::NoAuthenticator,
+                    Err(Refusal::Busy) => ReauthenticateError::Busy,
+                },
+                Err(error) => ReauthenticateError::Failed(error),
+            }
+        };
+        answer.give(Err(error));
+    }
+
+    /// Ends a connection whose server does not answer a re-authentication. Spec: v5 [MQTT-4.12.1-2].
+    pub(super) fn expire_reauthentication(&mut self) {
+        if self.preparation.deadline().is_none_or(|deadline| deadline > self.now) {
+            return;
+        }
+        if let Some(again) = self.preparation.again.take() {
+            again.answer.give(Err(ReauthenticateError::TimedOut(self.preparation.timeout)));
+            self.close();
+        }
+    }
+
+    /// The connection ended.
+    pub(super) fn end_authentication(&mut self, reason: &LinkReason) {
+        self.preparation.exchange = None;
+        if let Some(again) = self.preparation.again.take() {
+            again.answer.give(Err(if let LinkReason::Authentication(error) = reason {
+                ReauthenticateError::Failed(error.clone())
+            } else {
+                ReauthenticateError::Disconnected(reason.clone())
+            }));
+        }
+    }
+
+    /// Ends a connection, or an attempt, whose exchange failed on our side.
+    fn reject(&mut self, error: AuthenticationError) {
+        let what = error.to_string();
+        self.preparation.error = Some(error);
+        self.machine.reject_server(what, self.now);
+    }
+}
