@@ -217,7 +217,10 @@ What these brokers, or others, do besides is played packet by packet:
 - messages above the QoS that was granted, without DUP the second time or with it the first, PUBACK for QoS 2, success
   codes other than 0, refusals of a will: `crates/client/tests/line_driven`;
 - packets larger than announced: `crates/proto/tests/link/faults.rs`;
-- what a CONNACK excludes: `limiting.rs` of the first.
+- what a CONNACK excludes: `limiting.rs` of the first;
+- a message at which a broker hangs up each time: `crates/client/tests/session/preparing.rs`.
+
+Each habit with its tests: [features.md](features.md#habits-of-servers).
 
 Not shown, and why:
 
@@ -228,8 +231,6 @@ Not shown, and why:
 - TLS and WebSocket: the client does not speak them yet.
 - A message that is acknowledged and then lost (a full queue or a size limit of Mosquitto) leaves nothing to see; the
   start script of Mosquitto lifts its limit.
-- A message at which a broker hangs up each time is sent again after each reconnect, more and more slowly; it is not put
-  aside. That a PUBACK for QoS 2 completes the exchange cannot be switched off.
 END
 }
 

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! Repository --files--> Source --+--> arrows, length, purity, version, finished
-//!      |                         `--> ledger, readme
+//!      |                         `--> features, ledger, readme
 //!      +--texts--> plain                                  all give Vec<Fault>
 //!      `--metadata--> arrows, reach, supply
 //! ```
@@ -16,6 +16,7 @@
 
 pub mod arrows;
 pub mod fault;
+pub mod features;
 pub mod finished;
 pub mod ledger;
 pub mod length;

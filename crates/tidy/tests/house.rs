@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use postrider_tidy::{
-    Fault, Repository, Source, arrows, finished,
+    Fault, Repository, Source, arrows, features, finished,
     ledger::{self, Standard, Statements},
     length, plain, purity, reach, readme,
     supply::{self, Policy},
@@ -123,6 +123,12 @@ fn the_first_program_of_the_readme_is_the_example() {
     let example =
         REPOSITORY.text("crates/client/examples/first_program.rs").expect("the example is there");
     none(readme::check(&readme, &example));
+}
+
+#[test]
+fn the_page_of_features_names_tests_that_exist() {
+    let page = REPOSITORY.text(features::PAGE).expect("the page is there");
+    none(features::check(&page, &features::tests(&sources())));
 }
 
 /// Parsed anew by each test: the syntax tree cannot be shared between threads.
