@@ -13,7 +13,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use base64ct::{Base64, Encoding};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -98,7 +98,7 @@ impl Authenticator for Scram {
     fn begin(&self) -> Result<Box<dyn AuthenticationExchange>, AuthenticationError> {
         // Keyed hashes of the process's secret: nobody can tell the next one from those before.
         let random: Vec<u8> = (0..3).flat_map(|_| seed().to_be_bytes()).collect();
-        Ok(Box::new(self.exchange(BASE64.encode(random))))
+        Ok(Box::new(self.exchange(Base64::encode_string(&random))))
     }
 }
 
@@ -123,7 +123,7 @@ impl AuthenticationExchange for Exchange {
         }
         let salted = self.scram.salted(&salt, iterations)?;
         let bare = self.bare()?;
-        let last = format!("c={},r={nonce}", BASE64.encode(GS2_HEADER));
+        let last = format!("c={},r={nonce}", Base64::encode_string(GS2_HEADER.as_bytes()));
         let all = format!("{bare},{challenge},{last}");
         let client_key = keyed(&salted, b"Client Key").finalize().into_bytes();
         let stored_key = Sha256::digest(client_key);
@@ -132,7 +132,7 @@ impl AuthenticationExchange for Exchange {
             client_key.iter().zip(signature).map(|(key, signature)| key ^ signature).collect();
         let server_key = keyed(&salted, b"Server Key").finalize().into_bytes();
         self.signature = Some(keyed(&server_key, all.as_bytes()));
-        Ok(Some(format!("{last},p={}", BASE64.encode(proof)).into()))
+        Ok(Some(format!("{last},p={}", Base64::encode_string(&proof)).into()))
     }
 
     fn finish(&mut self, data: &[u8]) -> Result<(), AuthenticationError> {
@@ -213,7 +213,7 @@ fn text(data: &[u8]) -> Result<&str, AuthenticationError> {
 }
 
 fn decoded(text: &str) -> Result<Vec<u8>, AuthenticationError> {
-    BASE64.decode(text).map_err(|_| AuthenticationError::Malformed("it is not base64"))
+    Base64::decode_vec(text).map_err(|_| AuthenticationError::Malformed("it is not base64"))
 }
 
 /// Shows no password.

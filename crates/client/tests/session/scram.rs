@@ -1,6 +1,6 @@
 //! SCRAM-SHA-256 with a server that computes its side as RFC 5802 says. Issue 5, section 4.
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use base64ct::{Base64, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
 use postrider::{AuthenticationError, ConnectError, Properties, Property, ReasonCode, Scram, Text};
 use postrider_proto::wire::{Auth, ConnAck, Packet};
@@ -85,7 +85,8 @@ impl Server {
     async fn exchange(&self, peer: &mut Peer, first: &str, is_right: bool) -> String {
         let bare = first.strip_prefix("n,,").unwrap();
         let nonce = bare.rsplit("r=").next().unwrap();
-        let challenge = format!("r={nonce}more,s={},i={}", BASE64.encode("salt"), self.iterations);
+        let challenge =
+            format!("r={nonce}more,s={},i={}", Base64::encode_string(b"salt"), self.iterations);
         let (reason, said) = (ReasonCode::ContinueAuthentication, properties(&challenge));
         peer.send(Packet::Auth(Auth { reason, properties: said })).await;
         let last = data(&peer.auth().await.properties);
@@ -100,8 +101,8 @@ impl Server {
         let client_key = keyed(&salted, "Client Key");
         let signature = keyed(&Sha256::digest(&client_key), &all);
         let expected: Vec<u8> = client_key.iter().zip(signature).map(|(a, b)| a ^ b).collect();
-        assert_eq!(BASE64.decode(proof).unwrap() == expected, is_right);
-        format!("v={}", BASE64.encode(keyed(&keyed(&salted, "Server Key"), &all)))
+        assert_eq!(Base64::decode_vec(proof).unwrap() == expected, is_right);
+        format!("v={}", Base64::encode_string(&keyed(&keyed(&salted, "Server Key"), &all)))
     }
 }
 
