@@ -157,7 +157,7 @@ async fn subscribe() -> Result {
     let mut messages = session.subscribe("plant/+/set", QoS::AtLeastOnce).await?;
     tokio::spawn(async move {
         while let Some(message) = messages.next().await {
-            let content = message.text_lossy().into_owned();
+            let content = message.text_lossy().unwrap_or_default().into_owned();
             let _ = seen.send((message.topic().to_owned(), content, message.is_retained()));
         }
     });

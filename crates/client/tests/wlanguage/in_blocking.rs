@@ -151,7 +151,7 @@ fn subscribe() -> Result {
     // example
     // MQTTSubscribe(session, "plant/+/set", mqttQualityAtLeastOnce, Procedure)
     session.subscribe("plant/+/set", QoS::AtLeastOnce, move |_session, message| {
-        let content = message.text_lossy().into_owned();
+        let content = message.text_lossy().unwrap_or_default().into_owned();
         let _ = seen.send((message.topic().to_owned(), content, message.is_retained()));
     })?;
     // end
