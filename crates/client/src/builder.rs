@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use postrider_net::{Address, Endpoint, Stream};
+use postrider_net::{Address, Dial, Endpoint, Stream};
 use postrider_proto::{
     LinkConfig, ReconnectConfig, SessionConfig,
     client::ClientConfig,
@@ -61,6 +61,7 @@ pub struct Builder<S = Session> {
     store_mode: Mode,
     pub(crate) is_manual: bool,
     connector: Option<Connector>,
+    pub(crate) dial: Dial,
 }
 
 /// Which version of MQTT to speak.
@@ -108,6 +109,7 @@ impl<S> Builder<S> {
             store_mode: Mode::Durable,
             is_manual: false,
             connector: None,
+            dial: Dial::default(),
         }
     }
 
@@ -345,6 +347,10 @@ impl<S> Builder<S> {
 
     /// Opens the byte stream in another way than the URL says, for in-process brokers and transports of one's own.
     ///
+    /// It is called for each attempt. [`Attempt::open`] does what would be done without it, TLS, WebSocket and proxy
+    /// included, for a connector that only adds to that. An error that it returns is told as
+    /// [`crate::LinkReason::Unreachable`], in its own words.
+    ///
     /// ```
     /// use postrider::{Session, Stream};
     ///
@@ -447,6 +453,7 @@ impl<S> Builder<S> {
             stall_budget_ms: ms(self.stall_budget),
             when_full: self.when_full,
             connector: self.connector,
+            dial: Arc::new(self.dial),
             is_client_id_made: self.client_id.is_empty(),
             store: self.store.map(|path| Place { path, mode: self.store_mode }),
         })

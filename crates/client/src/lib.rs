@@ -118,13 +118,17 @@ mod stats;
 mod subscription;
 mod token;
 mod topic;
+mod transport;
 mod trie;
 mod vault;
 mod when_full;
 mod will;
 
 pub use bytes::Bytes;
-pub use postrider_net::{Stream, UrlError};
+pub use postrider_net::{
+    NotAPin, Pin, Proxy, ProxyError, ProxyUrlError, Stream, Tls, TlsError, TlsVersion, UrlError,
+    WebSocket, WebSocketError,
+};
 pub use postrider_proto::{
     Limits,
     client::Restarted,

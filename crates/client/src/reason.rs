@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use postrider_net::{ProxyError, TlsError, WebSocketError};
 use postrider_proto::wire::{Properties, ReasonCode, Text};
 use postrider_store::StoreError;
 
@@ -41,6 +42,12 @@ pub enum LinkReason {
     },
     /// The attempt took longer than the connect timeout.
     TimedOut,
+    /// The proxy did not connect us.
+    Proxy(ProxyError),
+    /// There is no secure connection, or no longer.
+    Tls(TlsError),
+    /// There is no WebSocket, or no longer.
+    WebSocket(WebSocketError),
 }
 
 /// Why a session is over for good. Verbs called afterwards fail with it.
@@ -168,6 +175,9 @@ impl fmt::Display for LinkReason {
             Self::Lost => f.write_str("the connection was lost"),
             Self::Unreachable { what } => f.write_str(what),
             Self::TimedOut => f.write_str("the connect timeout passed"),
+            Self::Proxy(error) => write!(f, "{error}"),
+            Self::Tls(error) => write!(f, "{error}"),
+            Self::WebSocket(error) => write!(f, "{error}"),
         }
     }
 }

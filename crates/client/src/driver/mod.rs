@@ -22,7 +22,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use postrider_net::Clock;
+use postrider_net::{Clock, Dial};
 use postrider_proto::{
     Client, Fact, Limits, Time,
     client::{ClientConfig, OperationId},
@@ -58,6 +58,7 @@ pub(crate) struct Setup {
     pub(crate) stall_budget_ms: u64,
     pub(crate) when_full: WhenFull,
     pub(crate) connector: Option<Connector>,
+    pub(crate) dial: Arc<Dial>,
     /// Whether nobody chose the client id, so that a store's is as good.
     pub(crate) is_client_id_made: bool,
     pub(crate) store: Option<Place>,
@@ -99,6 +100,7 @@ pub(crate) struct Driver {
     queue_bytes_max: u64,
     when_full: WhenFull,
     connector: Option<Connector>,
+    dial: Arc<Dial>,
     // The connection.
     version: Version,
     is_connected: bool,
@@ -196,6 +198,7 @@ impl Driver {
             queue_bytes_max: session.queue_bytes_max,
             when_full: setup.when_full,
             connector: setup.connector,
+            dial: setup.dial,
             version,
             is_connected: false,
             limits: None,

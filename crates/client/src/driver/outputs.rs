@@ -1,6 +1,6 @@
 //! What the machine wants done.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use postrider_proto::{
     Arrived, LinkEnd, Payload, Plan, SpoolOutput, Time,
@@ -85,6 +85,7 @@ impl Driver {
             server: plan.server,
             number: plan.attempt,
             timeout: self.connect_timeout,
+            how: Arc::clone(&self.dial),
         };
         let dialing = connector::open(self.connector.as_ref(), attempt);
         self.line.dial(dialing);
@@ -345,7 +346,11 @@ impl Driver {
         if end == LinkEnd::Lost && self.attempt.has_timed_out && !self.is_connected {
             return LinkReason::TimedOut;
         }
-        link_reason(end)
+        // The line knows more than the machine.
+        match (&end, self.line.fault()) {
+            (LinkEnd::Lost | LinkEnd::Unreachable(_), Some(fault)) => fault.clone(),
+            _ => link_reason(end),
+        }
     }
 
     /// Why the session is over, as far as is known while it ends.
