@@ -104,6 +104,28 @@ impl Address {
     }
 }
 
+/// A URL with another host and port, as a server names them: `other.example`, `other.example:1884`, `[::1]:1884`. Without a
+/// port it is the scheme's own. User name and password are left out: who sends us on is not who chose them.
+///
+/// # Errors
+/// [`UrlError`] if that is no URL of the network.
+pub fn elsewhere(url: &str, reference: &str) -> Result<String, UrlError> {
+    let malformed =
+        |what: &str| UrlError::Malformed { url: reference.to_owned(), what: what.to_owned() };
+    let Some((scheme, rest)) = url.split_once("://").filter(|(scheme, _)| *scheme != "unix") else {
+        return Err(malformed("only a server of the network can send us on"));
+    };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+    if reference.is_empty() || !reference.chars().all(is_plain) {
+        return Err(malformed("it names no host"));
+    }
+    let after = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let path = after.find(['/', '?']).and_then(|at| after.get(at..)).unwrap_or_default();
+    let url = format!("{scheme}://{reference}{path}");
+    Address::parse(&url)?;
+    Ok(url)
+}
+
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
@@ -284,6 +306,26 @@ mod tests {
             let text = Address::parse(url).unwrap_err().to_string();
             assert!(text.contains(what), "{url}: {text}");
             assert!(!text.contains("hu"), "{url}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_server_names_another_host_and_the_rest_of_the_url_stays() {
+        for (url, reference, expected) in [
+            ("mqtt://ann:hush@h:1", "other", "mqtt://other"),
+            ("mqtts://h", "other.example:8884", "mqtts://other.example:8884"),
+            ("wss://ann@h:1/a/b?c=d", "[::1]:7", "wss://[::1]:7/a/b?c=d"),
+        ] {
+            assert_eq!(elsewhere(url, reference).as_deref(), Ok(expected));
+        }
+        for (url, reference) in [
+            ("unix:/a", "other"),
+            ("mqtt://h", ""),
+            ("mqtt://h", "a/b"),
+            ("mqtt://h", "ann@other"),
+            ("mqtt://h", "other:99999"),
+        ] {
+            assert!(elsewhere(url, reference).is_err(), "{reference}");
         }
     }
 

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 #[cfg(unix)]
 use crate::unix;
 use crate::{
-    Endpoint, Proxy, ProxyError, Stream, Tls, TlsError, WebSocket, WebSocketError,
+    Endpoint, LayerError, Proxy, ProxyError, Stream, Tls, TlsError, WebSocket, WebSocketError,
     address::{HTTP_PORT, HTTPS_PORT, authority},
     socket, tls, websocket,
 };
@@ -129,7 +129,13 @@ pub async fn dial_with(endpoint: &Endpoint, how: &Dial) -> Result<Stream, DialEr
         let host = host_field(host, port, *is_tls);
         let opening = websocket::connect(stream, &host, path, &how.websocket);
         let opened = timeout_at(deadline, opening).await;
-        let failed = |source| DialError::WebSocket { endpoint: place.clone(), source };
+        let failed = |error| match error {
+            // In TLS 1.3 a server judges our certificate when the handshake is over.
+            LayerError::Tls(source) => DialError::Tls { endpoint: place.clone(), source },
+            LayerError::WebSocket(source) => {
+                DialError::WebSocket { endpoint: place.clone(), source }
+            }
+        };
         stream = opened.map_err(|_| late(": no WebSocket was opened"))?.map_err(failed)?;
     }
     Ok(stream)

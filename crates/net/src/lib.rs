@@ -29,7 +29,7 @@ mod websocket;
 compile_error!("TLS needs one of the features ring and aws-lc-rs");
 
 pub use crate::{
-    address::{Address, Credentials, Endpoint, UrlError},
+    address::{Address, Credentials, Endpoint, UrlError, elsewhere},
     clock::Clock,
     dial::{Dial, DialError, dial, dial_with},
     listener::{LayerError, Layers, Listener},

@@ -110,9 +110,10 @@ async fn open(to: SocketAddr, from: Vec<IpAddr>) -> io::Result<TcpStream> {
             "the address to connect from is not of the kind that the host has",
         ));
     };
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("from {from}: {error}"));
     let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket.bind(SocketAddr::new(from, 0))?;
-    socket.connect(to).await
+    socket.bind(SocketAddr::new(from, 0)).map_err(named)?;
+    socket.connect(to).await.map_err(named)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The opening of a WebSocket, from both ends. RFC 6455 section 4.
 
+use std::io::ErrorKind;
+
 use base64ct::{Base64, Encoding};
 use sha1::{Digest, Sha1};
 
@@ -8,7 +10,7 @@ use super::{
     stream::{Framed, Side},
 };
 use crate::{
-    Stream,
+    LayerError, Stream, TlsError,
     http::{self, Head, HeadError, Kind},
 };
 
@@ -18,28 +20,29 @@ pub(crate) async fn connect(
     authority: &str,
     path: &str,
     options: &WebSocket,
-) -> Result<Stream, WebSocketError> {
+) -> Result<Stream, LayerError> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(|error| WebSocketError::Other(error.to_string()))?;
     let key = Base64::encode_string(&random);
     let request = request(authority, path, options, &key)?;
-    http::send(&mut below, &request).await.map_err(|_| WebSocketError::Closed)?;
-    let answer = http::receive(&mut below, Kind::Response).await.map_err(WebSocketError::of)?;
+    // Who does not take it may have said why.
+    let _ = http::send(&mut below, &request).await;
+    let answer = http::receive(&mut below, Kind::Response).await.map_err(LayerError::of)?;
     check(&answer, options, &key)?;
-    Framed::open(below, Side::Client, &answer.rest)
+    Ok(Framed::open(below, Side::Client, &answer.rest)?)
 }
 
 /// Answers the request of a client. With a `path` other ones are refused.
-pub(crate) async fn accept(mut below: Stream, path: &str) -> Result<Stream, WebSocketError> {
-    let request = http::receive(&mut below, Kind::Request).await.map_err(WebSocketError::of)?;
+pub(crate) async fn accept(mut below: Stream, path: &str) -> Result<Stream, LayerError> {
+    let request = http::receive(&mut below, Kind::Request).await.map_err(LayerError::of)?;
     let (answer, error) = answer(&request, path);
     http::send(&mut below, &answer).await.map_err(|_| WebSocketError::Closed)?;
     match error {
-        None => Framed::open(below, Side::Server, &request.rest),
+        None => Ok(Framed::open(below, Side::Server, &request.rest)?),
         Some(error) => {
             // The answer must not be lost to a reset.
             let _ = tokio::io::AsyncWriteExt::shutdown(&mut below).await;
-            Err(error)
+            Err(error.into())
         }
     }
 }
@@ -151,20 +154,26 @@ fn accepted(key: &str) -> String {
     Base64::encode_string(&hash.finalize())
 }
 
-impl WebSocketError {
+impl LayerError {
     fn of(error: HeadError) -> Self {
-        match error {
-            HeadError::Ended => Self::Closed,
-            HeadError::NotHttp(bytes) => Self::NotHttp(match bytes.as_slice() {
+        Self::WebSocket(match error {
+            HeadError::Ended => WebSocketError::Closed,
+            HeadError::NotHttp(bytes) => WebSocketError::NotHttp(match bytes.as_slice() {
                 [0x15 | 0x16, 0x03, ..] => "it speaks TLS; use wss://".to_owned(),
                 bytes => {
                     let first = bytes.get(..bytes.len().min(16)).unwrap_or_default();
                     format!("its first bytes are \"{}\"", first.escape_ascii())
                 }
             }),
-            HeadError::TooLong => Self::Answer("its head is too long"),
-            HeadError::Io(error) => Self::Other(error.to_string()),
-        }
+            HeadError::TooLong => WebSocketError::Answer("its head is too long"),
+            HeadError::Io(error) => match (TlsError::find(&error), error.kind()) {
+                (Some(error), _) => return Self::Tls(error.clone()),
+                (None, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                    WebSocketError::Closed
+                }
+                (None, _) => WebSocketError::Other(error.to_string()),
+            },
+        })
     }
 }
 
