@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use postrider_net::{Address, Dial, Endpoint, Stream};
+use postrider_net::{Address, Credentials, Dial, Stream};
 use postrider_proto::{
     LinkConfig, ReconnectConfig, SessionConfig,
     client::ClientConfig,
@@ -27,6 +27,7 @@ use crate::{
     driver::{Driver, Setup},
     mailbox::Room,
     shared::Shared,
+    transport::Servers,
     vault::Place,
     when_full::WhenFull,
 };
@@ -62,6 +63,7 @@ pub struct Builder<S = Session> {
     pub(crate) is_manual: bool,
     connector: Option<Connector>,
     pub(crate) dial: Dial,
+    pub(crate) servers: Servers,
 }
 
 /// Which version of MQTT to speak.
@@ -110,6 +112,7 @@ impl<S> Builder<S> {
             is_manual: false,
             connector: None,
             dial: Dial::default(),
+            servers: Servers::default(),
         }
     }
 
@@ -388,8 +391,14 @@ impl<S> Builder<S> {
     }
 
     fn setup(self) -> Result<Setup, ConnectError> {
-        let address = Address::parse(&self.url)?;
-        let credentials = address.credentials;
+        let servers = self.servers.listed(&self.url, seed());
+        let mut credentials = Credentials::default();
+        for url in &servers {
+            let own = Address::parse(url)?.credentials;
+            if credentials == Credentials::default() {
+                credentials = own;
+            }
+        }
         let user = self.user.or(credentials.user);
         let password = self.password.or_else(|| credentials.password.map(Bytes::from));
         let who = match &user {
@@ -417,11 +426,8 @@ impl<S> Builder<S> {
             // Servers of 3.1.1 are told no bound, so they are not read on beyond it.
             link.receive_maximum_unannounced = Some(link.receive_maximum);
         }
-        let reconnect = ReconnectConfig {
-            servers: vec![self.url],
-            version: self.protocol.version(),
-            ..self.reconnect
-        };
+        let reconnect =
+            ReconnectConfig { servers, version: self.protocol.version(), ..self.reconnect };
         let client = ClientConfig {
             client_id: client_id(&self.client_id)?,
             user_name: user.map(|user| text("the user name", &user)).transpose()?,
@@ -445,9 +451,10 @@ impl<S> Builder<S> {
             spool_bytes_max: SPOOL_BYTES_MAX,
         };
         Ok(Setup {
+            servers: u32::try_from(client.reconnect.servers.len()).unwrap_or(u32::MAX),
+            server: client.reconnect.servers.first().map_or_else(String::new, |url| shown(url)),
             client,
             seed: seed(),
-            server: shown(&address.endpoint),
             who,
             connect_timeout: self.connect_timeout,
             stall_budget_ms: ms(self.stall_budget),
@@ -561,8 +568,8 @@ fn seed() -> u64 {
 }
 
 /// The URL without credentials.
-fn shown(endpoint: &Endpoint) -> String {
-    endpoint.to_string()
+pub(crate) fn shown(url: &str) -> String {
+    Address::parse(url).map_or_else(|_| "another server".to_owned(), |it| it.endpoint.to_string())
 }
 
 fn ms(duration: Duration) -> u64 {

@@ -10,7 +10,7 @@ use crate::LinkReason;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// The URL as it was given to the builder.
+    /// The URL as it was given to the builder; its host and port are others where a server has sent us on.
     pub server: String,
     /// Number of the attempt since the last success, from 1.
     pub number: u32,
@@ -70,10 +70,13 @@ pub(crate) fn open(connector: Option<&Connector>, attempt: Attempt) -> Dialing {
         None => Box::pin(async move { attempt.open().await }),
     };
     Box::pin(async move {
-        opening
-            .await
-            .map_err(|error| Fault { what: error.to_string(), reason: reason_of(&error) })
+        opening.await.map_err(|error| Fault { what: error.to_string(), reason: reason_of(&error) })
     })
+}
+
+/// An attempt that has failed already.
+pub(crate) fn refused(what: String) -> Dialing {
+    Box::pin(std::future::ready(Err(Fault { what, reason: None })))
 }
 
 /// What an error of a stream, or of opening one, says besides its words.

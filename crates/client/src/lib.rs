@@ -161,6 +161,7 @@ pub use crate::{
     subscription::{SubscribeRequest, Subscription, Unmatched},
     token::{Ack, Batch},
     topic::{IntoFilter, IntoTopic, NotFilter, NotTopic},
+    transport::ServerPolicy,
     when_full::WhenFull,
     will::Will,
 };

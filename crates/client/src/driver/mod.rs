@@ -50,7 +50,7 @@ use crate::{
 pub(crate) struct Setup {
     pub(crate) client: ClientConfig,
     pub(crate) seed: u64,
-    /// The URL without credentials, for people.
+    /// The first URL without credentials, for people.
     pub(crate) server: String,
     /// Which user, for people.
     pub(crate) who: String,
@@ -59,6 +59,8 @@ pub(crate) struct Setup {
     pub(crate) when_full: WhenFull,
     pub(crate) connector: Option<Connector>,
     pub(crate) dial: Arc<Dial>,
+    /// How many there are.
+    pub(crate) servers: u32,
     /// Whether nobody chose the client id, so that a store's is as good.
     pub(crate) is_client_id_made: bool,
     pub(crate) store: Option<Place>,
@@ -101,6 +103,7 @@ pub(crate) struct Driver {
     when_full: WhenFull,
     connector: Option<Connector>,
     dial: Arc<Dial>,
+    servers: u32,
     // The connection.
     version: Version,
     is_connected: bool,
@@ -199,6 +202,7 @@ impl Driver {
             when_full: setup.when_full,
             connector: setup.connector,
             dial: setup.dial,
+            servers: setup.servers.max(1),
             version,
             is_connected: false,
             limits: None,

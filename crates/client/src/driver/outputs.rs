@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use postrider_net::elsewhere;
 use postrider_proto::{
     Arrived, LinkEnd, Payload, Plan, SpoolOutput, Time,
     client::{Event as MachineEvent, Failure, OperationId, Output, Restarted},
@@ -16,8 +17,8 @@ use super::{
 };
 use crate::{
     ConnectError, Connected, Event, LinkReason, Message, PublishError, SessionEnd, StreamEnd,
-    SubscribeError, UnsubscribeError, answer::Answer, body::Body, connector, filling::SpoolHold,
-    publish::Published,
+    SubscribeError, UnsubscribeError, answer::Answer, body::Body, builder::shown, connector,
+    filling::SpoolHold, publish::Published,
 };
 
 impl Driver {
@@ -81,10 +82,24 @@ impl Driver {
             ..Attempt::default()
         };
         self.version = plan.version;
+        let server = match &plan.detour {
+            Some(reference) => elsewhere(&plan.server, reference),
+            None => Ok(plan.server),
+        };
+        let server = match server {
+            Ok(server) => server,
+            Err(error) => {
+                let what = format!("{} sends us on to somewhere else: {error}", self.server);
+                return self.line.dial(connector::refused(what));
+            }
+        };
+        self.server = shown(&server);
+        // The next server must have its turn within the timeout too.
+        let share = if is_first { self.servers } else { 1 };
         let attempt = connector::Attempt {
-            server: plan.server,
+            server,
             number: plan.attempt,
-            timeout: self.connect_timeout,
+            timeout: self.connect_timeout / share,
             how: Arc::clone(&self.dial),
         };
         let dialing = connector::open(self.connector.as_ref(), attempt);

@@ -1,0 +1,7 @@
+//! Sessions over TLS, WebSocket and proxies, with a broker of ours at the other end.
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod failing;
+mod servers;
+mod working;
+mod world;
