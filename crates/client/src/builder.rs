@@ -3,7 +3,6 @@
 use std::{
     fmt,
     hash::{BuildHasher, Hasher, RandomState},
-    io,
     marker::PhantomData,
     path::PathBuf,
     sync::Arc,
@@ -11,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use postrider_net::{Address, Credentials, Dial, Stream};
+use postrider_net::{Address, Credentials, Dial};
 use postrider_proto::{
     LinkConfig, ReconnectConfig, SessionConfig,
     client::ClientConfig,
@@ -23,7 +22,7 @@ use tokio::runtime::Handle as Runtime;
 use crate::{
     ConnectError, Session, SessionEnd, Will,
     answer::{Awaited, Gone, answer},
-    connector::{Attempt, Connector},
+    connector::Connector,
     driver::{Driver, Setup},
     mailbox::Room,
     shared::Shared,
@@ -61,7 +60,7 @@ pub struct Builder<S = Session> {
     store: Option<PathBuf>,
     store_mode: Mode,
     pub(crate) is_manual: bool,
-    connector: Option<Connector>,
+    pub(crate) connector: Option<Connector>,
     pub(crate) dial: Dial,
     pub(crate) servers: Servers,
 }
@@ -348,31 +347,6 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Opens the byte stream in another way than the URL says, for in-process brokers and transports of one's own.
-    ///
-    /// It is called for each attempt. [`Attempt::open`] does what would be done without it, TLS, WebSocket and proxy
-    /// included, for a connector that only adds to that. An error that it returns is told as
-    /// [`crate::LinkReason::Unreachable`], in its own words.
-    ///
-    /// ```
-    /// use postrider::{Session, Stream};
-    ///
-    /// let builder = Session::builder("mqtt://in-process", "press-7").connector(|_attempt| async {
-    ///     let (ours, _theirs) = tokio::io::duplex(64 * 1024);
-    ///     Ok(Stream::new(ours))
-    /// });
-    /// # let _ = builder;
-    /// ```
-    #[must_use]
-    pub fn connector<F, Opened>(mut self, open: F) -> Self
-    where
-        F: Fn(Attempt) -> Opened + Send + Sync + 'static,
-        Opened: Future<Output = io::Result<Stream>> + Send + 'static,
-    {
-        self.connector = Some(Connector::new(open));
-        self
-    }
-
     /// The first attempt is as good as any other.
     pub(crate) fn in_background(mut self) -> Self {
         self.reconnect.is_first_retried = true;
@@ -392,13 +366,7 @@ impl<S> Builder<S> {
 
     fn setup(self) -> Result<Setup, ConnectError> {
         let servers = self.servers.listed(&self.url, seed());
-        let mut credentials = Credentials::default();
-        for url in &servers {
-            let own = Address::parse(url)?.credentials;
-            if credentials == Credentials::default() {
-                credentials = own;
-            }
-        }
+        let credentials = credentials(&servers)?;
         let user = self.user.or(credentials.user);
         let password = self.password.or_else(|| credentials.password.map(Bytes::from));
         let who = match &user {
@@ -535,6 +503,18 @@ impl Protocol {
             Self::V5 => Some(wire::Version::V5),
         }
     }
+}
+
+/// The first user name and password in a URL; all URLs must be right.
+fn credentials(servers: &[String]) -> Result<Credentials, ConnectError> {
+    let mut found = Credentials::default();
+    for url in servers {
+        let own = Address::parse(url)?.credentials;
+        if found == Credentials::default() {
+            found = own;
+        }
+    }
+    Ok(found)
 }
 
 fn client_id(id: &str) -> Result<ClientId, ConnectError> {

@@ -1,10 +1,16 @@
 //! Where to connect, and what a connection runs on: TLS, WebSocket, proxies.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    io,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
-use postrider_net::{Proxy, Tls, WebSocket};
+use postrider_net::{Proxy, Stream, Tls, WebSocket};
 
-use crate::Builder;
+use crate::{
+    Builder,
+    connector::{Attempt, Connector},
+};
 
 /// In which order servers are tried. The session lives where the connection was, so that server is tried first when the
 /// connection is lost; then the one behind it.
@@ -123,6 +129,31 @@ impl<S> Builder<S> {
     #[must_use]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
         self.dial.proxy = Some(proxy);
+        self
+    }
+
+    /// Opens the byte stream in another way than the URL says, for in-process brokers and transports of one's own.
+    ///
+    /// It is called for each attempt. [`Attempt::open`] does what would be done without it, TLS, WebSocket and proxy
+    /// included, for a connector that only adds to that. An error that it returns is told as
+    /// [`crate::LinkReason::Unreachable`], in its own words.
+    ///
+    /// ```
+    /// use postrider::{Session, Stream};
+    ///
+    /// let builder = Session::builder("mqtt://in-process", "press-7").connector(|_attempt| async {
+    ///     let (ours, _theirs) = tokio::io::duplex(64 * 1024);
+    ///     Ok(Stream::new(ours))
+    /// });
+    /// # let _ = builder;
+    /// ```
+    #[must_use]
+    pub fn connector<F, Opened>(mut self, open: F) -> Self
+    where
+        F: Fn(Attempt) -> Opened + Send + Sync + 'static,
+        Opened: Future<Output = io::Result<Stream>> + Send + 'static,
+    {
+        self.connector = Some(Connector::new(open));
         self
     }
 

@@ -160,7 +160,8 @@ impl Proxy {
             200..=299 if answer.rest.is_empty() => Ok(stream),
             // In all that we speak, the host waits for us to begin.
             200..=299 => Err(self.not_a_proxy("more follows its answer than a proxy sends")),
-            407 => Err(self.credentials()),
+            // tinyproxy has the wrong word for wrong ones.
+            401 | 407 => Err(self.credentials()),
             502..=504 => Err(self.target(target, why)),
             _ => Err(ProxyError::Refused { proxy: self.to_string(), why }),
         }

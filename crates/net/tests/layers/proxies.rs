@@ -90,6 +90,9 @@ async fn a_host_that_the_proxy_cannot_reach_is_told_apart() {
 
 #[tokio::test]
 async fn a_proxy_that_refuses_is_told_apart() {
+    let wrong = Answers::start(vec![b"HTTP/1.1 401 Unauthorized\r\n\r\n".to_vec()]).await;
+    let error = wrong.dial("http").await;
+    assert!(matches!(error, ProxyError::Credentials { .. }), "{error}");
     let server = Answers::start(vec![b"HTTP/1.1 403 Forbidden\r\n\r\n".to_vec()]).await;
     let error = server.dial("http").await;
     assert!(matches!(&error, ProxyError::Refused { why, .. } if why == "403 Forbidden"), "{error}");
