@@ -287,7 +287,7 @@ async fn bind(
         let listener = Listener::bind_with(endpoint, tls).await.map_err(|source| {
             let endpoint = endpoint.clone();
             if let Some(error) = TlsError::find(&source) {
-                StartError::Tls { endpoint, error: error.clone() }
+                StartError::Tls { endpoint, error: Box::new(error.clone()) }
             } else if source.kind() == io::ErrorKind::AddrInUse {
                 StartError::AddressInUse { endpoint }
             } else {

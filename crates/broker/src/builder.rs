@@ -93,7 +93,7 @@ pub enum StartError {
         /// The place.
         endpoint: Endpoint,
         /// Why.
-        error: TlsError,
+        error: Box<TlsError>,
     },
     /// A setting is out of range.
     #[error("{name} is {value}; it must be {range}")]

@@ -23,11 +23,6 @@ impl LaterArgs {
             ("--tls-keylog", self.tls_keylog.is_some(), "the keys of connections are not told"),
             ("--mptcp", self.mptcp, "multipath TCP is not offered"),
             (
-                "-S",
-                self.srv,
-                "SRV records are not looked up; name the broker with --host and --port",
-            ),
-            (
                 "-o",
                 self.options_file.is_some(),
                 "files of options are not read; there are variables of the environment",

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, bail};
-use postrider::{Builder, Pin, Proxy, Tls, TlsVersion, WebSocket};
+use postrider::{Builder, Pin, Proxy, Srv, Tls, TlsVersion, WebSocket};
 
 use crate::{args::TransportArgs, status::Usage};
 
@@ -56,6 +56,9 @@ impl TransportArgs {
         if let Some(proxy) = &self.proxy {
             let proxy: Proxy = proxy.parse().map_err(|error| Usage(format!("--proxy: {error}")))?;
             builder = builder.proxy(proxy);
+        }
+        if self.srv {
+            builder = builder.srv(Srv::new());
         }
         Ok(builder.tls(self.tls()?).websocket(self.websocket()?))
     }

@@ -125,6 +125,8 @@ mod when_full;
 mod will;
 
 pub use bytes::Bytes;
+#[cfg(feature = "srv")]
+pub use postrider_net::Srv;
 pub use postrider_net::{
     NotAPin, Pin, Proxy, ProxyError, ProxyUrlError, Stream, Tls, TlsError, TlsVersion, UrlError,
     WebSocket, WebSocketError,

@@ -157,6 +157,15 @@ impl<S> Builder<S> {
         self
     }
 
+    /// Takes the host of a URL for a domain, and looks its brokers up by DNS SRV records, at each attempt: `_mqtt._tcp`, and
+    /// `_secure-mqtt._tcp` for TLS, whose certificate must be for the domain.
+    #[cfg(feature = "srv")]
+    #[must_use]
+    pub fn srv(mut self, srv: postrider_net::Srv) -> Self {
+        self.dial.srv = Some(srv);
+        self
+    }
+
     /// Connects from this address or host name of ours. Default: what the system chooses.
     #[must_use]
     pub fn bind(mut self, bind: impl Into<String>) -> Self {

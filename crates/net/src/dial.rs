@@ -25,6 +25,9 @@ pub struct Dial {
     pub proxy: Option<Proxy>,
     /// Address or host name of ours to connect from.
     pub bind: Option<String>,
+    /// Takes the host for a domain, whose servers are looked up; its port counts for nothing then.
+    #[cfg(feature = "srv")]
+    pub srv: Option<crate::Srv>,
 }
 
 /// Why no stream could be opened.
@@ -86,6 +89,8 @@ impl Default for Dial {
             websocket: WebSocket::new(),
             proxy: None,
             bind: None,
+            #[cfg(feature = "srv")]
+            srv: None,
         }
     }
 }
@@ -118,8 +123,41 @@ pub async fn dial_with(endpoint: &Endpoint, how: &Dial) -> Result<Stream, DialEr
             return connected.map_err(|_| late(""))?.map_err(failed);
         }
     };
-    let opening = open(host, port, how, &place, deadline);
-    let mut stream = opening.await?;
+    #[cfg(feature = "srv")]
+    if let Some(srv) = &how.srv {
+        let servers = timeout_at(deadline, srv.servers(endpoint, host)).await;
+        let servers = servers.map_err(|_| late(": its servers were not found"))??;
+        let mut last = None;
+        for (index, (target, port)) in servers.iter().enumerate() {
+            let now = Instant::now();
+            let left = u32::try_from(servers.len() - index).unwrap_or(u32::MAX);
+            let until = now + deadline.saturating_duration_since(now) / left;
+            match layered(endpoint, host, (target, *port), how, until).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = Some(error),
+            }
+        }
+        return Err(last.unwrap_or_else(|| late("")));
+    }
+    layered(endpoint, host, (host, port), how, deadline).await
+}
+
+/// A stream to a target, with the layers of the endpoint; `host` is the name that its certificate must have.
+async fn layered(
+    endpoint: &Endpoint,
+    host: &str,
+    (target, port): (&str, u16),
+    how: &Dial,
+    deadline: Instant,
+) -> Result<Stream, DialError> {
+    let mut found = endpoint.clone();
+    if let Endpoint::Tcp { host, port: named } | Endpoint::Tls { host, port: named } = &mut found {
+        target.clone_into(host);
+        *named = port;
+    }
+    let place = found.to_string();
+    let late = |stage| DialError::TimedOut { endpoint: place.clone(), after: how.timeout, stage };
+    let mut stream = open(target, port, how, &place, deadline).await?;
     if let Endpoint::Tls { .. } | Endpoint::WebSocket { is_tls: true, .. } = endpoint {
         let secure = timeout_at(deadline, tls::connect(stream, host, &how.tls)).await;
         let failed = |source| DialError::Tls { endpoint: place.clone(), source };

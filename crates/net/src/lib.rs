@@ -18,6 +18,8 @@ mod dial;
 mod http;
 mod listener;
 mod proxy;
+#[cfg(feature = "srv")]
+mod service;
 mod socket;
 mod stream;
 mod tls;
@@ -28,6 +30,8 @@ mod websocket;
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
 compile_error!("TLS needs one of the features ring and aws-lc-rs");
 
+#[cfg(feature = "srv")]
+pub use crate::service::Srv;
 pub use crate::{
     address::{Address, Credentials, Endpoint, UrlError, elsewhere},
     clock::Clock,

@@ -283,10 +283,10 @@ impl Proxy {
     }
 
     fn lost(&self, error: &io::Error) -> ProxyError {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => self.not_a_proxy("it closed the connection"),
-            _ => self.not_a_proxy(&error.to_string()),
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return self.not_a_proxy("it closed the connection");
         }
+        self.not_a_proxy(&error.to_string())
     }
 }
 

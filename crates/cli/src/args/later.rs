@@ -19,8 +19,6 @@ pub(crate) struct LaterArgs {
     pub(crate) tls_keylog: Option<String>,
     #[arg(long, hide = true)]
     pub(crate) mptcp: bool,
-    #[arg(short = 'S', long, hide = true)]
-    pub(crate) srv: bool,
     #[arg(short = 'o', long, hide = true)]
     pub(crate) options_file: Option<String>,
     /// Not refused: without an option for TLS it asks for what is so.

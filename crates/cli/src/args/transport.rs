@@ -49,6 +49,9 @@ pub(crate) struct TransportArgs {
     /// DANGEROUS: accepts any certificate, so that anybody on the way can read and change everything. --pin is safe.
     #[arg(long, conflicts_with = "pin")]
     pub(crate) insecure: bool,
+    /// Takes the host for a domain and looks its brokers up (DNS SRV: _mqtt._tcp, with TLS _secure-mqtt._tcp).
+    #[arg(short = 'S', long, conflicts_with_all = ["unix", "ws"])]
+    pub(crate) srv: bool,
     /// Speaks WebSocket to --host and --port. In a URL: ws://host:port/path, wss://host:port/path.
     #[arg(long, conflicts_with_all = ["url", "unix"])]
     pub(crate) ws: bool,

@@ -87,6 +87,13 @@ fn websocket_with_path_and_header() {
     run(&["pub", "--ws", "-p", port, "-t", "a", "-m", "x", "-q", "1"]).check(0, &[]);
 }
 
+/// Against a name server of a test: `crates/net/tests/srv.rs`.
+#[test]
+fn a_domain_without_servers_is_told() {
+    let ended = run(&["pub", "-S", "-h", "nowhere.invalid", "-t", "a", "-m", "x"]);
+    ended.check(1, &["'_mqtt._tcp.nowhere.invalid.' cannot be resolved"]);
+}
+
 #[test]
 fn wrong_values_are_named() {
     for (options, part) in [

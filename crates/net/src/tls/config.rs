@@ -1,10 +1,13 @@
 //! Makes what rustls wants of what was asked.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio_rustls::rustls::{
-    self, ClientConfig, RootCertStore, SupportedProtocolVersion,
-    client::WebPkiServerVerifier,
+    self, ClientConfig, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+    client::{ResolvesClientCert, WebPkiServerVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer},
     sign::{CertifiedKey, SingleCertAndKey},
@@ -17,6 +20,23 @@ use super::{
     material::{self, Own},
     verifier::Verifier,
 };
+
+/// We have no certificate; notes whether the server has asked for one.
+#[derive(Debug, Default)]
+pub(super) struct Nobody {
+    pub(super) was_asked: AtomicBool,
+}
+
+impl ResolvesClientCert for Nobody {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.was_asked.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
+}
 
 /// What does the cryptography.
 pub(super) fn provider() -> Arc<CryptoProvider> {
@@ -37,8 +57,8 @@ pub(super) fn versions(version_min: TlsVersion) -> &'static [&'static SupportedP
 }
 
 impl Tls {
-    /// Reads the files. Blocks.
-    pub(super) fn config(&self) -> Result<ClientConfig, TlsError> {
+    /// Reads the files. Blocks. `nobody` is asked where we have no certificate.
+    pub(super) fn config(&self, nobody: Arc<Nobody>) -> Result<ClientConfig, TlsError> {
         let provider = provider();
         let verifier = Arc::new(self.verifier(&provider)?);
         let own = self.own(&provider)?;
@@ -49,7 +69,7 @@ impl Tls {
             .with_custom_certificate_verifier(verifier);
         let mut config = match own {
             Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))),
-            None => builder.with_no_client_auth(),
+            None => builder.with_client_cert_resolver(nobody),
         };
         config.alpn_protocols.clone_from(&self.alpn);
         Ok(config)

@@ -214,10 +214,9 @@ impl TlsError {
             AlertDescription::UnrecognisedName => {
                 Self::Refused("it does not know the host name that was sent".to_owned())
             }
-            AlertDescription::HandshakeFailure => Self::Refused(
-                "handshake failure; in TLS 1.2 that may mean that it wants a client certificate"
-                    .to_owned(),
-            ),
+            AlertDescription::HandshakeFailure => {
+                Self::Refused("it found nothing that both sides offer".to_owned())
+            }
             other => Self::Refused(words(&format!("{other:?}"))),
         }
     }

@@ -138,19 +138,18 @@ pub(super) fn pkcs12(path: &Path, password: Option<&Secret>) -> Result<Own, TlsE
     let fault = |what: String| TlsError::File { path: path.to_owned(), what };
     let bytes = Zeroizing::new(read(path)?);
     let text = password.map_or("", Secret::as_str);
-    let store = KeyStore::from_pkcs12(&bytes, text, Pkcs12ImportPolicy::Strict).map_err(
-        |error| match error {
+    let store = KeyStore::from_pkcs12(&bytes, text, Pkcs12ImportPolicy::Strict);
+    let store = store.map_err(|error| {
+        let is_locked = matches!(
+            error,
             Pkcs12Error::MacError(_) | Pkcs12Error::Pkcs5Error(_) | Pkcs12Error::UnpadError
-                if password.is_none() =>
-            {
-                TlsError::KeyPasswordMissing(path.to_owned())
-            }
-            Pkcs12Error::MacError(_) | Pkcs12Error::Pkcs5Error(_) | Pkcs12Error::UnpadError => {
-                TlsError::KeyPassword(path.to_owned())
-            }
-            other => fault(format!("is not a PKCS#12 file that can be used: {other}")),
-        },
-    )?;
+        );
+        match (is_locked, password) {
+            (true, None) => TlsError::KeyPasswordMissing(path.to_owned()),
+            (true, Some(_)) => TlsError::KeyPassword(path.to_owned()),
+            (false, _) => fault(format!("is not a PKCS#12 file that can be used: {error}")),
+        }
+    })?;
     let (_, chain) = store
         .private_key_chain()
         .ok_or_else(|| fault("holds no key with its certificate".to_owned()))?;

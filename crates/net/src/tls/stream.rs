@@ -3,7 +3,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
 };
 
@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, TlsStream, rustls::pki_types::ServerName};
 
-use super::{Tls, TlsError};
+use super::{Tls, TlsError, config::Nobody};
 use crate::{Stream, stream::Layer};
 
 /// A stream inside TLS, whose errors are ours.
@@ -30,15 +30,27 @@ pub(crate) async fn connect(below: Stream, host: &str, tls: &Tls) -> Result<Stre
     let name = tls.server_name.as_deref().unwrap_or(host);
     let name =
         ServerName::try_from(name.to_owned()).map_err(|_| TlsError::Name(name.to_owned()))?;
-    let tls = tls.clone();
+    let (tls, nobody) = (tls.clone(), Arc::new(Nobody::default()));
+    let asked = Arc::clone(&nobody);
     // Files are read, and a password may take some work to try.
-    let config = spawn_blocking(move || tls.config()).await;
+    let config = spawn_blocking(move || tls.config(nobody)).await;
     let config = config.map_err(|error| TlsError::Other(error.to_string()))??;
     let connecting =
         TlsConnector::from(Arc::new(config)).connect(name, Heard { below, has_heard: false });
     match connecting.into_fallible().await {
         Ok(stream) => Ok(Stream::layered(Secure(stream.into()))),
-        Err((error, heard)) => Err(TlsError::in_handshake(&error, heard.has_heard)),
+        Err((error, heard)) => {
+            let error = TlsError::in_handshake(&error, heard.has_heard);
+            // In TLS 1.2 there is no word for it.
+            let is_refusal = matches!(
+                error,
+                TlsError::Refused(_) | TlsError::ClientCertificateRefused(_) | TlsError::Closed
+            );
+            if is_refusal && asked.was_asked.load(Ordering::Relaxed) {
+                return Err(TlsError::ClientCertificateRequired);
+            }
+            Err(error)
+        }
     }
 }
 

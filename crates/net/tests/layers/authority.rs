@@ -85,12 +85,13 @@ impl Authority {
     }
 }
 
-/// A server that knows these application protocols only; also what its first client and it agreed on.
+/// A server that knows these application protocols only; also what its first client and it agreed on, and the name that the
+/// client sent.
 pub(crate) async fn alpn_server(
     certificate: &Path,
     key: &Path,
     protocols: &[&str],
-) -> (Endpoint, JoinHandle<Option<String>>) {
+) -> (Endpoint, JoinHandle<Option<(String, String)>>) {
     let certificates: Vec<_> =
         CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_file(key).unwrap();
@@ -104,10 +105,11 @@ pub(crate) async fn alpn_server(
     let chosen = tokio::spawn(async move {
         let (tcp, _) = listener.accept().await.unwrap();
         let stream = TlsAcceptor::from(Arc::new(config)).accept(tcp).await.ok()?;
-        let chosen = stream.get_ref().1.alpn_protocol()?;
-        Some(String::from_utf8(chosen.to_vec()).unwrap())
+        let told = stream.get_ref().1;
+        let chosen = String::from_utf8(told.alpn_protocol()?.to_vec()).unwrap();
+        Some((chosen, told.server_name().unwrap_or_default().to_owned()))
     });
-    (Endpoint::Tls { host: "127.0.0.1".to_owned(), port }, chosen)
+    (Endpoint::Tls { host: "localhost".to_owned(), port }, chosen)
 }
 
 /// Long over.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use postrider_net::{ServerTls, Tls, TlsError};
+use postrider_net::{ServerTls, Tls, TlsError, TlsVersion};
 
 use crate::{
     authority::Authority,
@@ -152,6 +152,29 @@ async fn certificates_of_version_1() {
     drop(dial_tls(&endpoint, Tls::new().pin(pin.parse().unwrap())).await.unwrap());
 }
 
+/// TLS 1.2 has no word for it; what the server asked for tells.
+#[tokio::test]
+async fn a_missing_client_certificate_is_told_in_tls_1_2_too() {
+    let world = World::new().await;
+    let ca = world.authority.ca();
+    let options = format!("-tls1_2 -Verify 1 -CAfile {}", ca.display());
+    let server = world.openssl_server(&options).await;
+    let error = tls_error(&server.endpoint(), world.tls()).await;
+    assert_eq!(error, TlsError::ClientCertificateRequired);
+}
+
+#[tokio::test]
+async fn a_server_that_is_too_old_is_told() {
+    let world = World::new().await;
+    let server = world.openssl_server("-tls1_2").await;
+    let tls = world.tls().version_min(TlsVersion::V1_3);
+    let error = tls_error(&server.endpoint(), tls).await;
+    assert!(matches!(error, TlsError::Version(_)), "{error:?}");
+    let server = world.openssl_server("-tls1_1 -cipher DEFAULT:@SECLEVEL=0").await;
+    let error = tls_error(&server.endpoint(), world.tls()).await;
+    assert!(matches!(error, TlsError::Version(_)), "{error:?}");
+}
+
 /// A server that wants a client certificate, and one who trusts it.
 struct World {
     authority: Authority,
@@ -169,6 +192,11 @@ impl World {
 
     fn tls(&self) -> Tls {
         self.authority.trusted()
+    }
+
+    async fn openssl_server(&self, options: &str) -> OpensslServer {
+        let path = |name: &str| self.authority.path(name);
+        OpensslServer::start(&path("server.pem"), &path("server.key"), options).await
     }
 
     /// Makes `NAME.pem` for `NAME.key`.
@@ -198,12 +226,13 @@ struct OpensslServer {
 }
 
 impl OpensslServer {
-    async fn start(certificate: &Path, key: &Path, option: &str) -> Self {
+    async fn start(certificate: &Path, key: &Path, options: &str) -> Self {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
         let process = std::process::Command::new("openssl")
-            .args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{port}"), option])
+            .args(["s_server", "-quiet", "-accept", &format!("127.0.0.1:{port}")])
+            .args(options.split(' '))
             .arg("-cert")
             .arg(certificate)
             .arg("-key")

@@ -322,7 +322,6 @@ async fn dial(endpoint: &Endpoint, websocket: WebSocket) -> Result<Stream, DialE
 }
 
 /// Answers that it speaks MQTT.
-#[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "what tungstenite asks for")]
 fn mqtt(
     _: &Request,
     mut response: Response,
