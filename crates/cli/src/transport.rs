@@ -74,8 +74,11 @@ impl TransportArgs {
         if self.tls_use_os_certs {
             tls = tls.system_roots();
         }
-        if let (Some(certificate), Some(key)) = (&self.cert, &self.key) {
-            tls = tls.client_certificate(certificate, key);
+        match (&self.cert, &self.key) {
+            (Some(certificate), Some(key)) => tls = tls.client_certificate(certificate, key),
+            (Some(_), None) => bail!(Usage("--cert needs a --key <PATH>".to_owned())),
+            (None, Some(_)) => bail!(Usage("--key needs a --cert <PATH>".to_owned())),
+            (None, None) => {}
         }
         if let Some(path) = &self.pkcs12 {
             tls = tls.client_pkcs12(path);

@@ -83,6 +83,12 @@
 //! # }
 //! ```
 //!
+//! # TLS, WebSocket, proxies
+//!
+//! The scheme of the URL decides: `mqtt://`, `mqtts://` (TLS), `ws://` and `wss://` (WebSocket), `unix:`. [`Builder::tls`] says
+//! whom to trust and who we are, [`Builder::websocket`] what to ask for, [`Builder::proxy`] what to go through. What fails has
+//! a type of its own ([`TlsError`], [`WebSocketError`], [`ProxyError`]) that tells what to do.
+//!
 //! # Reading order
 //!
 //! [`Builder`], [`Session`], [`PublishRequest`] and [`Receipt`], [`Subscription`] and [`Message`], [`Events`], then

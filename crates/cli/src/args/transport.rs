@@ -17,11 +17,11 @@ pub(crate) struct TransportArgs {
     /// Trusts the authorities that this system trusts. Default, unless --cafile or --capath is given.
     #[arg(long)]
     pub(crate) tls_use_os_certs: bool,
-    /// File with our certificate chain (PEM).
-    #[arg(long, value_name = "PATH", requires = "key")]
+    /// File with our certificate chain (PEM). Needs --key.
+    #[arg(long, value_name = "PATH")]
     pub(crate) cert: Option<PathBuf>,
     /// File with the key of --cert (PEM or DER).
-    #[arg(long, value_name = "PATH", requires = "cert")]
+    #[arg(long, value_name = "PATH")]
     pub(crate) key: Option<PathBuf>,
     /// File with our certificate and its key (PKCS#12), in place of --cert and --key.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["cert", "key"])]
