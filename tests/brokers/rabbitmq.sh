@@ -2,7 +2,7 @@
 # A RabbitMQ of our own with its MQTT plugin: on free ports of the loopback, in a throw-away directory, as the user who
 # asks. It takes 12 to 18 seconds to start (3.10).
 #
-# usage: tests/brokers/rabbitmq.sh start [--port N] [--data DIR] [--user NAME --password TEXT]
+# usage: tests/brokers/rabbitmq.sh start [--port N] [--data DIR] [--user NAME --password TEXT] [--websocket N]
 #        tests/brokers/rabbitmq.sh stop|kill DIR
 #        tests/brokers/rabbitmq.sh version
 #
@@ -11,6 +11,7 @@
 #   --port      this port, not a free one (to start a broker again where it was)
 #   --data      keep sessions and retained messages in this directory
 #   --user      the only user; without it, that is guest with the password guest
+#   --websocket a port for MQTT over WebSocket too, at the path /ws
 set -euo pipefail
 . "$(dirname "$0")/process.sh"
 START_TENTHS_MAX=900
@@ -31,8 +32,8 @@ version() {
 }
 
 start() {
-  local port='' data='' user=guest password=guest dir sbin names
-  process_arguments "port data user password" "$@"
+  local port='' data='' user=guest password=guest websocket='' dir sbin names
+  process_arguments "port data user password websocket" "$@"
   sbin=$(folder)
   dir=$(mktemp -d)
   data=${data:-$dir/data}
@@ -45,6 +46,7 @@ start() {
     echo "distribution.listener.port_range.min = $port_of_nodes"
     echo "distribution.listener.port_range.max = $port_of_nodes"
     echo "mqtt.listeners.tcp.1 = 127.0.0.1:$1"
+    [ -z "$websocket" ] || printf 'web_mqtt.tcp.ip = 127.0.0.1\nweb_mqtt.tcp.port = %s\n' "$websocket"
     echo "default_user = $user"
     echo "default_pass = $password"
     # 4 has no such key: there, nobody is let in without a name unless `anonymous_login_user` says so.
@@ -67,7 +69,7 @@ start() {
   command_at() { # PORT
     names=$(free_port)
     start_names "$names" || true
-    echo '[rabbitmq_mqtt].' > "$dir/enabled_plugins"
+    echo "[rabbitmq_mqtt${websocket:+,rabbitmq_web_mqtt}]." > "$dir/enabled_plugins"
     write_configuration "$1" > "$dir/rabbitmq.conf"
     # With RABBITMQ_ALLOW_INPUT the script becomes the Erlang machine, so that its id is the broker's.
     COMMAND=(env "HOME=$dir" RABBITMQ_ALLOW_INPUT=1 RABBITMQ_NODENAME=postrider@localhost

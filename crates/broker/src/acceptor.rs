@@ -8,9 +8,12 @@ use std::{
     time::Duration,
 };
 
-use postrider_net::{Listener, Stream};
+use postrider_net::{Layers, Listener, Stream};
 use postrider_proto::Durability;
-use tokio::time::sleep;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
+};
 use tracing::{debug, warn};
 
 use crate::inbox::{Address, Carried, Input, Source};
@@ -66,8 +69,16 @@ impl Dealer {
 /// Accepts until the broker ends. Runs in the event loop of the first driver.
 pub(crate) async fn accept(listener: Listener, mode: Durability, dealer: Dealer) {
     let mut failures = 0;
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     loop {
         match listener.accept().await {
+            Ok((stream, peer)) if let Some(layers) = listener.layers() => {
+                failures = 0;
+                // With too many under way the next ones wait in the system's queue.
+                let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
+                let (layers, dealer) = (layers.clone(), dealer.clone());
+                tokio::spawn(open(layers, stream, peer, mode, dealer, permit));
+            }
             Ok((stream, peer)) => {
                 failures = 0;
                 if !dealer.deal_socket(stream, peer, mode) {
@@ -88,5 +99,29 @@ pub(crate) async fn accept(listener: Listener, mode: Durability, dealer: Dealer)
     }
 }
 
+/// Does the handshakes of a connection, then deals it out.
+async fn open(
+    layers: Layers,
+    stream: Stream,
+    peer: String,
+    mode: Durability,
+    dealer: Dealer,
+    permit: OwnedSemaphorePermit,
+) {
+    match timeout(HANDSHAKE_MAX, layers.open(stream)).await {
+        Ok(Ok(stream)) => {
+            // If the driver has ended, so has the broker.
+            dealer.deal_socket(stream, peer, mode);
+        }
+        Ok(Err(error)) => debug!(peer, %error, "connection given up before its first packet"),
+        Err(_) => debug!(peer, "no handshake in time"),
+    }
+    drop(permit);
+}
+
+/// How long a client has for TLS and WebSocket.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// Handshakes under way at a time; each has a few kilobytes.
+const HANDSHAKES_MAX: usize = 1024;
 /// Pause after the second failure in a row.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use postrider_hub::{Hub, HubStats};
-use postrider_net::{Clock, Endpoint, Listener, Stream};
+use postrider_net::{Clock, Endpoint, Listener, ServerTls, Stream, TlsError};
 use postrider_proto::{Durability, Time};
 use postrider_store::{Disk, StoreError};
 use tracing::{debug, error, info, warn};
@@ -51,6 +51,7 @@ struct Beginning {
     around: Surroundings,
     /// The first hub's thread also accepts.
     listen: Vec<(Endpoint, Durability)>,
+    tls: ServerTls,
     started: mpsc::SyncSender<Result<Vec<Endpoint>, StartError>>,
 }
 
@@ -93,6 +94,7 @@ impl Broker {
                     failed: Arc::clone(&broker.failed),
                 },
                 listen: listen.take().unwrap_or_default(),
+                tls: plan.tls.clone(),
                 started: started.clone(),
             };
             let dealer = dealer.clone();
@@ -226,7 +228,7 @@ impl Beginning {
             Err(error) => return self.report(Err(StartError::Thread(error))),
         };
         runtime.block_on(async {
-            let bound = bind(&self.listen).await;
+            let bound = bind(&self.listen, &self.tls).await;
             let listeners = match bound {
                 Ok(listeners) => listeners,
                 Err(error) => return self.report(Err(error)),
@@ -278,12 +280,15 @@ fn open(plan: &mut Plan, inboxes: &[Inbox], now: Time) -> Result<Recovered, Star
 
 async fn bind(
     endpoints: &[(Endpoint, Durability)],
+    tls: &ServerTls,
 ) -> Result<Vec<(Listener, Durability)>, StartError> {
     let mut listeners = Vec::with_capacity(endpoints.len());
     for (endpoint, mode) in endpoints {
-        let listener = Listener::bind(endpoint).await.map_err(|source| {
+        let listener = Listener::bind_with(endpoint, tls).await.map_err(|source| {
             let endpoint = endpoint.clone();
-            if source.kind() == io::ErrorKind::AddrInUse {
+            if let Some(error) = TlsError::find(&source) {
+                StartError::Tls { endpoint, error: Box::new(error.clone()) }
+            } else if source.kind() == io::ErrorKind::AddrInUse {
                 StartError::AddressInUse { endpoint }
             } else {
                 StartError::Listen { endpoint, source }

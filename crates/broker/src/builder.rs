@@ -9,7 +9,7 @@ use std::{
 };
 
 use postrider_hub::{Authentication, HubConfig};
-use postrider_net::{Address, Endpoint, UrlError};
+use postrider_net::{Address, Endpoint, ServerTls, TlsError, UrlError};
 use postrider_proto::{Durability as Mode, SessionConfig, wire::PACKET_SIZE_MAX};
 use postrider_store::StoreError;
 
@@ -22,6 +22,7 @@ use crate::{Broker, users::Users};
 #[must_use]
 pub struct Builder {
     listen: Vec<(String, Option<Mode>)>,
+    tls: ServerTls,
     mode: Option<Mode>,
     hubs: u16,
     hub: HubConfig,
@@ -86,6 +87,14 @@ pub enum StartError {
         /// What the system said, with the place.
         source: io::Error,
     },
+    /// A listener with TLS has no certificate that can be used.
+    #[error("{endpoint}: {error}")]
+    Tls {
+        /// The place.
+        endpoint: Endpoint,
+        /// Why.
+        error: Box<TlsError>,
+    },
     /// A setting is out of range.
     #[error("{name} is {value}; it must be {range}")]
     Setting {
@@ -107,6 +116,7 @@ pub enum StartError {
 /// A builder's settings, checked.
 pub(crate) struct Plan {
     pub(crate) listen: Vec<(Endpoint, Mode)>,
+    pub(crate) tls: ServerTls,
     /// For connections within the process.
     pub(crate) mode: Mode,
     pub(crate) hubs: Vec<HubConfig>,
@@ -132,6 +142,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            tls: ServerTls::default(),
             mode: None,
             hubs: 1,
             hub: HubConfig::default(),
@@ -146,7 +157,8 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// Listens at a URL such as `tcp://127.0.0.1:1883` or `unix:/run/postrider.sock`; may be called several times.
+    /// Listens at a URL such as `tcp://127.0.0.1:1883` or `unix:/run/postrider.sock`; may be called several times. With TLS
+    /// (see [`Builder::tls`]) at `mqtts://0.0.0.0:8883`, for WebSocket at `ws://127.0.0.1:8080/mqtt`, for both at `wss://`.
     /// Port 0 takes a free port; [`Broker::endpoints`] tells which. What is acknowledged there relies on [`Builder::mode`],
     /// unless the URL says otherwise: `?mode=durable`, `?mode=process` or `?mode=memory` at its end.
     pub fn listen(mut self, url: impl Into<String>) -> Self {
@@ -157,6 +169,12 @@ impl Builder {
     /// As [`Builder::listen`], with a mode of its own.
     pub fn listen_with(mut self, url: impl Into<String>, mode: Mode) -> Self {
         self.listen.push((url.into(), Some(mode)));
+        self
+    }
+
+    /// The certificate for listeners with TLS, and whose certificates their clients must have. Files are read at the start.
+    pub fn tls(mut self, tls: ServerTls) -> Self {
+        self.tls = tls;
         self
     }
 
@@ -338,8 +356,8 @@ impl Builder {
             ..self.hub
         };
         let hubs = (0..self.hubs).map(|index| HubConfig { index, ..hub.clone() }).collect();
-        let Self { flush_max, store, quarantines, .. } = self;
-        Ok(Plan { listen, mode, hubs, users, flush_max, store, quarantines })
+        let Self { flush_max, store, quarantines, tls, .. } = self;
+        Ok(Plan { listen, tls, mode, hubs, users, flush_max, store, quarantines })
     }
 }
 
@@ -427,7 +445,7 @@ mod tests {
             Broker::builder().packet_size_max(PACKET_SIZE_MAX + 1),
             "the packet size is 268435461",
         );
-        check(Broker::builder().listen("mqtts://h"), "scheme 'mqtts' is not offered");
+        check(Broker::builder().listen("quic://h"), "scheme 'quic' is not offered");
         check(Broker::builder().listen("tcp://ann:hush@h"), "has no user");
     }
 

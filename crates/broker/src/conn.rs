@@ -179,12 +179,25 @@ impl Conn {
                     self.is_blocked = true;
                     return Writing::Blocked;
                 }
-                Ok(None) => return Writing::Done,
+                Ok(None) => return self.flush(),
                 Err((spool, error)) => return Writing::Unreadable(spool, error),
             };
             hub.consume(self.link, written as u64, now);
         }
         Writing::More
+    }
+
+    /// Has the layers of the stream give away what they hold.
+    fn flush(&mut self) -> Writing {
+        let mut cx = Context::from_waker(&self.waker);
+        match Pin::new(&mut self.stream).poll_flush(&mut cx) {
+            Poll::Ready(Ok(())) => Writing::Done,
+            Poll::Ready(Err(error)) => Writing::Failed(error),
+            Poll::Pending => {
+                self.is_blocked = true;
+                Writing::Blocked
+            }
+        }
     }
 
     /// Tries one write; `None` if there is nothing to write.

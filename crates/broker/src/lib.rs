@@ -34,7 +34,7 @@ mod users;
 mod vault;
 
 pub use postrider_hub::HubStats;
-pub use postrider_net::{Address, Endpoint, Stream, UrlError};
+pub use postrider_net::{Address, Endpoint, ServerTls, Stream, TlsError, TlsVersion, UrlError};
 pub use postrider_proto::{Durability as Mode, wire};
 pub use postrider_store::StoreError;
 

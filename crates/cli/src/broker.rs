@@ -3,7 +3,7 @@
 use std::net::{IpAddr, ToSocketAddrs};
 
 use anyhow::{Context, bail};
-use postrider_broker::{Address, Broker, Builder, Endpoint, Mode};
+use postrider_broker::{Address, Broker, Builder, Endpoint, Mode, ServerTls};
 use tracing::info;
 
 use crate::{
@@ -56,6 +56,16 @@ fn builder(args: &BrokerArgs) -> anyhow::Result<Builder> {
         }
         builder = builder.listen(url);
     }
+    if let (Some(certificate), Some(key)) = (&args.cert, &args.key) {
+        let mut tls = ServerTls::new(certificate, key);
+        if let Ok(password) = std::env::var("POSTRIDER_KEYPASS") {
+            tls = tls.key_password(password);
+        }
+        if let Some(path) = &args.client_cafile {
+            tls = tls.client_ca_file(path);
+        }
+        builder = builder.tls(tls);
+    }
     for user in args.users.iter().filter(|user| !user.is_empty()) {
         let Some((name, password)) = user.split_once(':').filter(|(name, _)| !name.is_empty())
         else {
@@ -91,7 +101,12 @@ fn builder(args: &BrokerArgs) -> anyhow::Result<Builder> {
 /// Whether other machines may reach a listener.
 fn is_public(url: &str) -> anyhow::Result<bool> {
     let place = url.rsplit_once("?mode=").map_or(url, |(place, _)| place);
-    let Endpoint::Tcp { host, port } = Address::parse(place)?.endpoint else { return Ok(false) };
+    let (Endpoint::Tcp { host, port }
+    | Endpoint::Tls { host, port }
+    | Endpoint::WebSocket { host, port, .. }) = Address::parse(place)?.endpoint
+    else {
+        return Ok(false);
+    };
     let is_local = |address: IpAddr| address.to_canonical().is_loopback();
     let addresses = (host.as_str(), port).to_socket_addrs();
     let mut addresses = addresses.with_context(|| format!("host '{host}' cannot be resolved"))?;
@@ -107,9 +122,14 @@ mod tests {
         for url in ["tcp://127.0.0.1:1", "tcp://127.9.9.9", "mqtt://[::1]:5", "unix:/a"] {
             assert!(!is_public(url).unwrap(), "{url}");
         }
-        for url in
-            ["tcp://0.0.0.0:1", "tcp://0.0.0.0:1?mode=process", "tcp://[::]:1", "tcp://192.0.2.7"]
-        {
+        for url in [
+            "tcp://0.0.0.0:1",
+            "tcp://0.0.0.0:1?mode=process",
+            "tcp://[::]:1",
+            "tcp://192.0.2.7",
+            "mqtts://0.0.0.0",
+            "ws://0.0.0.0/mqtt?mode=process",
+        ] {
             assert!(is_public(url).unwrap(), "{url}");
         }
         assert!(!is_public("tcp://[::ffff:127.0.0.1]:1").unwrap());

@@ -1,14 +1,9 @@
 //! The options by which `pub`, `sub` and `rr` reach a broker.
 
-use std::{
-    fs, io,
-    net::{Ipv6Addr, SocketAddr},
-    time::Duration,
-};
+use std::{net::Ipv6Addr, time::Duration};
 
 use anyhow::{Context, bail};
-use postrider::{Builder, DisconnectError, Properties, Property, Protocol, Session, Stream};
-use tokio::net::{TcpSocket, TcpStream};
+use postrider::{Builder, DisconnectError, Properties, Property, Protocol, Session};
 
 use crate::{
     args::{ConnectionArgs, Given, Place, ProtocolArg},
@@ -17,6 +12,7 @@ use crate::{
     out,
     status::{Codes, Usage},
     trace::{Subscribed, Tap},
+    transport::first_line,
 };
 
 impl ConnectionArgs {
@@ -84,24 +80,21 @@ impl ConnectionArgs {
                 builder = builder.property(property);
             }
         }
-        let bind = self.bind.as_ref().map(|bind| Bind::new(&url, bind)).transpose()?;
-        let told = (self.debug && manner == Manner::Mosquitto).then(|| self.codes(manner));
-        if bind.is_none() && told.is_none() {
+        if let Some(bind) = &self.bind {
+            if url.starts_with("unix:") {
+                bail!(Usage("--bind is for TCP, not for a Unix socket".to_owned()));
+            }
+            bracketed(bind).with_context(|| format!("--bind '{bind}'"))?;
+            builder = builder.bind(bind.trim_matches(['[', ']']));
+        }
+        builder = self.transport.apply(builder)?;
+        if !self.debug || manner != Manner::Mosquitto {
             return Ok(builder);
         }
+        let codes = self.codes(manner);
         let subscribed = if self.quiet { Subscribed::Untold } else { subscribed };
-        Ok(builder.connector(move |attempt| {
-            let bind = bind.clone();
-            async move {
-                let stream = match bind {
-                    Some(bind) => bind.open().await?,
-                    None => attempt.open().await?,
-                };
-                Ok(match told {
-                    Some(codes) => Tap::stream(stream, codes, subscribed),
-                    None => stream,
-                })
-            }
+        Ok(builder.connector(move |attempt| async move {
+            Ok(Tap::stream(attempt.open().await?, codes, subscribed))
         }))
     }
 
@@ -188,32 +181,35 @@ impl ConnectionArgs {
         let Some(path) = &self.pw_file else {
             return Ok(self.password.as_ref().map(|password| password.as_bytes().to_vec()));
         };
-        let text = fs::read(path).with_context(|| format!("--pw-file '{}'", path.display()))?;
-        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        Ok(Some(line.strip_suffix(b"\r").unwrap_or(line).to_vec()))
+        let line = first_line(path).with_context(|| format!("--pw-file '{}'", path.display()))?;
+        Ok(Some(line))
     }
 
     /// The URL and the topic in it: what was given, or the default.
     fn address(&self) -> anyhow::Result<(String, Option<&str>)> {
         if let Some(url) = &self.url {
             let (url, topic) = parted(url);
-            return Ok((url.to_owned(), topic));
+            return Ok((self.transport.secured(url), topic));
         }
         if let Some(path) = &self.unix {
             let path = std::path::absolute(path).context("--unix")?;
             return Ok((format!("unix:{}", path.display()), None));
         }
-        let port = self.port.unwrap_or(PORT);
-        let Some(host) = &self.host else { return Ok((format!("mqtt://127.0.0.1:{port}"), None)) };
-        let host = bracketed(host).with_context(|| format!("--host '{host}'"))?;
-        Ok((format!("mqtt://{host}:{port}"), None))
+        let scheme = self.transport.scheme();
+        let port = self.port.map_or_else(String::new, |port| format!(":{port}"));
+        let host = match &self.host {
+            Some(host) => bracketed(host).with_context(|| format!("--host '{host}'"))?,
+            None => "127.0.0.1".to_owned(),
+        };
+        Ok((format!("{scheme}://{host}{port}"), None))
     }
 }
 
 /// A URL without its topic, and the topic.
 fn parted(url: &str) -> (&str, Option<&str>) {
     let Some((scheme, rest)) = url.split_once("://") else { return (url, None) };
-    if scheme.eq_ignore_ascii_case("unix") {
+    // What follows the host of a WebSocket is its path.
+    if ["unix", "ws", "wss"].contains(&scheme.to_ascii_lowercase().as_str()) {
         return (url, None);
     }
     // A password may have a slash in it.
@@ -222,58 +218,6 @@ fn parted(url: &str) -> (&str, Option<&str>) {
     let Some(slash) = slash.map(|at| scheme.len() + 3 + at) else { return (url, None) };
     let (url, topic) = url.split_at(slash);
     (url, topic.get(1..).filter(|topic| !topic.is_empty()))
-}
-
-/// From where to connect, and where to.
-#[derive(Clone, Debug)]
-struct Bind {
-    from: String,
-    to: String,
-}
-
-impl Bind {
-    fn new(url: &str, bind: &str) -> anyhow::Result<Self> {
-        let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-        let authority = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        if authority.is_empty() {
-            bail!(Usage("--bind is for TCP, not for a Unix socket".to_owned()));
-        }
-        let port = authority.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-        let has_port = port.is_some_and(|port| port.is_ok());
-        let to = if has_port { authority.to_owned() } else { format!("{authority}:{PORT}") };
-        let from = format!("{}:0", bracketed(bind).with_context(|| format!("--bind '{bind}'"))?);
-        Ok(Self { from, to })
-    }
-
-    async fn open(&self) -> io::Result<Stream> {
-        let from = addresses(&self.from, "--bind").await?;
-        let mut last = io::Error::other("--bind has no address of the kind that the broker has");
-        for to in addresses(&self.to, "host").await? {
-            for from in from.iter().filter(|from| from.is_ipv4() == to.is_ipv4()) {
-                match connect(*from, to).await {
-                    Ok(stream) => return Ok(Stream::new(stream)),
-                    Err(error) => last = error,
-                }
-            }
-        }
-        Err(last)
-    }
-}
-
-async fn addresses(place: &str, what: &str) -> io::Result<Vec<SocketAddr>> {
-    let found = tokio::net::lookup_host(place).await;
-    let named = |error| io::Error::other(format!("{what} '{place}' cannot be resolved: {error}"));
-    Ok(found.map_err(named)?.collect())
-}
-
-async fn connect(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    let named =
-        |error| io::Error::other(format!("tcp://{to} cannot be reached from {from}: {error}"));
-    socket.bind(from).map_err(named)?;
-    let stream = socket.connect(to).await.map_err(named)?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 impl ProtocolArg {
@@ -308,9 +252,6 @@ fn bracketed(host: &str) -> anyhow::Result<String> {
     Ok(host.to_owned())
 }
 
-/// The port that IANA gave to MQTT.
-const PORT: u16 = 1883;
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -326,11 +267,19 @@ mod tests {
 
     #[test]
     fn host_and_port_make_a_url() {
-        check(&[], "mqtt://127.0.0.1:1883");
+        check(&[], "mqtt://127.0.0.1");
         check(&["-p", "99"], "mqtt://127.0.0.1:99");
-        check(&["-h", "a.example"], "mqtt://a.example:1883");
+        check(&["-h", "a.example"], "mqtt://a.example");
+        check(&["-h", "a.example", "--cafile", "x"], "mqtts://a.example");
+        check(&["--insecure", "-p", "9"], "mqtts://127.0.0.1:9");
+        check(&["--ws", "-h", "a.example"], "ws://a.example");
+        check(&["--ws", "--tls-use-os-certs", "-p", "9"], "wss://127.0.0.1:9");
+        check(&["-L", "mqtt://h/a", "--cafile", "x"], "mqtts://h:1883");
+        check(&["-L", "mqtt://u:p@[::1]:7/a", "--cafile", "x"], "mqtts://u:p@[::1]:7");
+        check(&["-L", "ws://h/a", "--cafile", "x"], "wss://h/a");
+        check(&["-L", "wss://h/a"], "wss://h/a");
         check(&["-h", "::1", "-p", "7"], "mqtt://[::1]:7");
-        check(&["-h", "[::1]"], "mqtt://[::1]:1883");
+        check(&["-h", "[::1]"], "mqtt://[::1]");
         check(&["--url", "unix:/a.sock"], "unix:/a.sock");
         check(&["--unix", "/a.sock"], "unix:/a.sock");
     }
@@ -343,6 +292,8 @@ mod tests {
             ("mqtt://h:7/a/+/b", ("mqtt://h:7", Some("a/+/b"))),
             ("mqtt://u:p/w@h/a", ("mqtt://u:p/w@h", Some("a"))),
             ("unix:///a/b", ("unix:///a/b", None)),
+            ("mqtts://h/a", ("mqtts://h", Some("a"))),
+            ("ws://h/a/b", ("ws://h/a/b", None)),
         ] {
             assert_eq!(parted(url), expected);
         }

@@ -27,6 +27,7 @@ mod stop;
 mod streams;
 mod subscribe;
 mod trace;
+mod transport;
 #[cfg(unix)]
 mod unix;
 mod will;

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     hash::{BuildHasher, Hasher, RandomState},
-    io,
     marker::PhantomData,
     path::PathBuf,
     sync::Arc,
@@ -11,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use postrider_net::{Address, Credentials, Endpoint, Stream};
+use postrider_net::{Address, Credentials, Dial};
 use postrider_proto::{
     LinkConfig, ReconnectConfig, SessionConfig,
     client::ClientConfig,
@@ -24,13 +23,14 @@ use crate::{
     ConnectError, Session, SessionEnd, Will,
     answer::{Awaited, Gone, answer},
     client_id::client_id,
-    connector::{Attempt, Connector},
+    connector::Connector,
     driver::{Driver, Setup},
     extras::Extras,
     mailbox::Room,
     protocol::Protocol,
     request::Requests,
     shared::Shared,
+    transport::Servers,
     upcoming::Upcoming,
     vault::Place,
     when_full::WhenFull,
@@ -65,7 +65,9 @@ pub struct Builder<S = Session> {
     store: Option<PathBuf>,
     store_mode: Mode,
     pub(crate) is_manual: bool,
-    connector: Option<Connector>,
+    pub(crate) connector: Option<Connector>,
+    pub(crate) dial: Dial,
+    pub(crate) servers: Servers,
     pub(crate) extras: Extras,
 }
 
@@ -103,6 +105,8 @@ impl<S> Builder<S> {
             store_mode: Mode::Durable,
             is_manual: false,
             connector: None,
+            dial: Dial::default(),
+            servers: Servers::default(),
             extras: Extras::default(),
         }
     }
@@ -339,27 +343,6 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Opens the byte stream in another way than the URL says, for in-process brokers and transports of one's own.
-    ///
-    /// ```
-    /// use postrider::{Session, Stream};
-    ///
-    /// let builder = Session::builder("mqtt://in-process", "press-7").connector(|_attempt| async {
-    ///     let (ours, _theirs) = tokio::io::duplex(64 * 1024);
-    ///     Ok(Stream::new(ours))
-    /// });
-    /// # let _ = builder;
-    /// ```
-    #[must_use]
-    pub fn connector<F, Opened>(mut self, open: F) -> Self
-    where
-        F: Fn(Attempt) -> Opened + Send + Sync + 'static,
-        Opened: Future<Output = io::Result<Stream>> + Send + 'static,
-    {
-        self.connector = Some(Connector::new(open));
-        self
-    }
-
     /// The first attempt is as good as any other.
     pub(crate) fn in_background(mut self) -> Self {
         self.reconnect.is_first_retried = true;
@@ -381,8 +364,8 @@ impl<S> Builder<S> {
     }
 
     fn setup(self) -> Result<Setup, ConnectError> {
-        let address = Address::parse(&self.url)?;
-        let upcoming = self.upcoming(address.credentials);
+        let servers = self.servers.listed(&self.url, seed());
+        let upcoming = self.upcoming(credentials(&servers)?);
         let options = upcoming.options(None)?;
         let has_authenticator = self.extras.authenticator.is_some();
         let client = ClientConfig {
@@ -399,7 +382,7 @@ impl<S> Builder<S> {
             link: self.link_config(),
             session: self.session_config(),
             reconnect: ReconnectConfig {
-                servers: vec![self.url],
+                servers,
                 version: self.protocol.with(has_authenticator)?.version(),
                 rules: self.extras.rules,
                 ..self.reconnect
@@ -409,9 +392,10 @@ impl<S> Builder<S> {
             spool_bytes_max: SPOOL_BYTES_MAX,
         };
         Ok(Setup {
+            servers: u32::try_from(client.reconnect.servers.len()).unwrap_or(u32::MAX),
+            server: client.reconnect.servers.first().map_or_else(String::new, |url| shown(url)),
             client,
             seed: seed(),
-            server: shown(&address.endpoint),
             upcoming,
             hook: self.extras.hook,
             wall_clock: self.extras.wall_clock,
@@ -419,6 +403,7 @@ impl<S> Builder<S> {
             stall_budget_ms: ms(self.stall_budget),
             when_full: self.when_full,
             connector: self.connector,
+            dial: Arc::new(self.dial),
             is_client_id_made: self.client_id.is_empty(),
             store: self.store.map(|path| Place { path, mode: self.store_mode }),
         })
@@ -531,6 +516,18 @@ pub(crate) async fn wait(
     }
 }
 
+/// The first user name and password in a URL; all URLs must be right.
+fn credentials(servers: &[String]) -> Result<Credentials, ConnectError> {
+    let mut found = Credentials::default();
+    for url in servers {
+        let own = Address::parse(url)?.credentials;
+        if found == Credentials::default() {
+            found = own;
+        }
+    }
+    Ok(found)
+}
+
 pub(crate) fn text(what: &'static str, text: &str) -> Result<Text, ConnectError> {
     Text::new(text).map_err(|error| ConnectError::Text { what, error })
 }
@@ -541,8 +538,8 @@ pub(crate) fn seed() -> u64 {
 }
 
 /// The URL without credentials.
-fn shown(endpoint: &Endpoint) -> String {
-    endpoint.to_string()
+pub(crate) fn shown(url: &str) -> String {
+    Address::parse(url).map_or_else(|_| "another server".to_owned(), |it| it.endpoint.to_string())
 }
 
 pub(crate) fn ms(duration: Duration) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use postrider_net::UrlError;
+use postrider_net::{ProxyError, TlsError, UrlError, WebSocketError};
 use postrider_proto::{
     client::{AcknowledgeError, BATCH_BYTES_MAX, OWN_KEY_BYTES_MAX},
     wire::{FilterError, ReasonCode, TextError, TopicError},
@@ -55,6 +55,30 @@ pub enum ConnectError {
     Unreachable {
         /// What the system said, with host and port.
         what: String,
+    },
+    /// The proxy did not connect us.
+    #[error("no connection to {server}: {error}")]
+    Proxy {
+        /// The URL, without credentials.
+        server: String,
+        /// Why.
+        error: ProxyError,
+    },
+    /// There is no secure connection.
+    #[error("no secure connection to {server}: {error}")]
+    Tls {
+        /// The URL, without credentials.
+        server: String,
+        /// Why.
+        error: TlsError,
+    },
+    /// There is no WebSocket.
+    #[error("no WebSocket to {server}: {error}")]
+    WebSocket {
+        /// The URL, without credentials.
+        server: String,
+        /// Why.
+        error: WebSocketError,
     },
     /// The whole attempt took too long.
     #[error("no connection to {server} within {} s: {stage}", after.as_secs_f64())]

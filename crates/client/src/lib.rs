@@ -83,6 +83,12 @@
 //! # }
 //! ```
 //!
+//! # TLS, WebSocket, proxies
+//!
+//! The scheme of the URL decides: `mqtt://`, `mqtts://` (TLS), `ws://` and `wss://` (WebSocket), `unix:`. [`Builder::tls`] says
+//! whom to trust and who we are, [`Builder::websocket`] what to ask for, [`Builder::proxy`] what to go through. What fails has
+//! a type of its own ([`TlsError`], [`WebSocketError`], [`ProxyError`]) that tells what to do.
+//!
 //! # Reading order
 //!
 //! [`Builder`], [`Session`], [`PublishRequest`] and [`Receipt`], [`Subscription`] and [`Message`], [`Events`], then
@@ -126,6 +132,7 @@ mod stats;
 mod subscription;
 mod token;
 mod topic;
+mod transport;
 mod trie;
 mod upcoming;
 mod vault;
@@ -133,7 +140,12 @@ mod when_full;
 mod will;
 
 pub use bytes::Bytes;
-pub use postrider_net::{Stream, UrlError};
+#[cfg(feature = "srv")]
+pub use postrider_net::Srv;
+pub use postrider_net::{
+    NotAPin, Pin, Proxy, ProxyError, ProxyUrlError, Stream, Tls, TlsError, TlsVersion, UrlError,
+    WebSocket, WebSocketError,
+};
 pub use postrider_proto::{
     Again, Limits,
     client::Restarted,
@@ -175,6 +187,7 @@ pub use crate::{
     subscription::{SubscribeRequest, Subscription, Unmatched},
     token::{Ack, Batch},
     topic::{IntoFilter, IntoTopic, NotFilter, NotTopic},
+    transport::ServerPolicy,
     upcoming::Upcoming,
     when_full::WhenFull,
     will::Will,

@@ -15,7 +15,8 @@ use smallvec::SmallVec;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use crate::{
-    connector::{Dialed, Dialing},
+    LinkReason,
+    connector::{Dialed, Dialing, reason_of},
     vault::Vault,
 };
 
@@ -30,6 +31,8 @@ pub(crate) struct Line {
     read_len: usize,
     /// The first bytes of the stream, to tell people who answers there.
     first: SmallVec<[u8; 8]>,
+    /// What is known about the end of the stream, or about why there is none.
+    fault: Option<LinkReason>,
     is_flushed: bool,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
@@ -82,6 +85,7 @@ impl Line {
             input: BytesMut::new(),
             read_len: READ_LEN_MIN,
             first: SmallVec::new(),
+            fault: None,
             is_flushed: true,
             bytes_sent: 0,
             bytes_received: 0,
@@ -89,6 +93,7 @@ impl Line {
     }
 
     pub(crate) fn dial(&mut self, dialing: Dialing) {
+        self.fault = None;
         self.dialing = Some(dialing);
     }
 
@@ -127,6 +132,11 @@ impl Line {
         &self.first
     }
 
+    /// What is known about the end of the stream, or about why there is none.
+    pub(crate) fn fault(&self) -> Option<&LinkReason> {
+        self.fault.as_ref()
+    }
+
     /// Polls the attempt; with a stream the line is open.
     pub(crate) fn poll_dial(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
         if !self.is_closed() {
@@ -135,12 +145,18 @@ impl Line {
         let Some(dialing) = &mut self.dialing else { return Poll::Pending };
         let dialed: Dialed = std::task::ready!(dialing.as_mut().poll(cx));
         self.dialing = None;
-        Poll::Ready(dialed.map(|stream| {
-            self.state = State::Open(stream);
-            self.input.clear();
-            self.first.clear();
-            self.is_flushed = true;
-        }))
+        let stream = match dialed {
+            Ok(stream) => stream,
+            Err(fault) => {
+                self.fault = fault.reason;
+                return Poll::Ready(Err(fault.what));
+            }
+        };
+        self.state = State::Open(stream);
+        self.input.clear();
+        self.first.clear();
+        self.is_flushed = true;
+        Poll::Ready(Ok(()))
     }
 
     /// Reads once, more at a time while there is more to read.
@@ -153,7 +169,14 @@ impl Line {
         let spare = self.input.capacity() - self.input.len();
         let from = self.input.len();
         let read = std::task::ready!(pin!(stream.read_buf(&mut self.input)).poll(cx));
-        let Ok(count @ 1..) = read else { return Poll::Ready(Read::End) };
+        let count = match read {
+            Ok(count @ 1..) => count,
+            Ok(0) => return Poll::Ready(Read::End),
+            Err(error) => {
+                self.fault = reason_of(&error);
+                return Poll::Ready(Read::End);
+            }
+        };
         if count == spare && self.read_len < READ_LEN_MAX {
             self.read_len *= 2;
         }
@@ -199,13 +222,19 @@ impl Line {
                 self.bytes_sent += count as u64;
                 return Poll::Ready(Written::Bytes(count as u64));
             }
-            Some(Ok(0) | Err(_)) => return Poll::Ready(Written::Broken),
+            Some(Ok(0) | Err(_)) => {
+                self.fault = last_words(stream, cx);
+                return Poll::Ready(Written::Broken);
+            }
             None => {}
         }
         if !self.is_flushed {
-            match std::task::ready!(Pin::new(stream).poll_flush(cx)) {
+            match std::task::ready!(Pin::new(&mut *stream).poll_flush(cx)) {
                 Ok(()) => self.is_flushed = true,
-                Err(_) => return Poll::Ready(Written::Broken),
+                Err(_) => {
+                    self.fault = last_words(stream, cx);
+                    return Poll::Ready(Written::Broken);
+                }
             }
         }
         self.poll_shutdown(cx)
@@ -220,6 +249,18 @@ impl Line {
                 poll_end(stream, cx)
             }
             Err(_) => Poll::Ready(Written::Broken),
+        }
+    }
+}
+
+/// What the other side said before it hung up on us: in TLS 1.3 a server judges our certificate when we write already.
+fn last_words(stream: &mut Stream, cx: &mut Context<'_>) -> Option<LinkReason> {
+    let mut scratch = [0; 1024];
+    loop {
+        match pin!(stream.read(&mut scratch)).poll(cx) {
+            Poll::Ready(Ok(1..)) => {}
+            Poll::Ready(Ok(0)) | Poll::Pending => return None,
+            Poll::Ready(Err(error)) => return reason_of(&error),
         }
     }
 }

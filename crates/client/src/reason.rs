@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use postrider_net::{ProxyError, TlsError, WebSocketError};
 use postrider_proto::wire::{Properties, ReasonCode, Text};
 use postrider_store::StoreError;
 
@@ -49,6 +50,12 @@ pub enum LinkReason {
     TimedOut,
     /// Enhanced authentication failed on our side (5.0).
     Authentication(AuthenticationError),
+    /// The proxy did not connect us.
+    Proxy(ProxyError),
+    /// There is no secure connection, or no longer.
+    Tls(TlsError),
+    /// There is no WebSocket, or no longer.
+    WebSocket(WebSocketError),
 }
 
 /// Why a session is over for good. Verbs called afterwards fail with it.
@@ -177,6 +184,9 @@ impl fmt::Display for LinkReason {
             Self::Unreachable { what } => f.write_str(what),
             Self::Authentication(error) => write!(f, "authentication failed: {error}"),
             Self::TimedOut => f.write_str("the connect timeout passed"),
+            Self::Proxy(error) => write!(f, "{error}"),
+            Self::Tls(error) => write!(f, "{error}"),
+            Self::WebSocket(error) => write!(f, "{error}"),
         }
     }
 }

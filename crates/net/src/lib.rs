@@ -1,22 +1,44 @@
 //! Turns a URL into a byte stream. Knows no MQTT.
 //!
 //! ```text
-//! "mqtt://user:pass@host:1883" --Address::parse--> Endpoint --dial-----------> Stream
-//!                                                           `-Listener::bind-> Listener --accept--> Stream
+//! "mqtts://user:pass@host" --Address::parse--> Endpoint --dial_with-------> Stream
+//!                                                       `-Listener::bind-> Listener --accept--> Stream
+//!
+//! names, addresses --> socket --> proxy? --> TLS? --> WebSocket? --> Stream
 //! ```
 //!
-//! A [`Stream`] hides what it runs on: TCP, a Unix socket, or any byte stream of the caller's. [`Clock`] is here because
-//! those who drive streams also have to tell their machines the time.
+//! A [`Stream`] hides what it runs on: TCP, a Unix socket, any byte stream of the caller's, and the layers on it. How to
+//! dial stands in [`Dial`], and in it [`Tls`], [`WebSocket`] and [`Proxy`]. [`Clock`] is here because those who drive
+//! streams also have to tell their machines the time.
 #![forbid(unsafe_code)]
 
 mod address;
 mod clock;
+mod dial;
+mod http;
 mod listener;
+mod proxy;
+#[cfg(feature = "srv")]
+mod service;
+mod socket;
 mod stream;
+mod tls;
 #[cfg(unix)]
 mod unix;
+mod websocket;
 
-pub use crate::address::{Address, Credentials, Endpoint, UrlError};
-pub use crate::clock::Clock;
-pub use crate::listener::Listener;
-pub use crate::stream::{Bytes, Detached, DialError, Stream, dial};
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+compile_error!("TLS needs one of the features ring and aws-lc-rs");
+
+#[cfg(feature = "srv")]
+pub use crate::service::Srv;
+pub use crate::{
+    address::{Address, Credentials, Endpoint, UrlError, elsewhere},
+    clock::Clock,
+    dial::{Dial, DialError, dial, dial_with},
+    listener::{LayerError, Layers, Listener},
+    proxy::{Proxy, ProxyError, ProxyUrlError},
+    stream::{Bytes, Detached, Stream},
+    tls::{NotAPin, Pin, ServerTls, Tls, TlsError, TlsVersion},
+    websocket::{WebSocket, WebSocketError},
+};

@@ -10,13 +10,38 @@ use tokio::net::TcpListener;
 
 #[cfg(unix)]
 use crate::unix;
-use crate::{Endpoint, Stream};
+use crate::{
+    Endpoint, ServerTls, Stream, TlsError, WebSocketError,
+    tls::{self, Acceptor},
+    websocket,
+};
 
 /// A bound socket. A Unix socket's file is removed with it.
 #[derive(Debug)]
 pub struct Listener {
     endpoint: Endpoint,
     inner: Inner,
+    layers: Layers,
+}
+
+/// What clients of a listener begin with, before the first byte of the protocol.
+#[derive(Clone, Debug, Default)]
+pub struct Layers {
+    tls: Option<Acceptor>,
+    /// The path at which there is a WebSocket.
+    websocket: Option<String>,
+}
+
+/// Why a connection that came in was given up before its first byte.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayerError {
+    /// No secure connection.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// No WebSocket.
+    #[error(transparent)]
+    WebSocket(#[from] WebSocketError),
 }
 
 #[derive(Debug)]
@@ -34,9 +59,26 @@ impl Listener {
     /// # Errors
     /// What the system said, with the endpoint in the message; the kind is kept.
     pub async fn bind(endpoint: &Endpoint) -> io::Result<Self> {
-        Self::try_bind(endpoint).await.map_err(|source| {
-            io::Error::new(source.kind(), format!("cannot listen on {endpoint}: {source}"))
-        })
+        Self::bind_with(endpoint, &ServerTls::default()).await
+    }
+
+    /// As [`Listener::bind`], with a certificate for an endpoint with TLS.
+    ///
+    /// # Errors
+    /// As there, and if the certificate or its key cannot be used: a [`TlsError`] inside, see [`TlsError::find`].
+    pub async fn bind_with(endpoint: &Endpoint, tls: &ServerTls) -> io::Result<Self> {
+        let named = |source: io::Error| match TlsError::find(&source) {
+            Some(_) => source,
+            None => io::Error::new(source.kind(), format!("cannot listen on {endpoint}: {source}")),
+        };
+        Self::try_bind(endpoint, tls).await.map_err(named)
+    }
+
+    /// What [`Layers::open`] has to be done for each connection; `None` if it begins with the first byte.
+    #[must_use]
+    pub fn layers(&self) -> Option<&Layers> {
+        let has_any = self.layers.tls.is_some() || self.layers.websocket.is_some();
+        has_any.then_some(&self.layers)
     }
 
     /// Where it listens, with the port that the system chose.
@@ -45,7 +87,8 @@ impl Listener {
         &self.endpoint
     }
 
-    /// Waits for the next connection; also says who it is from, for the log.
+    /// Waits for the next connection; also says who it is from, for the log. See [`Listener::layers`] for what comes
+    /// next.
     ///
     /// # Errors
     /// What the system said; after an error of one connection the listener still works.
@@ -53,7 +96,8 @@ impl Listener {
         match &self.inner {
             Inner::Tcp(listener) => {
                 let (tcp, peer) = listener.accept().await?;
-                Ok((Stream::tcp(tcp)?, peer.to_string()))
+                tcp.set_nodelay(true)?;
+                Ok((Stream::tcp(tcp), peer.to_string()))
             }
             #[cfg(unix)]
             Inner::Unix(listener) => {
@@ -63,34 +107,73 @@ impl Listener {
         }
     }
 
-    async fn try_bind(endpoint: &Endpoint) -> io::Result<Self> {
-        match endpoint {
-            Endpoint::Tcp { host, port } => {
-                let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-                for address in tokio::net::lookup_host((host.as_str(), *port)).await? {
-                    match bind_tcp(address) {
-                        Ok(listener) => return Self::tcp(listener, host),
-                        Err(error) => last = error,
-                    }
-                }
-                Err(last)
-            }
+    async fn try_bind(endpoint: &Endpoint, tls: &ServerTls) -> io::Result<Self> {
+        let (host, port) = match endpoint {
+            Endpoint::Tcp { host, port }
+            | Endpoint::Tls { host, port }
+            | Endpoint::WebSocket { host, port, .. } => (host, *port),
             #[cfg(unix)]
-            Endpoint::Unix(path) => Ok(Self {
-                endpoint: endpoint.clone(),
-                inner: Inner::Unix(unix::bind(path, BACKLOG).await?),
-            }),
+            Endpoint::Unix(path) => {
+                return Ok(Self {
+                    endpoint: endpoint.clone(),
+                    inner: Inner::Unix(unix::bind(path, BACKLOG).await?),
+                    layers: Layers::default(),
+                });
+            }
             #[cfg(not(unix))]
             Endpoint::Unix(_) => {
-                Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"))
+                let what = "this system has no Unix sockets";
+                return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+            }
+        };
+        let layers = Layers::of(endpoint, tls).map_err(io::Error::other)?;
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for address in tokio::net::lookup_host((host.as_str(), port)).await? {
+            match bind_tcp(address) {
+                Ok(listener) => return Self::tcp(listener, endpoint, layers),
+                Err(error) => last = error,
             }
         }
+        Err(last)
     }
 
-    fn tcp(listener: IdleListener, host: &str) -> io::Result<Self> {
-        let port = listener.local_addr()?.port();
-        let endpoint = Endpoint::Tcp { host: host.to_owned(), port };
-        Ok(Self { endpoint, inner: Inner::Tcp(TcpListener::from_std(listener)?) })
+    fn tcp(listener: IdleListener, endpoint: &Endpoint, layers: Layers) -> io::Result<Self> {
+        let chosen = listener.local_addr()?.port();
+        let mut endpoint = endpoint.clone();
+        if let Endpoint::Tcp { port, .. }
+        | Endpoint::Tls { port, .. }
+        | Endpoint::WebSocket { port, .. } = &mut endpoint
+        {
+            *port = chosen;
+        }
+        Ok(Self { endpoint, inner: Inner::Tcp(TcpListener::from_std(listener)?), layers })
+    }
+}
+
+impl Layers {
+    /// Reads the certificate's files.
+    fn of(endpoint: &Endpoint, tls: &ServerTls) -> Result<Self, TlsError> {
+        let (is_tls, websocket) = match endpoint {
+            Endpoint::Tcp { .. } | Endpoint::Unix(_) => (false, None),
+            Endpoint::Tls { .. } => (true, None),
+            Endpoint::WebSocket { path, is_tls, .. } => (*is_tls, Some(path.clone())),
+        };
+        let tls = if is_tls { Some(tls.acceptor()?) } else { None };
+        Ok(Self { tls, websocket })
+    }
+
+    /// Does the handshakes. They may take as long as the client likes: bound it.
+    ///
+    /// # Errors
+    /// [`LayerError`].
+    pub async fn open(&self, mut stream: Stream) -> Result<Stream, LayerError> {
+        if let Some(acceptor) = &self.tls {
+            stream = tls::accept(acceptor, stream).await?;
+        }
+        if let Some(path) = &self.websocket {
+            stream = websocket::accept(stream, path).await?;
+        }
+        Ok(stream)
     }
 }
 

@@ -2,24 +2,28 @@
 
 use std::{
     io::{self, IoSlice},
+    mem,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Instant, timeout_at},
 };
-
-use crate::Endpoint;
-#[cfg(unix)]
-use crate::unix;
 
 /// What a layer of a connection must be able to do.
 pub trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
+
+/// A layer of ours on another stream: TLS, WebSocket.
+pub(crate) trait Layer: Bytes {
+    /// What it lies on. It may be taken away for a moment, in which the layer is not polled.
+    fn below(&mut self) -> &mut Stream;
+
+    /// Its name, for the log.
+    fn kind(&self) -> &'static str;
+}
 
 /// A byte stream in both directions, whatever it runs on.
 pub struct Stream {
@@ -31,6 +35,7 @@ enum Inner {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(tokio::net::UnixStream),
+    Layered(Box<dyn Layer>),
     Boxed(Box<dyn Bytes>),
 }
 
@@ -43,41 +48,9 @@ enum Idle {
     Tcp(std::net::TcpStream),
     #[cfg(unix)]
     Unix(std::os::unix::net::UnixStream),
+    /// A layer, and what it lies on.
+    Layered(Box<dyn Layer>, Box<Detached>),
     Boxed(Box<dyn Bytes>),
-}
-
-/// Why no stream could be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DialError {
-    /// The name has no address.
-    #[error("host '{host}' cannot be resolved: {source}")]
-    Resolve {
-        /// Host name.
-        host: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// No address answered.
-    #[error("{endpoint} cannot be reached: {source}")]
-    Connect {
-        /// Where to.
-        endpoint: Endpoint,
-        /// What the system said of the last address tried.
-        source: io::Error,
-    },
-    /// Nothing happened in time.
-    #[error("{endpoint} did not answer within {}", humane(*.after))]
-    TimedOut {
-        /// Where to.
-        endpoint: Endpoint,
-        /// The time allowed.
-        after: Duration,
-    },
-}
-
-fn humane(after: Duration) -> String {
-    format!("{} s", after.as_secs_f64())
 }
 
 impl Stream {
@@ -87,14 +60,17 @@ impl Stream {
         Self { inner: Inner::Boxed(Box::new(inner)) }
     }
 
-    pub(crate) fn tcp(tcp: TcpStream) -> io::Result<Self> {
-        tcp.set_nodelay(true)?;
-        Ok(Self { inner: Inner::Tcp(tcp) })
+    pub(crate) fn tcp(tcp: TcpStream) -> Self {
+        Self { inner: Inner::Tcp(tcp) }
     }
 
     #[cfg(unix)]
     pub(crate) fn unix(unix: tokio::net::UnixStream) -> Self {
         Self { inner: Inner::Unix(unix) }
+    }
+
+    pub(crate) fn layered(layer: impl Layer + 'static) -> Self {
+        Self { inner: Inner::Layered(Box::new(layer)) }
     }
 
     /// Takes the stream out of this thread's event loop, so that another can go on with it. No byte is lost.
@@ -106,6 +82,10 @@ impl Stream {
             Inner::Tcp(tcp) => Idle::Tcp(tcp.into_std()?),
             #[cfg(unix)]
             Inner::Unix(unix) => Idle::Unix(unix.into_std()?),
+            Inner::Layered(mut layer) => {
+                let below = mem::replace(layer.below(), Self::new(tokio::io::empty()));
+                Idle::Layered(layer, Box::new(below.detach()?))
+            }
             Inner::Boxed(boxed) => Idle::Boxed(boxed),
         };
         Ok(Detached { inner })
@@ -122,6 +102,10 @@ impl Detached {
             Idle::Tcp(tcp) => Inner::Tcp(TcpStream::from_std(tcp)?),
             #[cfg(unix)]
             Idle::Unix(unix) => Inner::Unix(tokio::net::UnixStream::from_std(unix)?),
+            Idle::Layered(mut layer, below) => {
+                *layer.below() = below.attach()?;
+                Inner::Layered(layer)
+            }
             Idle::Boxed(boxed) => Inner::Boxed(boxed),
         };
         Ok(Stream { inner })
@@ -134,6 +118,7 @@ impl std::fmt::Debug for Stream {
             Inner::Tcp(_) => "tcp",
             #[cfg(unix)]
             Inner::Unix(_) => "unix",
+            Inner::Layered(layer) => layer.kind(),
             Inner::Boxed(_) => "other",
         };
         f.debug_tuple("Stream").field(&kind).finish()
@@ -156,6 +141,7 @@ impl AsyncRead for Stream {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
             #[cfg(unix)]
             Inner::Unix(unix) => Pin::new(unix).poll_read(cx, buffer),
+            Inner::Layered(layer) => Pin::new(layer).poll_read(cx, buffer),
             Inner::Boxed(boxed) => Pin::new(boxed).poll_read(cx, buffer),
         }
     }
@@ -171,6 +157,7 @@ impl AsyncWrite for Stream {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             #[cfg(unix)]
             Inner::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+            Inner::Layered(layer) => Pin::new(layer).poll_write(cx, bytes),
             Inner::Boxed(boxed) => Pin::new(boxed).poll_write(cx, bytes),
         }
     }
@@ -184,6 +171,7 @@ impl AsyncWrite for Stream {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
             #[cfg(unix)]
             Inner::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, slices),
+            Inner::Layered(layer) => Pin::new(layer).poll_write_vectored(cx, slices),
             Inner::Boxed(boxed) => Pin::new(boxed).poll_write_vectored(cx, slices),
         }
     }
@@ -193,6 +181,7 @@ impl AsyncWrite for Stream {
             Inner::Tcp(tcp) => tcp.is_write_vectored(),
             #[cfg(unix)]
             Inner::Unix(unix) => unix.is_write_vectored(),
+            Inner::Layered(layer) => layer.is_write_vectored(),
             Inner::Boxed(boxed) => boxed.is_write_vectored(),
         }
     }
@@ -202,6 +191,7 @@ impl AsyncWrite for Stream {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
             #[cfg(unix)]
             Inner::Unix(unix) => Pin::new(unix).poll_flush(cx),
+            Inner::Layered(layer) => Pin::new(layer).poll_flush(cx),
             Inner::Boxed(boxed) => Pin::new(boxed).poll_flush(cx),
         }
     }
@@ -211,56 +201,8 @@ impl AsyncWrite for Stream {
             Inner::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             #[cfg(unix)]
             Inner::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+            Inner::Layered(layer) => Pin::new(layer).poll_shutdown(cx),
             Inner::Boxed(boxed) => Pin::new(boxed).poll_shutdown(cx),
         }
     }
 }
-
-/// Opens a stream; TCP sockets get `TCP_NODELAY`. All addresses of a name are tried in turn, each within its share of
-/// the time that is left, so that one silent address does not hide the others.
-///
-/// # Errors
-/// [`DialError`].
-pub async fn dial(endpoint: &Endpoint, timeout: Duration) -> Result<Stream, DialError> {
-    let start = Instant::now();
-    let deadline = start.checked_add(timeout).unwrap_or_else(|| start + FOREVER);
-    let timed_out = || DialError::TimedOut { endpoint: endpoint.clone(), after: timeout };
-    let failed = |source| DialError::Connect { endpoint: endpoint.clone(), source };
-    match endpoint {
-        Endpoint::Tcp { host, port } => {
-            let unresolved = |source| DialError::Resolve { host: host.clone(), source };
-            let lookup = tokio::net::lookup_host((host.as_str(), *port));
-            let found = timeout_at(deadline, lookup).await.map_err(|_| timed_out())?;
-            let addresses: Vec<_> = found.map_err(unresolved)?.collect();
-            let mut last = unresolved(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
-            for (index, address) in addresses.iter().enumerate() {
-                let left = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-                let now = Instant::now();
-                let until = now + deadline.saturating_duration_since(now) / left;
-                match timeout_at(until, TcpStream::connect(address)).await {
-                    Ok(Ok(tcp)) => return Stream::tcp(tcp).map_err(failed),
-                    Ok(Err(source)) => last = failed(source),
-                    Err(_) => last = timed_out(),
-                }
-            }
-            Err(last)
-        }
-        Endpoint::Unix(path) => {
-            let connected = timeout_at(deadline, dial_unix(path)).await;
-            connected.map_err(|_| timed_out())?.map_err(failed)
-        }
-    }
-}
-
-#[cfg(unix)]
-async fn dial_unix(path: &std::path::Path) -> io::Result<Stream> {
-    unix::dial(path).await
-}
-
-#[cfg(not(unix))]
-async fn dial_unix(_path: &std::path::Path) -> io::Result<Stream> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"))
-}
-
-/// Stands for a timeout that is too long for the clock.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);

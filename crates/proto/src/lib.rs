@@ -129,7 +129,7 @@ pub use crate::link::{Arrived, Link, LinkEnd, Received, Role};
 pub use crate::link_terms::{EmptyClientId, Terms};
 pub use crate::message::{Delivery, Envelope, Message, Payload};
 pub use crate::outbox::{Chunk, Outbox};
-pub use crate::reconnect::{Again, Plan, Reconnect, ReconnectConfig, Verdict};
+pub use crate::reconnect::{Again, HOPS_MAX, Plan, Reconnect, ReconnectConfig, Verdict};
 pub use crate::record::{
     Durability, Fact, FlightState, Gate, Journal, Progress, Record, RecordError, Stamp,
 };

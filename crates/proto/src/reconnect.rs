@@ -3,7 +3,8 @@
 //! ```text
 //! start --> Plan --> (attempt) --open--> (link lives) --ends--> wait, same server first
 //!                        |                                        |
-//!                        `--ends--> 3.1.1 at once? --no--> wait, next server --> Plan
+//!                        |--ends--> 3.1.1 at once? --no--> wait, next server --> Plan
+//!                        `--sent on--> the server that was named, at once
 //! ```
 
 use alloc::{string::String, vec, vec::Vec};
@@ -88,6 +89,8 @@ pub struct Plan {
     pub attempt: u32,
     /// Where to.
     pub server: String,
+    /// What a server named in place of that (a Server Reference, 5.0): host, or host and port.
+    pub detour: Option<String>,
     /// Which version to speak.
     pub version: Version,
     /// Whether packets of this version carry properties (5.0).
@@ -121,6 +124,18 @@ pub struct Reconnect {
     has_ever_opened: bool,
     /// When the current link opened.
     opened: Option<Time>,
+    /// Where a server has sent us.
+    detour: Option<Detour>,
+    /// Times that we were sent on without rest.
+    hops: u32,
+}
+
+/// Where a server has sent us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Detour {
+    reference: String,
+    /// Whether the place is not only for this time.
+    is_permanent: bool,
 }
 
 impl Reconnect {
@@ -139,6 +154,8 @@ impl Reconnect {
             doublings: 0,
             has_ever_opened: false,
             opened: None,
+            detour: None,
+            hops: 0,
         }
     }
 
@@ -155,7 +172,9 @@ impl Reconnect {
         self.attempt = 0;
         self.has_ever_opened = true;
         self.opened = Some(now);
-        if let Some(is_old) = self.is_old.get_mut(self.server) {
+        // What another server speaks says nothing about ours.
+        let own = self.is_old.get_mut(self.server).filter(|_| self.detour.is_none());
+        if let Some(is_old) = own {
             *is_old = self.config.version.is_none() && self.version != Version::V5;
         }
     }
@@ -166,10 +185,17 @@ impl Reconnect {
     /// could not be trusted. 5.0 falls back to
     /// 3.1.1 at once on 0x84 (3.x return code 1) or a close without CONNACK, unless the version is fixed. Where no
     /// stream could be opened nothing is learned about the version.
+    ///
+    /// A server that names another one (0x9C, 0x9D) sends us there at once, [`HOPS_MAX`] times in a row at most. Where it
+    /// was for a time only, our own server is next after that link; where it was for good, ours are when that one fails.
+    /// Spec: v5 section 4.11.
     pub fn handle_end(&mut self, end: &LinkEnd, had_connack: bool, now: Time) -> Verdict {
         let again = self.again(end);
         if again == Again::Never {
             return Verdict::GiveUp;
+        }
+        if let Some(plan) = self.sent_on(end, now) {
+            return Verdict::Retry(plan, now);
         }
         if self.may_be_old(end, had_connack) {
             self.version = Version::V311;
@@ -183,11 +209,13 @@ impl Reconnect {
             if now.ms_since(opened) >= self.config.stable_ms {
                 self.doublings = 0;
             }
+            self.detour = self.detour.take().filter(|detour| detour.is_permanent);
             // The session lives where the link was, so that server is tried first, unless it sends us away.
             if reason_of(end).is_some_and(is_elsewhere) {
+                self.detour = None;
                 self.server = (self.server + 1) % self.config.servers.len().max(1);
             }
-        } else {
+        } else if self.detour.take().is_none() {
             self.server = (self.server + 1) % self.config.servers.len().max(1);
         }
         let tried_all = self.attempt as usize >= self.config.servers.len();
@@ -196,6 +224,7 @@ impl Reconnect {
             return Verdict::GiveUp;
         }
         self.attempt = self.attempt.saturating_add(1);
+        self.hops = 0;
         let at = match again {
             _ if is_first => now,
             Again::Later => now.plus_ms(self.config.later_ms).plus_ms(self.wait_ms()),
@@ -218,6 +247,27 @@ impl Reconnect {
     #[must_use]
     pub fn version(&self) -> (Version, bool) {
         (self.version, self.version.has_properties())
+    }
+
+    /// The plan to go where the server has sent us, if it has and we go.
+    fn sent_on(&mut self, end: &LinkEnd, now: Time) -> Option<Plan> {
+        let detour = Detour::of(end)?;
+        if let Some(opened) = self.opened {
+            if !self.config.is_enabled {
+                return None;
+            }
+            if now.ms_since(opened) >= self.config.stable_ms {
+                self.hops = 0;
+            }
+        }
+        if self.hops >= HOPS_MAX {
+            return None;
+        }
+        self.hops += 1;
+        self.opened = None;
+        self.attempt = self.attempt.max(1);
+        self.detour = Some(detour);
+        Some(self.plan())
     }
 
     /// Whether the attempt may have failed because the server does not know 5.0.
@@ -252,6 +302,7 @@ impl Reconnect {
         Plan {
             attempt: self.attempt.max(1),
             server: self.config.servers.get(self.server).cloned().unwrap_or_default(),
+            detour: self.detour.as_ref().map(|detour| detour.reference.clone()),
             version: self.version,
             has_properties: self.version.has_properties(),
         }
@@ -267,6 +318,29 @@ impl Reconnect {
     }
 }
 
+impl Detour {
+    /// Of the servers that are named the first is taken.
+    fn of(end: &LinkEnd) -> Option<Self> {
+        let properties = match end {
+            LinkEnd::Refused(connack) => &connack.properties,
+            LinkEnd::Disconnected(disconnect) => &disconnect.properties,
+            LinkEnd::PeerFault { .. }
+            | LinkEnd::Ours(_)
+            | LinkEnd::Lost
+            | LinkEnd::Unreachable(_)
+            | LinkEnd::Untrusted(_) => return None,
+        };
+        let reason = reason_of(end)?;
+        let is_permanent = reason == ReasonCode::ServerMoved;
+        let reference = properties.server_reference()?.as_str().split(' ').next()?;
+        let is_said = is_permanent || reason == ReasonCode::UseAnotherServer;
+        (is_said && !reference.is_empty())
+            .then(|| Self { reference: String::from(reference), is_permanent })
+    }
+}
+
+/// Times that servers may send us on in a row: more are two that point at each other.
+pub const HOPS_MAX: u32 = 3;
 /// The statement that CONNACK breaks with a session after a clean start.
 const CLEAN_START: &str = "MQTT-3.2.2-2";
 

@@ -11,10 +11,19 @@ pub(crate) struct BrokerArgs {
     /// Port on 127.0.0.1; 0 takes a free one.
     #[arg(short, long, default_value_t = 1883, conflicts_with = "listen")]
     pub(crate) port: u16,
-    /// Where to listen: tcp://HOST:PORT or unix:/PATH, with ?mode=MODE behind it to differ from --mode. May be given
-    /// several times.
+    /// Where to listen: tcp://HOST:PORT, mqtts://HOST:PORT (TLS), ws://HOST:PORT/PATH and wss://HOST:PORT/PATH
+    /// (WebSocket), or unix:/PATH, with ?mode=MODE behind it to differ from --mode. May be given several times.
     #[arg(short, long, value_name = "URL")]
     pub(crate) listen: Vec<String>,
+    /// File with the certificate chain for TLS (PEM).
+    #[arg(long, value_name = "PATH", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// File with the key of --cert (PEM or DER). Its password, if it has one, is in POSTRIDER_KEYPASS.
+    #[arg(long, value_name = "PATH", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Lets only those in through TLS whose certificate an authority in this file has signed.
+    #[arg(long, value_name = "PATH", requires = "cert")]
+    pub(crate) client_cafile: Option<PathBuf>,
     /// A user who may connect; clients without user name are refused then. May be given several times. Other users of
     /// this machine can see command lines: prefer the environment variable, with one user a line.
     #[arg(

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use crate::args::{Given, LaterArgs, WillArgs, property};
+use crate::args::{Given, LaterArgs, TransportArgs, WillArgs, property};
 
 /// Where to connect, and as whom.
 #[derive(Debug, Args)]
@@ -13,10 +13,11 @@ pub(crate) struct ConnectionArgs {
     /// Host name or address of the broker. Default: 127.0.0.1.
     #[arg(short = 'h', long, value_name = "HOST")]
     pub(crate) host: Option<String>,
-    /// Port of the broker. Default: 1883.
+    /// Port of the broker. Default: 1883, with TLS 8883; for WebSocket 80 and 443.
     #[arg(short, long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) port: Option<u16>,
-    /// Broker as a URL, in place of host and port: mqtt://user:password@host:port/topic or unix:/path.
+    /// Broker as a URL, in place of host and port: mqtt://user:password@host:port/topic, mqtts:// for TLS,
+    /// ws://host/path and wss://host/path for WebSocket, or unix:/path.
     #[arg(short = 'L', long, value_name = "URL", conflicts_with_all = ["host", "port", "unix"])]
     pub(crate) url: Option<String>,
     /// Unix socket of the broker, in place of host and port.
@@ -68,6 +69,8 @@ pub(crate) struct ConnectionArgs {
     pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) will: WillArgs,
+    #[command(flatten)]
+    pub(crate) transport: TransportArgs,
     #[command(flatten)]
     pub(crate) later: LaterArgs,
 }

@@ -17,6 +17,7 @@ mod property;
 mod publish;
 mod request;
 mod subscribe;
+mod transport;
 mod will;
 
 use clap::{Arg, Parser, Subcommand};
@@ -36,6 +37,7 @@ pub(crate) use self::{
     publish::PublishArgs,
     request::RequestArgs,
     subscribe::{HandlingArg, SubscribeArgs},
+    transport::TransportArgs,
     will::WillArgs,
 };
 

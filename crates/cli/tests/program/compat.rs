@@ -185,35 +185,25 @@ fn it_connects_from_the_address_it_is_told() {
     let broker = Broker::start(&[]);
     broker.publish(&["-t", "a", "-m", "x", "-q", "1", "-A", "127.0.0.1", "--nodelay", "-I", "me-"]);
     let ended = broker.run("pub", &["-t", "a", "-m", "x", "-A", "192.0.2.1"]);
-    ended.check(1, &["cannot be reached from 192.0.2.1"]);
+    ended.check(1, &["cannot be reached: from 192.0.2.1"]);
     broker.run("pub", &["-t", "a", "-m", "x", "-A", "192.0.2.1", "--quiet"]).check(1, &[]);
 }
 
 #[test]
-fn what_comes_later_is_refused_by_name() {
+fn what_is_not_offered_is_refused_by_name() {
     for option in [
-        "--cafile",
-        "--capath",
-        "--cert",
-        "--key",
         "--psk",
-        "--proxy",
-        "--tls-version",
-        "--tls-keylog",
-        "--ciphers",
-        "--keyform",
-        "--tls-alpn",
+        "--psk-identity",
         "--tls-engine",
         "--tls-engine-kpass-sha1",
-        "--psk-identity",
+        "--ciphers",
+        "--tls-keylog",
     ] {
         let ended = run(&["sub", "-t", "a", option, "x"]);
-        ended.check(2, &[&format!("{option}: "), "not offered"]);
+        ended.check(2, &[&format!("{option}: "), " not "]);
     }
     run(&["sub", "-t", "a", "-o", "x"]).check(2, &["-o: ", "variables of the environment"]);
-    for option in ["--insecure", "--tls-use-os-certs", "--ws", "--mptcp", "-S"] {
-        run(&["pub", "-t", "a", "-m", "x", option]).check(2, &[&format!("{option}: ")]);
-    }
+    run(&["pub", "-t", "a", "-m", "x", "--mptcp"]).check(2, &["--mptcp: "]);
     let broker = Broker::start(&[]);
     broker.publish(&["-t", "a", "-m", "x", "--no-tls"]);
 }

@@ -11,3 +11,4 @@ mod process;
 #[cfg(unix)]
 mod progress;
 mod pub_sub;
+mod transport;

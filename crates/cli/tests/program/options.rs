@@ -103,14 +103,15 @@ fn a_wrong_option_is_named_and_the_status_is_2() {
 #[test]
 fn what_cannot_be_used_is_named_before_anything_is_sent() {
     for (args, part) in [
-        (&["pub", "-t", "a", "-m", "x", "--url", "mqtts://h"][..], "scheme 'mqtts' is not offered"),
+        (&["pub", "-t", "a", "-m", "x", "--url", "quic://h"][..], "scheme 'quic' is not offered"),
         (&["pub", "-t", "a", "-m", "x", "--url", "h:1883"], "scheme 'h'"),
         (&["pub", "-t", "a", "-m", "x", "-h", "mqtt://h"], "--host 'mqtt://h': this is a URL"),
         (&["pub", "-t", "a", "-m", "x", "-h", ""], "--host '': the name is empty"),
         (&["pub", "-t", "a", "-f", "no/such/file"], "--file 'no/such/file': "),
         (&["pub", "-t", "a", "-f", "."], "--file '.': "),
         (&["check", "--only", "no such case"], "--only 'no such case' fits none"),
-        (&["demo", "--url", "ws://h"], "connect: scheme 'ws' is not offered"),
+        (&["demo", "--url", "quic://h"], "connect: scheme 'quic' is not offered"),
+        (&["broker", "--listen", "mqtts://127.0.0.1:0"], "needs a certificate and its key"),
         (&["broker", "--listen", "tcp://0.0.0.0:0"], "add --user NAME:PASSWORD"),
     ] {
         let ended = run(args);

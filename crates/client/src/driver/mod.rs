@@ -25,7 +25,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use postrider_net::Clock;
+use postrider_net::{Clock, Dial};
 use postrider_proto::{
     Client, Fact, Limits, Time,
     client::{ClientConfig, OperationId},
@@ -59,7 +59,7 @@ pub(crate) use self::sleep::WallClock;
 pub(crate) struct Setup {
     pub(crate) client: ClientConfig,
     pub(crate) seed: u64,
-    /// The URL without credentials, for people.
+    /// The first URL without credentials, for people.
     pub(crate) server: String,
     /// What each attempt begins with.
     pub(crate) upcoming: Upcoming,
@@ -69,6 +69,9 @@ pub(crate) struct Setup {
     pub(crate) stall_budget_ms: u64,
     pub(crate) when_full: WhenFull,
     pub(crate) connector: Option<Connector>,
+    pub(crate) dial: Arc<Dial>,
+    /// How many there are.
+    pub(crate) servers: u32,
     /// Whether nobody chose the client id, so that a store's is as good.
     pub(crate) is_client_id_made: bool,
     pub(crate) store: Option<Place>,
@@ -110,6 +113,8 @@ pub(crate) struct Driver {
     queue_bytes_max: u64,
     when_full: WhenFull,
     connector: Option<Connector>,
+    dial: Arc<Dial>,
+    servers: u32,
     // The connection.
     version: Version,
     is_connected: bool,
@@ -213,6 +218,8 @@ impl Driver {
             queue_bytes_max: session.queue_bytes_max,
             when_full: setup.when_full,
             connector: setup.connector,
+            dial: setup.dial,
+            servers: setup.servers.max(1),
             version,
             is_connected: false,
             limits: None,

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use postrider_net::elsewhere;
 use postrider_proto::{
     Arrived, LinkEnd, Payload, Plan, SpoolOutput, Time,
     client::{Event as MachineEvent, Failure, OperationId, Output, Restarted},
@@ -16,8 +17,8 @@ use super::{
 };
 use crate::{
     ConnectError, Connected, Event, LinkReason, Message, PublishError, SessionEnd, StreamEnd,
-    SubscribeError, UnsubscribeError, answer::Answer, body::Body, command::Granted, connector,
-    filling::SpoolHold, publish::Published,
+    SubscribeError, UnsubscribeError, answer::Answer, body::Body, builder::shown, command::Granted,
+    connector, filling::SpoolHold, publish::Published,
 };
 
 impl Driver {
@@ -81,12 +82,28 @@ impl Driver {
             ..Attempt::default()
         };
         self.version = plan.version;
-        self.prepare(plan);
+        let server = match &plan.detour {
+            Some(reference) => elsewhere(&plan.server, reference),
+            None => Ok(plan.server.clone()),
+        };
+        match server {
+            Ok(server) => self.prepare(Plan { server, ..plan }),
+            Err(error) => {
+                let what = format!("{} sends us on to somewhere else: {error}", self.server);
+                self.line.dial(connector::refused(what));
+            }
+        }
     }
 
     /// Opens the stream of an attempt.
     pub(super) fn open_stream(&mut self, number: u32, server: String) {
-        let attempt = connector::Attempt { server, number, timeout: self.connect_timeout };
+        self.server = shown(&server);
+        // The next server must have its turn within the timeout too.
+        let is_first = matches!(self.life, Life::Connecting(_));
+        let share = if is_first { self.servers } else { 1 };
+        let timeout = self.connect_timeout / share;
+        let how = Arc::clone(&self.dial);
+        let attempt = connector::Attempt { server, number, timeout, how };
         let dialing = connector::open(self.connector.as_ref(), attempt);
         self.line.dial(dialing);
     }
@@ -363,10 +380,12 @@ impl Driver {
         if end == LinkEnd::Lost && self.attempt.has_timed_out && !self.is_connected {
             return LinkReason::TimedOut;
         }
-        if matches!(end, LinkEnd::Untrusted(_)) {
-            return LinkReason::Authentication(self.preparation.error());
+        // The line knows more than the machine.
+        match (&end, self.line.fault()) {
+            (LinkEnd::Untrusted(_), _) => LinkReason::Authentication(self.preparation.error()),
+            (LinkEnd::Lost | LinkEnd::Unreachable(_), Some(fault)) => fault.clone(),
+            _ => link_reason(end),
         }
-        link_reason(end)
     }
 
     /// Why the session is over, as far as is known while it ends.

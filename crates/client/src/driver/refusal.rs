@@ -149,6 +149,9 @@ impl Driver {
             }
             LinkReason::Authentication(error) => ConnectError::Authentication { server, error },
             LinkReason::Unreachable { what } => ConnectError::Unreachable { what },
+            LinkReason::Proxy(error) => ConnectError::Proxy { server, error },
+            LinkReason::Tls(error) => ConnectError::Tls { server, error },
+            LinkReason::WebSocket(error) => ConnectError::WebSocket { server, error },
             LinkReason::PeerFault { .. } => {
                 ConnectError::NotMqtt { server, what: describe(self.line.first_bytes()) }
             }

@@ -241,7 +241,7 @@ async fn an_empty_client_id_is_replaced() {
 async fn options_that_cannot_be_sent_are_named() {
     let start = || Session::builder("mqtt://peer", "me");
     for (builder, named) in [
-        (Session::builder("wss://peer", "me"), "wss"),
+        (Session::builder("quic://peer", "me"), "quic"),
         (Session::builder("mqtt://peer", "m\0e"), "the client id"),
         (start().user("a\0"), "the user name"),
         (start().password(vec![0; 65_536]), "the password"),

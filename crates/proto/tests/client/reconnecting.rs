@@ -1,8 +1,8 @@
 //! When, where and with which version the next attempt is made.
 
 use postrider_proto::{
-    Again, LinkEnd, Plan, Reconnect, ReconnectConfig, Time, Verdict,
-    wire::{ConnAck, Disconnect, Properties, ReasonCode, Version},
+    Again, HOPS_MAX, LinkEnd, Plan, Reconnect, ReconnectConfig, Time, Verdict,
+    wire::{ConnAck, Disconnect, Properties, Property, ReasonCode, Text, Version},
 };
 
 use crate::desk::{Desk, config};
@@ -54,6 +54,88 @@ fn waits(seed: u64, count: usize) -> Vec<u64> {
     let now = Time(1_000);
     let wait = |_| retry(reconnect.handle_end(&unreachable(), false, now)).1.ms_since(now);
     (0..count).map(wait).collect()
+}
+
+fn sent_on(reason: ReasonCode, reference: &str) -> LinkEnd {
+    let reference = Property::ServerReference(Text::new(reference).unwrap());
+    let properties = Properties::from_iter([reference]);
+    LinkEnd::Refused(ConnAck { session_present: false, reason, properties })
+}
+
+/// Where the next attempt goes, and after how long.
+fn next(reconnect: &mut Reconnect, end: &LinkEnd, now: u64) -> (String, bool) {
+    let (plan, at) = retry(reconnect.handle_end(end, true, Time(now)));
+    (plan.detour.unwrap_or(plan.server), at == Time(now))
+}
+
+/// v5 section 4.11: use another server, for this time or for good.
+#[test]
+fn a_server_sends_us_on() {
+    let (away, moved) = (ReasonCode::UseAnotherServer, ReasonCode::ServerMoved);
+    for (reason, after_that) in [(away, "one"), (moved, "other:1884")] {
+        let mut reconnect = reconnect(&["one", "two"], |_| {});
+        reconnect.start();
+        let there = next(&mut reconnect, &sent_on(reason, "other:1884 third"), 0);
+        assert_eq!(there, ("other:1884".to_owned(), true));
+        reconnect.handle_open(Time(10));
+        let (place, _) = next(&mut reconnect, &LinkEnd::Lost, 20);
+        assert_eq!(place, after_that);
+        // Nobody there: back to our own.
+        let (place, _) = next(&mut reconnect, &unreachable(), 30);
+        assert_eq!(place, if reason == moved { "one" } else { "two" });
+    }
+    // Said while connected; and without a name it is an end like any other.
+    let mut reconnect = reconnect(&["one"], |_| {});
+    reconnect.start();
+    reconnect.handle_open(Time(0));
+    let LinkEnd::Refused(ConnAck { reason, properties, .. }) = sent_on(away, "other") else {
+        unreachable!()
+    };
+    let told = LinkEnd::Disconnected(Disconnect { reason, properties });
+    assert_eq!(next(&mut reconnect, &told, 10), ("other".to_owned(), true));
+    assert_eq!(next(&mut reconnect, &refused(away), 20).0, "one");
+    assert_eq!(next(&mut reconnect, &sent_on(ReasonCode::ServerBusy, "other"), 30).0, "one");
+}
+
+#[test]
+fn servers_that_point_at_each_other_are_followed_three_times() {
+    for opens in [false, true] {
+        let mut reconnect = reconnect(&["one"], |_| {});
+        reconnect.start();
+        let end = sent_on(ReasonCode::UseAnotherServer, "other");
+        let mut hops = 0;
+        loop {
+            if opens {
+                reconnect.handle_open(Time(0));
+            }
+            if next(&mut reconnect, &end, 0).0 != "other" {
+                break;
+            }
+            hops += 1;
+        }
+        assert_eq!(hops, HOPS_MAX);
+        // After a rest they are asked again.
+        assert_eq!(next(&mut reconnect, &end, 100).0, "other");
+    }
+    let mut once = reconnect(&["one"], |config| config.is_first_retried = false);
+    once.start();
+    let end = sent_on(ReasonCode::UseAnotherServer, "other");
+    for _ in 0..HOPS_MAX {
+        assert_eq!(next(&mut once, &end, 0), ("other".to_owned(), true));
+    }
+    assert_eq!(once.handle_end(&end, true, Time(0)), Verdict::GiveUp);
+}
+
+#[test]
+fn what_another_server_speaks_says_nothing_about_ours() {
+    let mut reconnect = reconnect(&["one"], |_| {});
+    reconnect.start();
+    next(&mut reconnect, &sent_on(ReasonCode::UseAnotherServer, "old"), 0);
+    let (plan, _) = retry(reconnect.handle_end(&LinkEnd::Lost, false, Time(0)));
+    assert_eq!((plan.detour.as_deref(), plan.version), (Some("old"), Version::V311));
+    reconnect.handle_open(Time(0));
+    let (plan, _) = retry(reconnect.handle_end(&LinkEnd::Lost, true, Time(1)));
+    assert_eq!((plan.detour, plan.version), (None, Version::V5));
 }
 
 #[test]

@@ -1,0 +1,96 @@
+//! The server's end: for listeners.
+
+use std::{path::PathBuf, sync::Arc};
+
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, server::WebPkiClientVerifier, sign::SingleCertAndKey},
+};
+
+use super::{
+    Identity, Roots, Secret, TlsError, TlsVersion,
+    config::{provider, trusted, versions},
+    stream::{Heard, Secure},
+};
+use crate::Stream;
+
+/// The certificate of a listener, and whom it lets in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServerTls {
+    identity: Option<Identity>,
+    password: Option<Secret>,
+    client_roots: Vec<Roots>,
+    version_min: TlsVersion,
+}
+
+/// What a listener does with each connection.
+#[derive(Clone)]
+pub(crate) struct Acceptor(TlsAcceptor);
+
+impl ServerTls {
+    /// With the certificate chain in this file (PEM, ours first) and its key, as in [`super::Tls::client_certificate`].
+    #[must_use]
+    pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        let (certificate, key) = (certificate.into(), key.into());
+        Self { identity: Some(Identity::Pem { certificate, key }), ..Self::default() }
+    }
+
+    /// Password of the key.
+    #[must_use]
+    pub fn key_password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(Secret(zeroize::Zeroizing::new(password.into())));
+        self
+    }
+
+    /// Lets only those in whose certificate an authority in this file has signed.
+    #[must_use]
+    pub fn client_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.client_roots.push(Roots::File(path.into()));
+        self
+    }
+
+    /// Refuses older versions. Default: 1.2.
+    #[must_use]
+    pub fn version_min(mut self, version: TlsVersion) -> Self {
+        self.version_min = version;
+        self
+    }
+
+    /// Reads the files. Blocks.
+    pub(crate) fn acceptor(&self) -> Result<Acceptor, TlsError> {
+        let other = |error: tokio_rustls::rustls::Error| TlsError::of(&error);
+        let provider = provider();
+        let identity = self.identity.as_ref().ok_or(TlsError::NoServerCertificate)?;
+        let own = identity.load(self.password.as_ref(), &provider)?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions(self.version_min))
+            .map_err(other)?;
+        let builder = if self.client_roots.is_empty() {
+            builder.with_no_client_auth()
+        } else {
+            let roots = Arc::new(trusted(&self.client_roots)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            builder.with_client_cert_verifier(
+                verifier.map_err(|error| TlsError::Other(error.to_string()))?,
+            )
+        };
+        // Without application protocols of its own a server takes whatever clients offer.
+        let config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
+        Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
+    }
+}
+
+/// Makes a connection that came in secure.
+pub(crate) async fn accept(acceptor: &Acceptor, below: Stream) -> Result<Stream, TlsError> {
+    let accepting = acceptor.0.accept(Heard { below, has_heard: false });
+    match accepting.into_fallible().await {
+        Ok(stream) => Ok(Stream::layered(Secure(stream.into()))),
+        Err((error, heard)) => Err(TlsError::in_handshake(&error, heard.has_heard)),
+    }
+}
+
+impl std::fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acceptor").finish_non_exhaustive()
+    }
+}
