@@ -100,9 +100,15 @@ mod driver;
 mod error;
 mod event;
 mod filling;
+mod gauge;
+#[cfg(test)]
+mod gauge_tests;
+mod latest;
 mod line;
 mod lock;
 mod mailbox;
+#[cfg(test)]
+mod mailbox_tests;
 mod message;
 mod outlet;
 mod overlap;
@@ -121,6 +127,7 @@ mod topic;
 mod trie;
 mod vault;
 mod when_full;
+mod when_slow;
 mod will;
 
 pub use bytes::Bytes;
@@ -158,5 +165,6 @@ pub use crate::{
     token::{Ack, Batch},
     topic::{IntoFilter, IntoTopic, NotFilter, NotTopic},
     when_full::WhenFull,
+    when_slow::WhenSlow,
     will::Will,
 };

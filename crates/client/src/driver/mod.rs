@@ -401,6 +401,7 @@ impl Driver {
         stats.dropped_not_offered = session.dropped_not_offered;
         stats.dropped_unreadable = session.dropped_unreadable;
         stats.dropped_slow = counts.dropped_slow;
+        stats.dropped_outdated = counts.dropped_outdated;
         stats.dropped_unmatched = counts.dropped_unmatched;
         stats.slow_streams = counts.slow_streams;
         stats.unmatched = self.dispatch.kept() as u64;

@@ -178,6 +178,9 @@ impl Driver {
         self.is_connected = true;
         self.limits = Some(limits);
         self.stats.connections += 1;
+        if !connack.session_present {
+            self.dispatch.restart();
+        }
         // A stall must never look like a dead connection.
         let keep_alive_ms = u64::from(limits.keep_alive_s) * 1000;
         let stall_max = if keep_alive_ms == 0 { u64::MAX } else { keep_alive_ms / 4 };

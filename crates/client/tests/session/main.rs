@@ -2,13 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by a panic")]
 
 mod acknowledging;
+mod beside;
+mod blocked;
 mod blocking;
+mod cancelled;
 mod connecting;
 mod damage;
 mod disconnecting;
 mod large;
 mod offline;
 mod peer;
+mod policies;
 mod publishing;
 mod reconnecting;
 mod slowness;
