@@ -27,6 +27,7 @@ use crate::{
     driver::{Driver, Setup},
     mailbox::Room,
     shared::Shared,
+    tap,
     vault::Place,
     when_full::WhenFull,
 };
@@ -61,6 +62,7 @@ pub struct Builder<S = Session> {
     store_mode: Mode,
     pub(crate) is_manual: bool,
     connector: Option<Connector>,
+    pub(crate) tap: tap::Settings,
 }
 
 /// Which version of MQTT to speak.
@@ -108,6 +110,7 @@ impl<S> Builder<S> {
             store_mode: Mode::Durable,
             is_manual: false,
             connector: None,
+            tap: tap::Settings::default(),
         }
     }
 
@@ -447,6 +450,7 @@ impl<S> Builder<S> {
             stall_budget_ms: ms(self.stall_budget),
             when_full: self.when_full,
             connector: self.connector,
+            tap: self.tap.open(),
             is_client_id_made: self.client_id.is_empty(),
             store: self.store.map(|path| Place { path, mode: self.store_mode }),
         })

@@ -122,6 +122,7 @@ mod shared;
 mod source;
 mod stats;
 mod subscription;
+pub mod tap;
 mod token;
 mod topic;
 mod trie;

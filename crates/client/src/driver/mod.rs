@@ -42,6 +42,7 @@ use crate::{
     pending::Pending,
     publish::{PublishAnswer, Storing},
     shared::Shared,
+    tap::TapFile,
     vault::{Place, Vault},
 };
 
@@ -58,6 +59,7 @@ pub(crate) struct Setup {
     pub(crate) stall_budget_ms: u64,
     pub(crate) when_full: WhenFull,
     pub(crate) connector: Option<Connector>,
+    pub(crate) tap: Option<Arc<TapFile>>,
     /// Whether nobody chose the client id, so that a store's is as good.
     pub(crate) is_client_id_made: bool,
     pub(crate) store: Option<Place>,
@@ -99,6 +101,7 @@ pub(crate) struct Driver {
     queue_bytes_max: u64,
     when_full: WhenFull,
     connector: Option<Connector>,
+    tap: Option<Arc<TapFile>>,
     // The connection.
     version: Version,
     is_connected: bool,
@@ -196,6 +199,7 @@ impl Driver {
             queue_bytes_max: session.queue_bytes_max,
             when_full: setup.when_full,
             connector: setup.connector,
+            tap: setup.tap,
             version,
             is_connected: false,
             limits: None,

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     ConnectError, Connected, Event, LinkReason, Message, PublishError, SessionEnd, StreamEnd,
     SubscribeError, UnsubscribeError, answer::Answer, body::Body, connector, filling::SpoolHold,
-    publish::Published,
+    publish::Published, tap,
 };
 
 impl Driver {
@@ -87,7 +87,7 @@ impl Driver {
             timeout: self.connect_timeout,
         };
         let dialing = connector::open(self.connector.as_ref(), attempt);
-        self.line.dial(dialing);
+        self.line.dial(tap::on(self.tap.as_ref(), &self.server, dialing));
     }
 
     fn hang_up(&mut self) {

@@ -18,3 +18,4 @@ mod reconnecting;
 mod slowness;
 mod storing;
 mod streams;
+mod tapped;
