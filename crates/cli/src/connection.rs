@@ -84,6 +84,9 @@ impl ConnectionArgs {
                 builder = builder.property(property);
             }
         }
+        if let Some(path) = &self.profile.tap {
+            builder = builder.tap(path);
+        }
         let bind = self.bind.as_ref().map(|bind| Bind::new(&url, bind)).transpose()?;
         let told = (self.debug && manner == Manner::Mosquitto).then(|| self.codes(manner));
         if bind.is_none() && told.is_none() {
@@ -160,6 +163,11 @@ impl ConnectionArgs {
             (None, Some(prefix)) => format!("{prefix}{}", std::process::id()),
             (None, None) => String::new(),
         }
+    }
+
+    /// How long the broker keeps the session, if anybody has said.
+    pub(crate) fn expiry_wanted(&self) -> Option<Duration> {
+        Some(self.expiry()).filter(|expiry| !expiry.is_zero())
     }
 
     fn expiry(&self) -> Duration {
