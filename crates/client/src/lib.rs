@@ -83,6 +83,8 @@
 //! # }
 //! ```
 //!
+//! What can be seen of a session from outside is in [`observing`].
+//!
 //! # Reading order
 //!
 //! [`Builder`], [`Session`], [`PublishRequest`] and [`Receipt`], [`Subscription`] and [`Message`], [`Events`], then
@@ -110,6 +112,9 @@ mod mailbox;
 #[cfg(test)]
 mod mailbox_tests;
 mod message;
+#[cfg(feature = "metrics")]
+mod metrics;
+pub mod observing;
 mod outlet;
 mod overlap;
 mod payload;
@@ -120,6 +125,7 @@ mod reason;
 mod session;
 mod shared;
 mod source;
+mod spans;
 mod stats;
 mod subscription;
 pub mod tap;

@@ -11,6 +11,7 @@ use futures_core::Stream;
 use postrider_proto::wire::{
     Filter, Properties, Property, QoS, RetainHandling, SubscribeOptions, Text,
 };
+use tracing::{Instrument, Span};
 
 use crate::{
     IntoFilter, Message, Session, StreamEnd, SubscribeError, UnsubscribeError, WhenSlow,
@@ -19,6 +20,7 @@ use crate::{
     mailbox::{Closed, Ticket},
     queue::{Reader, StreamQueue},
     shared::{Handle, Shared},
+    spans,
 };
 
 /// A subscription about to be made; `.await` it.
@@ -108,6 +110,11 @@ impl<S> SubscribeRequest<S> {
     }
 
     pub(crate) async fn send(self) -> Result<Subscription, SubscribeError> {
+        let span = self.filter.as_ref().map_or(Span::none(), spans::subscribe);
+        self.open_stream().instrument(span).await
+    }
+
+    async fn open_stream(self) -> Result<Subscription, SubscribeError> {
         let filter = self.filter?;
         if let Some(id) = self.identifier.filter(|id| !IDENTIFIERS.contains(id)) {
             return Err(SubscribeError::Identifier(id));

@@ -30,6 +30,7 @@ use postrider_proto::{
 };
 use postrider_store::StoreError;
 use tokio::time::{Instant, Sleep};
+use tracing::{Instrument, Span};
 
 use crate::{
     ConnectError, LinkReason, Stats, WhenFull,
@@ -42,6 +43,7 @@ use crate::{
     pending::Pending,
     publish::{PublishAnswer, Storing},
     shared::Shared,
+    spans,
     tap::TapFile,
     vault::{Place, Vault},
 };
@@ -102,12 +104,16 @@ pub(crate) struct Driver {
     when_full: WhenFull,
     connector: Option<Connector>,
     tap: Option<Arc<TapFile>>,
+    #[cfg(feature = "metrics")]
+    metrics: Option<crate::metrics::Metrics>,
     // The connection.
     version: Version,
     is_connected: bool,
     /// What the last connection allowed; still the best guess without one.
     limits: Option<Limits>,
     attempt: Attempt,
+    /// Of the connection, or of the attempt to make one.
+    span: Span,
     last_reason: LinkReason,
     // Deadlines.
     machine_deadline: Option<Time>,
@@ -200,10 +206,13 @@ impl Driver {
             when_full: setup.when_full,
             connector: setup.connector,
             tap: setup.tap,
+            #[cfg(feature = "metrics")]
+            metrics: None,
             version,
             is_connected: false,
             limits: None,
             attempt: Attempt::default(),
+            span: Span::none(),
             last_reason: LinkReason::Lost,
             machine_deadline: None,
             stalled_until: None,
@@ -215,7 +224,18 @@ impl Driver {
     }
 
     /// Connects and drives the session until it is over.
+    #[cfg_attr(not(feature = "metrics"), expect(unused_mut, reason = "metrics begin here"))]
     pub(crate) async fn run(mut self) {
+        let client_id = self.machine.client_id().as_str();
+        let span = spans::session(&self.server, client_id);
+        #[cfg(feature = "metrics")]
+        {
+            self.metrics = Some(crate::metrics::Metrics::new(&self.server, client_id));
+        }
+        self.drive().instrument(span).await;
+    }
+
+    async fn drive(mut self) {
         self.machine.connect(self.now);
         loop {
             self.turn();
@@ -411,6 +431,10 @@ impl Driver {
         stats.unmatched = self.dispatch.kept() as u64;
         stats.bytes_sent = self.line.bytes_sent;
         stats.bytes_received = self.line.bytes_received;
+        #[cfg(feature = "metrics")]
+        if let Some(metrics) = &mut self.metrics {
+            metrics.set(stats);
+        }
         self.shared.set_stats(*stats);
     }
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     ConnectError, Connected, Event, LinkReason, Message, PublishError, SessionEnd, StreamEnd,
     SubscribeError, UnsubscribeError, answer::Answer, body::Body, connector, filling::SpoolHold,
-    publish::Published, tap,
+    publish::Published, spans, tap,
 };
 
 impl Driver {
@@ -80,6 +80,7 @@ impl Driver {
             deadline: Some(deadline.unwrap_or_else(|| self.now.plus_ms(timeout_ms))),
             ..Attempt::default()
         };
+        self.span = spans::connection(&self.server, plan.attempt);
         self.version = plan.version;
         let attempt = connector::Attempt {
             server: plan.server,
@@ -201,6 +202,7 @@ impl Driver {
             resubscribed,
             "connected"
         );
+        spans::connected(&self.span, self.version, connected.session_present);
         self.shared.set_connected(Some(connected.clone()));
         self.shared.tell(&Event::Connected(Box::new(connected)));
         if let Some(answer) = self.take_connecting() {
@@ -214,6 +216,8 @@ impl Driver {
         self.attempt.deadline = self.attempt.deadline.filter(|_| retry_at.is_some());
         self.stats.disconnections += 1;
         self.shared.set_connected(None);
+        self.span.record("reason", tracing::field::display(&reason));
+        self.span = tracing::Span::none();
         let retry_in = retry_at.map(|retry_at| Duration::from_millis(retry_at.ms_since(self.now)));
         tracing::info!(server = %self.server, ?retry_in, "disconnected: {reason}");
         if matches!(self.life, Life::Connecting(_)) && retry_in.is_none() {

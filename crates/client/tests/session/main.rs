@@ -10,6 +10,7 @@ mod connecting;
 mod damage;
 mod disconnecting;
 mod large;
+mod observed;
 mod offline;
 mod peer;
 mod policies;

@@ -265,6 +265,11 @@ impl Client {
         self.pump(now);
     }
 
+    /// The client id: the configured one, or that of the recovered session.
+    pub fn client_id(&self) -> &ClientId {
+        &self.client_id
+    }
+
     /// Subscribes; remembered for resubscribing until unsubscribed. Without a connection it waits for one.
     ///
     /// # Errors
