@@ -39,9 +39,8 @@ pub(crate) fn apply(
         return Ok(line);
     };
     let Some((name, config)) = named(command, &verb, &line.args) else { return Ok(line) };
-    let path = match config.or_else(|| usual(&environment)) {
-        Some(path) => path,
-        None => bail!(Usage("--profile needs a --config <PATH> here".to_owned())),
+    let Some(path) = config.or_else(|| usual(&environment)) else {
+        bail!(Usage("--profile needs a --config <PATH> here".to_owned()));
     };
     let place = format!("profile '{name}' in '{}'", path.display());
     let profile = read(&path, &name).map_err(|error| anyhow!(Usage(format!("{error:#}"))))?;

@@ -36,7 +36,7 @@ pub(crate) fn publish(args: &PublishArgs, manner: Manner) -> anyhow::Result<()> 
         true => Content::Bytes(Bytes::new()),
         false => args.message.content()?,
     };
-    let qos = args.qos.unwrap_or(u8::from(args.spool.store.is_some()));
+    let qos = args.qos.unwrap_or_else(|| u8::from(args.spool.store.is_some()));
     let qos = QoS::from_bits(qos).context("--qos must be 0, 1 or 2")?;
     if args.spool.store.is_some() && qos == QoS::AtMostOnce {
         bail!(Usage("--store needs --qos 1 or 2: a message at QoS 0 is not stored".to_owned()));

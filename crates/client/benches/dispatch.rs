@@ -111,17 +111,14 @@ async fn serve(mut pipe: DuplexStream, filters: usize) -> Outcome<DuplexStream> 
             continue;
         };
         let properties = Properties::new();
-        let answer = match packet {
-            Packet::Connect(_) => {
-                let (session_present, reason) = (false, ReasonCode::Success);
-                Packet::ConnAck(ConnAck { session_present, reason, properties })
-            }
-            Packet::Subscribe(subscribe) => {
-                granted += 1;
-                let (packet_id, reasons) = (subscribe.packet_id, vec![ReasonCode::Success]);
-                Packet::SubAck(SubAck { packet_id, properties, reasons })
-            }
-            other => return Err(format!("unexpected {other}").into()),
+        let answer = if let Packet::Subscribe(subscribe) = packet {
+            granted += 1;
+            let (packet_id, reasons) = (subscribe.packet_id, vec![ReasonCode::Success]);
+            Packet::SubAck(SubAck { packet_id, properties, reasons })
+        } else {
+            // The CONNECT.
+            let (session_present, reason) = (false, ReasonCode::Success);
+            Packet::ConnAck(ConnAck { session_present, reason, properties })
         };
         let mut bytes = Vec::new();
         encode(&answer, Version::V5, PACKET_SIZE_MAX, &mut bytes)?;

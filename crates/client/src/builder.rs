@@ -397,7 +397,6 @@ impl<S> Builder<S> {
             let what = "the password";
             return Err(ConnectError::TooLong { what, len, len_max: PASSWORD_LEN_MAX });
         }
-        let connect_timeout_ms = ms(self.connect_timeout);
         let session_expiry_s = match self.session_expiry {
             Some(expiry) => u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX),
             None if self.store.is_some() => STORED_EXPIRY_S,
@@ -409,7 +408,7 @@ impl<S> Builder<S> {
         } else {
             self.session.queue_bytes_max
         });
-        let mut link = LinkConfig { handshake_ms: connect_timeout_ms, ..self.link };
+        let mut link = LinkConfig { handshake_ms: ms(self.connect_timeout), ..self.link };
         if self.is_manual {
             // Servers of 3.1.1 are told no bound, so they are not read on beyond it.
             link.receive_maximum_unannounced = Some(link.receive_maximum);

@@ -6,9 +6,9 @@ use crate::Stats;
 
 /// Handles of one session, made once: afterwards an update is a few atomic stores.
 pub(crate) struct Metrics {
-    gauges: [(Gauge, fn(&Stats) -> f64); 5],
-    counters: [(Counter, fn(&Stats) -> u64); 8],
-    dropped: [(Counter, fn(&Stats) -> u64); 10],
+    gauges: [(Gauge, Read<f64>); 5],
+    counters: [(Counter, Read<u64>); 8],
+    dropped: [(Counter, Read<u64>); 10],
     /// What was told last.
     last: Option<Stats>,
 }

@@ -13,18 +13,18 @@ impl Play {
         &mut self,
         refused: Option<ReasonCode>,
     ) -> Result<(), ScriptError> {
-        match self.expected(PacketType::Subscribe).await? {
-            Packet::Subscribe(subscribe) => self.send(&suback(&subscribe, refused)).await,
-            other => Err(self.unexpected("SUBSCRIBE", other.to_string())),
-        }
+        let Packet::Subscribe(subscribe) = self.expected(PacketType::Subscribe).await? else {
+            return Ok(());
+        };
+        self.send(&suback(&subscribe, refused)).await
     }
 
     /// Waits for an UNSUBSCRIBE, and answers it.
     pub(crate) async fn answer_unsubscribe(&mut self) -> Result<(), ScriptError> {
-        match self.expected(PacketType::Unsubscribe).await? {
-            Packet::Unsubscribe(unsubscribe) => self.send(&unsuback(&unsubscribe)).await,
-            other => Err(self.unexpected("UNSUBSCRIBE", other.to_string())),
-        }
+        let Packet::Unsubscribe(unsubscribe) = self.expected(PacketType::Unsubscribe).await? else {
+            return Ok(());
+        };
+        self.send(&unsuback(&unsubscribe)).await
     }
 
     /// Waits for a PUBLISH, and takes or refuses it; at QoS 2 with everything that follows.
@@ -79,8 +79,16 @@ fn answer(packet: &Packet) -> Option<Packet> {
         Packet::PubRec(it) => Some(ack(AckKind::PubRel, it.packet_id, ReasonCode::Success)),
         Packet::Subscribe(subscribe) => Some(suback(subscribe, None)),
         Packet::Unsubscribe(unsubscribe) => Some(unsuback(unsubscribe)),
-        // A ping has been answered already.
-        _ => None,
+        // A ping has been answered already; others end an exchange.
+        Packet::ConnAck(_)
+        | Packet::PubAck(_)
+        | Packet::PubComp(_)
+        | Packet::SubAck(_)
+        | Packet::UnsubAck(_)
+        | Packet::PingReq
+        | Packet::PingResp
+        | Packet::Disconnect(_)
+        | Packet::Auth(_) => None,
     }
 }
 

@@ -26,7 +26,7 @@ impl Spool {
         run(&[&["pub", "--store", &self.path()], args].concat()).check_out(&[]);
     }
 
-    fn flush<'a>(&self, port: &'a str) -> Vec<String> {
+    fn flush(&self, port: &str) -> Vec<String> {
         ["pub", "-p", port, "--store", &self.path(), "--flush"].map(str::to_owned).into()
     }
 
