@@ -4,11 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, atomic::AtomicU64},
+    time::Duration,
 };
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use postrider::QoS;
-use postrider_proto::wire::{AckKind, ConnAck};
+use postrider_proto::wire::{AckKind, ConnAck, Packet};
 use tracing::{
     Subscriber,
     field::{Field, Visit},
@@ -18,7 +19,7 @@ use tracing_subscriber::{
     Layer, Registry, layer::Context, layer::SubscriberExt, registry::LookupSpan,
 };
 
-use crate::peer::{Success, builder, connect};
+use crate::peer::{PATIENCE, Success, builder, connect};
 
 /// What is documented in `observing`.
 const PAGE: &str = include_str!("../../src/observing.rs");
@@ -196,4 +197,41 @@ async fn metrics_are_the_stats_under_their_documented_names() {
         names.extend(key.split(' ').next());
     }
     assert_eq!(names.len(), PAGE.matches("`postrider_").count());
+}
+
+/// Every count that a program sees by itself: what waits, what is on its way, what came of it, and how far the server is.
+#[tokio::test]
+async fn stats_count_what_waits_what_is_on_its_way_and_the_round_trip() {
+    let (builder, desk) = builder();
+    let builder = builder.keep_alive(Duration::from_secs(1)).in_flight_max(1);
+    let (session, mut peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    let stats = session.stats();
+    assert_eq!((stats.queued, stats.in_flight, stats.bytes, stats.round_trip), (0, 0, 0, None));
+    let mut receipts = Vec::new();
+    for payload in ["1", "22", "333"] {
+        let request = session.publish("abc", payload).qos(QoS::AtLeastOnce);
+        receipts.push(request.receipt().await.unwrap());
+    }
+    let first = peer.publish().await.packet_id;
+    let stats = session.stats();
+    assert_eq!((stats.queued, stats.in_flight, stats.pending()), (2, 1, 3));
+    assert!(stats.bytes >= 6 + 3 * 3, "{} bytes", stats.bytes);
+    peer.ack(AckKind::PubAck, first).await;
+    for _ in 0..2 {
+        let id = peer.publish().await.packet_id;
+        peer.ack(AckKind::PubAck, id).await;
+    }
+    for receipt in receipts {
+        receipt.await.unwrap();
+    }
+    let stats = session.stats();
+    assert_eq!((stats.published, stats.pending(), stats.bytes), (3, 0, 0));
+    assert_eq!(peer.next().await, Packet::PingReq);
+    peer.send(Packet::PingResp).await;
+    let measured = async {
+        while session.stats().round_trip.is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, measured).await.expect("the ping is measured");
 }
