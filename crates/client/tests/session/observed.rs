@@ -8,7 +8,7 @@ use std::{
 };
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-use postrider::QoS;
+use postrider::{Property, QoS};
 use postrider_proto::wire::{AckKind, ConnAck, Packet};
 use tracing::{
     Subscriber,
@@ -234,4 +234,35 @@ async fn stats_count_what_waits_what_is_on_its_way_and_the_round_trip() {
         }
     };
     tokio::time::timeout(PATIENCE, measured).await.expect("the ping is measured");
+}
+
+/// What was queued without a connection, and cannot go over the one that came.
+#[tokio::test]
+async fn stats_count_what_is_dropped_by_its_reason() {
+    let (builder, mut desk) = builder();
+    let session = builder.start().await.unwrap();
+    let publish = |topic, payload: Vec<u8>| session.publish(topic, payload);
+    let mut receipts = Vec::new();
+    for request in [
+        publish("large", vec![0; 200]).qos(QoS::AtLeastOnce),
+        publish("twice", vec![]).qos(QoS::ExactlyOnce),
+        publish("kept", vec![]).qos(QoS::AtLeastOnce).retain(true),
+        publish("fine", vec![]).qos(QoS::AtLeastOnce),
+    ] {
+        receipts.push(request.receipt().await.unwrap());
+    }
+    let connack = ConnAck::default_success()
+        .with(Property::MaximumQoS(1))
+        .with(Property::RetainAvailable(false))
+        .with(Property::MaximumPacketSize(100));
+    let mut peer = desk.accept(connack).await;
+    let fine = peer.publish().await;
+    assert_eq!(fine.topic.unwrap(), "fine");
+    peer.ack(AckKind::PubAck, fine.packet_id).await;
+    receipts.pop().unwrap().await.unwrap();
+    for receipt in receipts {
+        receipt.await.unwrap_err();
+    }
+    let stats = session.stats();
+    assert_eq!((stats.dropped_too_large, stats.dropped_not_offered), (1, 2));
 }
