@@ -100,8 +100,9 @@ mod tests {
             let before = latest.put(message(topic, text));
             assert_eq!(before.is_some(), text == "3");
         }
-        let read: Vec<_> =
-            std::iter::from_fn(|| latest.pop()).map(|it| it.text_lossy().into_owned()).collect();
+        let read: Vec<_> = std::iter::from_fn(|| latest.pop())
+            .map(|it| it.text_lossy().unwrap().into_owned())
+            .collect();
         assert_eq!(read, ["2", "3", "4"]);
         assert!(latest.is_empty());
     }
@@ -114,8 +115,9 @@ mod tests {
             latest.put(message(["a", "b", "c"][turn % 3], &turn.to_string()));
             assert!(latest.slots.len() <= 8 + SLACK);
         }
-        let read: Vec<_> =
-            std::iter::from_fn(|| latest.pop()).map(|it| it.text_lossy().into_owned()).collect();
+        let read: Vec<_> = std::iter::from_fn(|| latest.pop())
+            .map(|it| it.text_lossy().unwrap().into_owned())
+            .collect();
         assert_eq!(read, ["0", "997", "998", "999"]);
     }
 }

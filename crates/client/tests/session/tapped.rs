@@ -23,7 +23,7 @@ fn lines(records: &[Record]) -> Vec<String> {
             What::Opened { server } => return format!("{} opened {server}", record.connection),
             What::Sent(taken) => ('>', taken),
             What::Received(taken) => ('<', taken),
-            other => return format!("{} {other:?}", record.connection),
+            other @ (What::Closed | _) => return format!("{} {other:?}", record.connection),
         };
         let kind = taken.bytes.first().map_or(0, |first| first >> 4);
         format!("{} {sign} {kind} {}", record.connection, taken.packet_len)
