@@ -80,6 +80,9 @@ impl ConnectionArgs {
                 builder = builder.property(property);
             }
         }
+        if let Some(path) = &self.profile.tap {
+            builder = builder.tap(path);
+        }
         if let Some(bind) = &self.bind {
             if url.starts_with("unix:") {
                 bail!(Usage("--bind is for TCP, not for a Unix socket".to_owned()));
@@ -153,6 +156,11 @@ impl ConnectionArgs {
             (None, Some(prefix)) => format!("{prefix}{}", std::process::id()),
             (None, None) => String::new(),
         }
+    }
+
+    /// How long the broker keeps the session, if anybody has said.
+    pub(crate) fn expiry_wanted(&self) -> Option<Duration> {
+        Some(self.expiry()).filter(|expiry| !expiry.is_zero())
     }
 
     fn expiry(&self) -> Duration {

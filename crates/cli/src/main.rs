@@ -18,10 +18,13 @@ mod names;
 mod number;
 mod out;
 mod output;
+mod packets;
 mod payload;
 mod printer;
+mod profile;
 mod publish;
 mod request;
+mod spool;
 mod status;
 mod stop;
 mod streams;
@@ -44,9 +47,16 @@ use crate::{
 
 fn main() -> ExitCode {
     let command = Cli::command();
-    let line =
-        names::prepare(&command, std::env::args_os().collect(), |name| std::env::var_os(name));
+    let environment = |name: &str| std::env::var_os(name);
+    let line = names::prepare(&command, std::env::args_os().collect(), environment);
     let manner = line.manner;
+    let line = match profile::apply(&command, line, environment) {
+        Ok(line) => line,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::from(wrong_option(manner));
+        }
+    };
     let matches = command.try_get_matches_from(line.args);
     let command = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli.command,
@@ -56,7 +66,7 @@ fn main() -> ExitCode {
             if !error.use_stderr() {
                 return ExitCode::SUCCESS;
             }
-            name_variables(&error.to_string(), &line.from_environment);
+            name_sources(&error.to_string(), &line.sources);
             return ExitCode::from(wrong_option(manner));
         }
     };
@@ -79,6 +89,7 @@ fn main() -> ExitCode {
         Verb::Broker(args) => broker::broker(args).map(done),
         Verb::Bench(args) => bench::bench(&args).map(done),
         Verb::Check(args) => check::check(&args).map(done),
+        Verb::Packets(args) => packets::packets(&args).map(done),
         Verb::Completions(args) => manual::completions(&args).map(done),
         Verb::Man(args) => manual::man(&args).map(done),
     };
@@ -101,10 +112,10 @@ fn wrong_option(manner: Manner) -> u8 {
 }
 
 /// Says where the options come from that an error names and nobody has typed.
-fn name_variables(error: &str, from_environment: &[(String, String)]) {
+fn name_sources(error: &str, sources: &[(String, String)]) {
     let is_named = |option: &str| error.split([' ', '\'', '=']).any(|word| word == option);
-    for (option, variable) in from_environment.iter().filter(|(option, _)| is_named(option)) {
-        eprintln!("note: {option} comes from the environment variable {variable}");
+    for (option, source) in sources.iter().filter(|(option, _)| is_named(option)) {
+        eprintln!("note: {option} comes from {source}");
     }
 }
 

@@ -1,6 +1,8 @@
 //! A point in local time, as C's `strftime` writes it in the C locale.
 
-use jiff::{ZonedDateTime, fmt::strtime};
+use std::time::SystemTime;
+
+use jiff::{Timestamp, ZonedDateTime, fmt::strtime, tz::TimeZone};
 
 /// When a message was printed.
 #[derive(Clone, Debug)]
@@ -9,6 +11,17 @@ pub(crate) struct Moment(ZonedDateTime);
 impl Moment {
     pub(crate) fn now() -> Self {
         Self(ZonedDateTime::now())
+    }
+
+    /// `None` for what no calendar has.
+    pub(crate) fn at(time: SystemTime) -> Option<Self> {
+        let timestamp = Timestamp::try_from(time).ok()?;
+        Some(Self(timestamp.to_zoned_datetime(TimeZone::system())))
+    }
+
+    /// Date and time in microseconds.
+    pub(crate) fn micros(&self) -> String {
+        format!("{}.{:06}", self.expand("%F %T"), self.nanos() / 1000)
     }
 
     /// ISO 8601, in seconds.

@@ -21,8 +21,10 @@ pub(crate) enum Manner {
 pub(crate) struct Line {
     pub(crate) args: Vec<OsString>,
     pub(crate) manner: Manner,
-    /// The options that come from the environment, with their variables.
-    pub(crate) from_environment: Vec<(String, String)>,
+    /// The options that nobody has typed, and where each comes from.
+    pub(crate) sources: Vec<(String, String)>,
+    /// The options that are there.
+    pub(crate) given: BTreeSet<Id>,
 }
 
 /// Makes the command line one that the parser can read; `environment` looks up a variable.
@@ -34,9 +36,11 @@ pub(crate) fn prepare(
     let (args, manner) = named(args);
     let verb = args.get(1).and_then(|verb| verb.to_str()).unwrap_or_default();
     let sub = command.find_subcommand(verb).filter(|_| args::is_mosquitto(verb));
-    let Some(sub) = sub else { return Line { args, manner, from_environment: Vec::new() } };
-    let (mut args, given) = joined(sub, args);
-    let (mut added, mut from_environment) = (Vec::new(), Vec::new());
+    let Some(sub) = sub else {
+        return Line { args, manner, sources: Vec::new(), given: BTreeSet::new() };
+    };
+    let (mut args, mut given) = joined(sub, args);
+    let (mut added, mut sources, mut ids) = (Vec::new(), Vec::new(), Vec::new());
     for arg in free(sub, &given) {
         let Some(variable) = args::variable(arg) else { continue };
         // An empty variable says nothing, as everywhere.
@@ -49,14 +53,17 @@ pub(crate) fn prepare(
             option.push("=");
             option.push(value);
         } else if is_no(&value) {
+            ids.push(arg.get_id().clone());
             continue;
         }
-        from_environment.push((name, variable));
+        ids.push(arg.get_id().clone());
+        sources.push((name, format!("the environment variable {variable}")));
         added.push(option);
     }
     // Behind the subcommand, where no value of another option can swallow them.
     args.splice(2..2, added);
-    Line { args, manner, from_environment }
+    given.extend(ids);
+    Line { args, manner, sources, given }
 }
 
 /// Whether the variable of an option without a value turns it off.
@@ -136,7 +143,7 @@ fn options(sub: &Command, text: &str) -> (Vec<Id>, bool) {
 }
 
 /// Options that are neither given nor in the way of one that is: what the command line says goes before the environment.
-fn free<'a>(sub: &'a Command, given: &BTreeSet<Id>) -> impl Iterator<Item = &'a Arg> {
+pub(crate) fn free<'a>(sub: &'a Command, given: &BTreeSet<Id>) -> impl Iterator<Item = &'a Arg> {
     let mut taken: BTreeSet<Id> = given.clone();
     for arg in sub.get_arguments() {
         let conflicts = sub.get_arg_conflicts_with(arg);
@@ -260,6 +267,12 @@ mod tests {
         }
         if verb == "rr" && long != "response-topic" {
             line.extend(["-e", "e"]);
+        }
+        if long == "config" {
+            line.extend(["--profile", "plant"]);
+        }
+        if long == "flush" {
+            return vec!["pub", "--store", "folder"];
         }
         let is_message = ["message", "file", "null-message", "stdin", "stdin-line"].contains(&long);
         if verb != "sub" && !is_message {

@@ -27,20 +27,30 @@ use crate::{
 /// Publishes the message; an error if the broker did not take it.
 pub(crate) fn publish(args: &PublishArgs, manner: Manner) -> anyhow::Result<()> {
     args.connection.begin(manner)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let (Some(store), true) = (&args.spool.store, args.spool.flush) {
+        return runtime.block_on(args.flush(store, manner));
+    }
     let topic = topic(args.topic.as_ref(), &args.connection)?;
     let content = match args.stdin_line {
         true => Content::Bytes(Bytes::new()),
         false => args.message.content()?,
     };
-    let qos = QoS::from_bits(args.qos).context("--qos must be 0, 1 or 2")?;
+    let qos = args.qos.unwrap_or_else(|| u8::from(args.spool.store.is_some()));
+    let qos = QoS::from_bits(qos).context("--qos must be 0, 1 or 2")?;
+    if args.spool.store.is_some() && qos == QoS::AtMostOnce {
+        bail!(Usage("--store needs --qos 1 or 2: a message at QoS 0 is not stored".to_owned()));
+    }
     let message = Message {
         topic,
         qos,
         retain: args.retain,
         properties: args.connection.of_message().collect(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(args.send(&message, &content, manner))
+    match &args.spool.store {
+        Some(store) => runtime.block_on(args.store(store, &message, &content, manner)),
+        None => runtime.block_on(args.send(&message, &content, manner)),
+    }
 }
 
 /// The topic of the option, or of the URL.
@@ -56,8 +66,8 @@ pub(crate) fn topic(option: Option<&Topic>, connection: &ConnectionArgs) -> anyh
 }
 
 /// A message without its payload.
-struct Message {
-    topic: Topic,
+pub(crate) struct Message {
+    pub(crate) topic: Topic,
     qos: QoS,
     retain: bool,
     properties: Vec<Property>,
@@ -120,7 +130,7 @@ impl PublishArgs {
 }
 
 impl Message {
-    fn request<'a>(
+    pub(crate) fn request<'a>(
         &self,
         session: &'a Session,
         content: &Content,
@@ -133,10 +143,7 @@ impl Message {
 
 /// Publishes each line; the first refused one is the error, after the last line.
 async fn lines(message: &Message, session: &Session) -> anyhow::Result<()> {
-    let (sender, mut lines) = mpsc::channel(LINES_MAX);
-    // It ends with its input, or with the process.
-    let reader = thread::Builder::new().name("postrider-lines".to_owned());
-    reader.spawn(move || read_lines(&sender)).context("cannot start a thread")?;
+    let mut lines = each_line()?;
     let mut open: VecDeque<(u64, Completed)> = VecDeque::new();
     let mut failed = None;
     let mut number = 0;
@@ -167,6 +174,15 @@ async fn lines(message: &Message, session: &Session) -> anyhow::Result<()> {
         }
     }
     failed.map_or(Ok(()), Err)
+}
+
+/// The lines of standard input.
+pub(crate) fn each_line() -> anyhow::Result<mpsc::Receiver<io::Result<Vec<u8>>>> {
+    let (sender, lines) = mpsc::channel(LINES_MAX);
+    // It ends with its input, or with the process.
+    let reader = thread::Builder::new().name("postrider-lines".to_owned());
+    reader.spawn(move || read_lines(&sender)).context("cannot start a thread")?;
+    Ok(lines)
 }
 
 /// Waits for the oldest publication.

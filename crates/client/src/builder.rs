@@ -30,6 +30,7 @@ use crate::{
     protocol::Protocol,
     request::Requests,
     shared::Shared,
+    tap,
     transport::Servers,
     upcoming::Upcoming,
     vault::Place,
@@ -69,6 +70,7 @@ pub struct Builder<S = Session> {
     pub(crate) dial: Dial,
     pub(crate) servers: Servers,
     pub(crate) extras: Extras,
+    pub(crate) tap: tap::Settings,
 }
 
 impl<S> Builder<S> {
@@ -108,6 +110,7 @@ impl<S> Builder<S> {
             dial: Dial::default(),
             servers: Servers::default(),
             extras: Extras::default(),
+            tap: tap::Settings::default(),
         }
     }
 
@@ -404,6 +407,7 @@ impl<S> Builder<S> {
             when_full: self.when_full,
             connector: self.connector,
             dial: Arc::new(self.dial),
+            tap: self.tap.open(),
             is_client_id_made: self.client_id.is_empty(),
             store: self.store.map(|path| Place { path, mode: self.store_mode }),
         })

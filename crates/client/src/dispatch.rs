@@ -1,5 +1,7 @@
 //! Which stream gets a message.
 
+mod audience;
+
 use std::{
     collections::{HashMap, VecDeque},
     mem,
@@ -19,7 +21,7 @@ use crate::{
     mailbox::Room,
     outlet::{Offered, Outlet},
     overlap::overlap,
-    queue::StreamQueue,
+    queue::{GaveWay, StreamQueue},
     trie::Trie,
 };
 
@@ -29,6 +31,9 @@ use crate::{
 /// identifiers goes to exactly those subscriptions: brokers that send one copy per filter and brokers that send one for all
 /// come out the same. A filter that overlaps no other needs none, which keeps messages small and servers fast. Without
 /// identifiers a message goes to every filter that matches.
+///
+/// A second stream on a filter subscribes again, with a new identifier: so the retained messages that the server sends for
+/// it are told from those that the first one has had.
 #[derive(Debug)]
 pub(crate) struct Dispatch {
     entries: Slab<Entry>,
@@ -63,6 +68,10 @@ struct Entry {
     filter: Filter,
     options: SubscribeOptions,
     identifier: Option<u32>,
+    /// Identifiers of before, the oldest first: messages that name them may still be on their way.
+    former: SmallVec<[u32; 1]>,
+    /// The program chose the identifier.
+    is_identifier_given: bool,
     outlets: SmallVec<[Outlet; 1]>,
     is_dirty: bool,
 }
@@ -71,6 +80,7 @@ struct Entry {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) dropped_slow: u64,
+    pub(crate) dropped_outdated: u64,
     pub(crate) dropped_unmatched: u64,
     pub(crate) slow_streams: u64,
 }
@@ -127,6 +137,12 @@ impl Dispatch {
         self.by_stream.insert(queue.id, key);
         if let Some(identifier) = identifier {
             self.identify(key, identifier);
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.is_identifier_given = true;
+            }
+        } else if can_identify && self.needs_another(key) {
+            let identifier = self.free_identifier();
+            self.identify(key, identifier);
         }
         if can_identify {
             wanted = self.identify_overlapping(key);
@@ -136,7 +152,7 @@ impl Dispatch {
             if entry.outlets.is_empty() { options.qos } else { options.qos.max(entry.options.qos) };
         entry.options = SubscribeOptions { qos, ..options };
         wanted.push(entry.wanted());
-        entry.outlets.push(Outlet::new(queue));
+        entry.outlets.push(Outlet::new(queue, entry.identifier));
         self.adopt_kept(key);
         wanted
     }
@@ -177,7 +193,7 @@ impl Dispatch {
 
     /// Opens the stream for what matches nothing; the one before ends.
     pub(crate) fn open_unmatched(&mut self, queue: Arc<StreamQueue>) {
-        let mut outlet = Outlet::new(queue);
+        let mut outlet = Outlet::new(queue, None);
         for message in self.kept.drain(..) {
             outlet.stage(message);
         }
@@ -196,12 +212,17 @@ impl Dispatch {
         if found.is_empty() {
             self.deliver_unmatched(message, now);
         } else {
+            let charge = message.is_retained().then(|| message.charge.clone()).flatten();
+            let mut is_meant = false;
             for (index, key) in found.iter().enumerate() {
                 if index + 1 == found.len() {
-                    self.stage(*key, message, now);
+                    is_meant |= self.stage(*key, message, now);
                     break;
                 }
-                self.stage(*key, message.clone(), now);
+                is_meant |= self.stage(*key, message.clone(), now);
+            }
+            if let Some(charge) = charge.filter(|_| !is_meant) {
+                charge.give_up();
             }
         }
         self.found = found;
@@ -233,7 +254,10 @@ impl Dispatch {
         for key in self.dirty.drain(..) {
             if let Some(entry) = self.entries.get_mut(key) {
                 entry.is_dirty = false;
-                entry.outlets.iter_mut().for_each(Outlet::flush);
+                for outlet in &mut entry.outlets {
+                    outlet.flush();
+                    self.counts.add(outlet);
+                }
             }
         }
         if let Some(unmatched) = &mut self.unmatched {
@@ -293,6 +317,8 @@ impl Dispatch {
             filter: filter.clone(),
             options,
             identifier: None,
+            former: SmallVec::new(),
+            is_identifier_given: false,
             outlets: SmallVec::new(),
             is_dirty: false,
         });
@@ -315,8 +341,8 @@ impl Dispatch {
         } else {
             forget_key(&mut self.by_topic, entry.filter.path_bytes(), key);
         }
-        if let Some(identifier) = entry.identifier {
-            forget_key(&mut self.by_identifier, &identifier, key);
+        for identifier in entry.identifier.iter().chain(&entry.former) {
+            forget_key(&mut self.by_identifier, identifier, key);
         }
         self.dirty.retain(|other| *other != key);
         self.full.retain(|other| *other != key);
@@ -371,10 +397,19 @@ impl Dispatch {
     /// Gives an entry an identifier, in place of the one it has.
     fn identify(&mut self, key: usize, identifier: u32) {
         let Some(entry) = self.entries.get_mut(key) else { return };
-        if let Some(before) = entry.identifier.replace(identifier) {
-            forget_key(&mut self.by_identifier, &before, key);
+        if entry.identifier == Some(identifier) {
+            return;
         }
-        self.by_identifier.entry(identifier).or_default().push(key);
+        entry.former.extend(entry.identifier.replace(identifier));
+        // Messages with an older one go where their topic says.
+        let forgotten = (entry.former.len() > FORMER_MAX).then(|| entry.former.remove(0));
+        if let Some(forgotten) = forgotten {
+            forget_key(&mut self.by_identifier, &forgotten, key);
+        }
+        let keys = self.by_identifier.entry(identifier).or_default();
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
     }
 
     fn free_identifier(&mut self) -> u32 {
@@ -415,12 +450,18 @@ impl Dispatch {
         keys.clone_from(found);
     }
 
-    fn stage(&mut self, key: usize, message: Message, now: Time) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
+    /// Says whether any stream was meant to have it.
+    fn stage(&mut self, key: usize, message: Message, now: Time) -> bool {
+        let audience = self.audience(key, &message);
+        let Some(entry) = self.entries.get_mut(key) else { return false };
+        let is_meant = |outlet: &Outlet| audience.has(outlet);
         let mut message = Some(message);
         let mut slow = SmallVec::<[u64; 1]>::new();
-        let last = entry.outlets.len().saturating_sub(1);
+        let Some(last) = entry.outlets.iter().rposition(is_meant) else { return false };
         for (index, outlet) in entry.outlets.iter_mut().enumerate() {
+            if !is_meant(outlet) {
+                continue;
+            }
             let copy = if index == last { message.take() } else { message.clone() };
             let Some(copy) = copy else { break };
             let was_full = outlet.is_full();
@@ -443,6 +484,7 @@ impl Dispatch {
                 self.orphans.push(filter);
             }
         }
+        true
     }
 
     fn deliver_unmatched(&mut self, message: Message, now: Time) {
@@ -485,6 +527,16 @@ impl Dispatch {
             }
         }
         outlet.flush();
+        self.counts.add(outlet);
+    }
+}
+
+impl Counts {
+    /// Counts what gave way in a stream.
+    fn add(&mut self, outlet: &mut Outlet) {
+        let GaveWay { oldest, outdated } = outlet.take_gave_way();
+        self.dropped_slow += oldest;
+        self.dropped_outdated += outdated;
     }
 }
 
@@ -497,6 +549,8 @@ impl Entry {
 
 /// Largest subscription identifier. Spec: v5 section 3.8.2.1.2.
 const IDENTIFIER_MAX: u32 = 268_435_455;
+/// Former identifiers of one filter that are remembered: one for each stream opened beside another in a round trip or so.
+const FORMER_MAX: usize = 8;
 
 fn forget_key<K, Q>(map: &mut HashMap<K, SmallVec<[usize; 1]>, RandomState>, name: &Q, key: usize)
 where

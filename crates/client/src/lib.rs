@@ -89,6 +89,8 @@
 //! whom to trust and who we are, [`Builder::websocket`] what to ask for, [`Builder::proxy`] what to go through. What fails has
 //! a type of its own ([`TlsError`], [`WebSocketError`], [`ProxyError`]) that tells what to do.
 //!
+//! What can be seen of a session from outside is in [`observing`].
+//!
 //! # Reading order
 //!
 //! [`Builder`], [`Session`], [`PublishRequest`] and [`Receipt`], [`Subscription`] and [`Message`], [`Events`], then
@@ -109,12 +111,21 @@ mod error;
 mod event;
 mod extras;
 mod filling;
+mod gauge;
+#[cfg(test)]
+mod gauge_tests;
 #[cfg(feature = "json")]
 mod json;
+mod latest;
 mod line;
 mod lock;
 mod mailbox;
+#[cfg(test)]
+mod mailbox_tests;
 mod message;
+#[cfg(feature = "metrics")]
+mod metrics;
+pub mod observing;
 mod outlet;
 mod overlap;
 mod payload;
@@ -128,8 +139,10 @@ mod retry;
 mod session;
 mod shared;
 mod source;
+mod spans;
 mod stats;
 mod subscription;
+pub mod tap;
 mod token;
 mod topic;
 mod transport;
@@ -137,6 +150,7 @@ mod trie;
 mod upcoming;
 mod vault;
 mod when_full;
+mod when_slow;
 mod will;
 
 pub use bytes::Bytes;
@@ -190,5 +204,6 @@ pub use crate::{
     transport::ServerPolicy,
     upcoming::Upcoming,
     when_full::WhenFull,
+    when_slow::WhenSlow,
     will::Will,
 };

@@ -6,16 +6,15 @@
 //! ```
 //!
 //! The driver never waits for the lock longer than a push takes. This file knows nothing of MQTT and uses nothing but a
-//! mutex and wakers, so that a model checker can try every order.
+//! mutex and wakers, so that a model checker can try every order: `tests/model` does, on this very source.
 
 use std::{
     collections::VecDeque,
     mem,
-    sync::Mutex,
     task::{Context, Poll, Waker},
 };
 
-use crate::lock::lock;
+use crate::lock::{Mutex, lock};
 
 /// A bounded queue with many senders and one taker.
 #[derive(Debug)]
@@ -209,133 +208,5 @@ impl<T> State<T> {
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicUsize, Ordering},
-        },
-        task::Wake,
-    };
-
-    use super::*;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    fn counted() -> (Arc<Count>, Waker) {
-        let count = Arc::new(Count::default());
-        (Arc::clone(&count), Waker::from(count))
-    }
-
-    fn send(mailbox: &Mailbox<u32>, waker: &Waker, value: u32, bytes: usize) -> bool {
-        let mut ticket = Ticket::default();
-        let mut value = Some(value);
-        let mut cx = Context::from_waker(waker);
-        mailbox.poll_send(&mut cx, &mut ticket, &mut value, bytes).is_ready()
-    }
-
-    fn take(mailbox: &Mailbox<u32>, waker: &Waker) -> Poll<Vec<u32>> {
-        let mut into = VecDeque::new();
-        let poll = mailbox.poll_take(&mut Context::from_waker(waker), &mut into);
-        poll.map(|_| into.into_iter().collect())
-    }
-
-    #[test]
-    fn a_sender_waits_while_the_count_is_reached_and_is_woken_by_a_take() {
-        let mailbox = Mailbox::new(Room { count: 2, bytes: 100 });
-        let (woken, sender) = counted();
-        let (_, taker) = counted();
-        assert!(send(&mailbox, &sender, 1, 1));
-        assert!(send(&mailbox, &sender, 2, 1));
-        assert!(!send(&mailbox, &sender, 3, 1));
-        assert_eq!(woken.0.load(Ordering::SeqCst), 0);
-        assert_eq!(take(&mailbox, &taker), Poll::Ready(vec![1, 2]));
-        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
-        assert!(send(&mailbox, &sender, 3, 1));
-    }
-
-    #[test]
-    fn a_sender_waits_while_the_bytes_are_reached_but_one_value_of_any_size_passes() {
-        let mailbox = Mailbox::new(Room { count: 10, bytes: 100 });
-        let (_, waker) = counted();
-        assert!(send(&mailbox, &waker, 1, 1000));
-        assert!(!send(&mailbox, &waker, 2, 1));
-        assert_eq!(take(&mailbox, &waker), Poll::Ready(vec![1]));
-        assert!(send(&mailbox, &waker, 2, 60));
-        assert!(send(&mailbox, &waker, 3, 40));
-        assert!(!send(&mailbox, &waker, 4, 1));
-    }
-
-    #[test]
-    fn a_forced_value_passes_the_bounds() {
-        let mailbox = Mailbox::new(Room { count: 1, bytes: 1 });
-        let (_, waker) = counted();
-        assert!(send(&mailbox, &waker, 1, 1));
-        assert!(!mailbox.is_overfull());
-        assert_eq!(mailbox.force(2, 1), Ok(()));
-        assert!(mailbox.is_overfull());
-        assert_eq!(take(&mailbox, &waker), Poll::Ready(vec![1, 2]));
-    }
-
-    #[test]
-    fn the_taker_is_woken_once_per_batch() {
-        let mailbox = Mailbox::new(Room { count: 10, bytes: 10 });
-        let (_, sender) = counted();
-        let (woken, taker) = counted();
-        assert_eq!(take(&mailbox, &taker), Poll::Pending);
-        for value in 0..5 {
-            assert!(send(&mailbox, &sender, value, 1));
-        }
-        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
-        assert_eq!(take(&mailbox, &taker), Poll::Ready(vec![0, 1, 2, 3, 4]));
-    }
-
-    #[test]
-    fn a_nudge_wakes_a_taker_that_leaves_the_values() {
-        let mailbox = Mailbox::new(Room { count: 10, bytes: 10 });
-        let (woken, taker) = counted();
-        assert!(send(&mailbox, &taker, 1, 1));
-        let mut cx = Context::from_waker(&taker);
-        assert_eq!(mailbox.poll_nudge(&mut cx), Poll::Pending);
-        mailbox.abandon();
-        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
-        assert_eq!(mailbox.poll_nudge(&mut cx), Poll::Ready(Taken { is_abandoned: true }));
-        assert_eq!(take(&mailbox, &taker), Poll::Ready(vec![1]));
-    }
-
-    #[test]
-    fn a_waiting_sender_polled_again_waits_once() {
-        let mailbox = Mailbox::new(Room { count: 1, bytes: 10 });
-        let (woken, waker) = counted();
-        assert!(send(&mailbox, &waker, 1, 1));
-        let (mut ticket, mut value) = (Ticket::default(), Some(2));
-        let mut cx = Context::from_waker(&waker);
-        for _ in 0..3 {
-            assert!(mailbox.poll_send(&mut cx, &mut ticket, &mut value, 1).is_pending());
-        }
-        assert_eq!(take(&mailbox, &waker), Poll::Ready(vec![1]));
-        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
-    }
-
-    #[test]
-    fn a_closed_mailbox_gives_values_back() {
-        let mailbox = Mailbox::new(Room { count: 1, bytes: 10 });
-        let (woken, waker) = counted();
-        assert!(send(&mailbox, &waker, 1, 1));
-        assert!(!send(&mailbox, &waker, 2, 1));
-        assert_eq!(mailbox.close(), [1]);
-        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
-        assert_eq!(mailbox.force(3, 1), Err(Closed(3)));
     }
 }

@@ -217,6 +217,13 @@ impl Message {
         self.body.whole()
     }
 
+    /// Drops a copy for good: if the program would acknowledge it, it counts as acknowledged.
+    pub(crate) fn give_up(self) {
+        if let Some(charge) = &self.charge {
+            charge.give_up();
+        }
+    }
+
     /// Bytes it holds, for the bounds of queues.
     pub(crate) fn cost(&self) -> usize {
         let topic = self.head.topic.as_ref().map_or(0, |topic| topic.as_bytes().len());

@@ -5,8 +5,8 @@ use std::{collections::VecDeque, sync::Arc};
 use postrider_proto::{Time, wire::QoS};
 
 use crate::{
-    Message, StreamEnd,
-    queue::{Fill, StreamQueue},
+    Message, StreamEnd, WhenSlow,
+    queue::{Fill, GaveWay, StreamQueue},
 };
 
 /// The driver's end of one stream.
@@ -17,6 +17,10 @@ pub(crate) struct Outlet {
     staged: VecDeque<Message>,
     /// Since when the stream has been full.
     full_since: Option<Time>,
+    /// Not yet asked for.
+    gave_way: GaveWay,
+    /// The identifier with which its filter was subscribed for it: the server sends its retained messages with that.
+    pub(crate) identifier: Option<u32>,
 }
 
 /// What became of a message.
@@ -31,8 +35,9 @@ pub(crate) enum Offered {
 }
 
 impl Outlet {
-    pub(crate) fn new(queue: Arc<StreamQueue>) -> Self {
-        Self { queue, staged: VecDeque::new(), full_since: None }
+    pub(crate) fn new(queue: Arc<StreamQueue>, identifier: Option<u32>) -> Self {
+        let gave_way = GaveWay::default();
+        Self { queue, staged: VecDeque::new(), full_since: None, gave_way, identifier }
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -41,9 +46,13 @@ impl Outlet {
 
     /// Takes a message unless the stream has been full for longer than `stall_ms`.
     ///
-    /// A full stream within its budget still takes what was read already; the driver stops reading.
+    /// A full stream within its budget still takes what was read already; the driver stops reading. Other policies than
+    /// [`WhenSlow::Block`] know no budget.
     pub(crate) fn offer(&mut self, message: Message, now: Time, stall_ms: u64) -> Offered {
-        if self.queue.fill() != Fill::Room {
+        if !self.queue.when_slow.drops() && self.queue.fill() != Fill::Room {
+            if self.queue.when_slow == WhenSlow::Fail {
+                return Offered::TooSlow;
+            }
             let since = *self.full_since.get_or_insert(now);
             if now.ms_since(since) >= stall_ms {
                 return self.offer_late(message);
@@ -56,9 +65,7 @@ impl Outlet {
     /// Whether reading must stop for this stream. While a verb waits for its answer, only a flooded one stops it.
     pub(crate) fn stalls(&mut self, now: Time, stall_ms: u64, has_waiting_verb: bool) -> bool {
         let Some(since) = self.full_since else { return false };
-        self.queue.watch(true);
-        if self.queue.has_drained() {
-            self.queue.watch(false);
+        if self.queue.watch() {
             self.full_since = None;
             return false;
         }
@@ -102,7 +109,18 @@ impl Outlet {
     /// Takes a message in any case.
     pub(crate) fn stage(&mut self, message: Message) {
         let message = message.for_stream(self.id());
+        if self.queue.when_slow.drops() {
+            let GaveWay { oldest, outdated } = self.queue.put(message);
+            self.gave_way.oldest += oldest;
+            self.gave_way.outdated += outdated;
+            return;
+        }
         self.queue.reserve(&message);
         self.staged.push_back(message);
+    }
+
+    /// What gave way since the last time.
+    pub(crate) fn take_gave_way(&mut self) -> GaveWay {
+        std::mem::take(&mut self.gave_way)
     }
 }

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use postrider_proto::wire::{Properties, Property, Publish, QoS, ReasonCode, Text, TextError};
+use tracing::Span;
 
 use crate::{
     IntoTopic, Payload, PublishError, SessionEnd, Source,
@@ -19,6 +20,7 @@ use crate::{
     mailbox::{Closed, Ticket},
     session::Session,
     shared::{Handle, Shared},
+    spans,
 };
 
 /// A message about to be published. `.await` it, or take a [`Receipt`] first.
@@ -83,6 +85,8 @@ pub struct PublishFuture<'a> {
     sending: Sending<'a>,
     slot: Option<Arc<PublishSlot>>,
     is_sent: bool,
+    /// Ends with the future.
+    _span: Span,
 }
 
 /// Resolves when a publication is complete. Made by awaiting a [`Receipt`].
@@ -191,7 +195,8 @@ impl<'a, S> PublishRequest<'a, S> {
     }
 
     pub(crate) fn complete(self) -> PublishFuture<'a> {
-        PublishFuture { sending: self.sending(false), slot: None, is_sent: false }
+        let span = spans::publish(&self.head);
+        PublishFuture { sending: self.sending(false), slot: None, is_sent: false, _span: span }
     }
 
     fn text(mut self, what: &'static str, text: &str, make: fn(Text) -> Property) -> Self {

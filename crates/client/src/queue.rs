@@ -3,17 +3,18 @@
 use std::{
     collections::VecDeque,
     fmt, mem,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
 };
 
 use postrider_proto::wire::QoS;
+use smallvec::SmallVec;
 
+pub(crate) use crate::gauge::Fill;
 use crate::{
-    Message, SessionEnd,
+    Message, SessionEnd, WhenSlow,
+    gauge::Gauge,
+    latest::Latest,
     lock::lock,
     mailbox::Room,
     shared::{Handle, Shared},
@@ -27,8 +28,8 @@ pub enum StreamEnd {
     Unsubscribed,
     /// The server refused the subscription, also when it was made again after a lost session.
     Refused,
-    /// Its reader was too slow for longer than the stall budget, and messages at QoS 1 or 2 must not be dropped.
-    /// The stream was unsubscribed.
+    /// Its reader was too slow for longer than the stall budget, and messages at QoS 1 or 2 must not be dropped; or it was
+    /// full, and this was to be its end ([`WhenSlow::Fail`]). The stream was unsubscribed.
     TooSlow,
     /// The session is over.
     Over(SessionEnd),
@@ -39,20 +40,27 @@ pub enum StreamEnd {
 pub(crate) struct StreamQueue {
     /// Number of the stream.
     pub(crate) id: u64,
-    room: Room,
-    /// Messages and bytes pushed and not yet handed out.
-    held: AtomicUsize,
-    held_bytes: AtomicUsize,
-    /// The driver wants to know when there is room again.
-    is_watched: AtomicBool,
+    pub(crate) when_slow: WhenSlow,
+    gauge: Gauge,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     ready: VecDeque<Message>,
+    /// In place of `ready` with [`WhenSlow::KeepLatest`].
+    latest: Latest,
     waker: Option<Waker>,
     end: Option<StreamEnd>,
+}
+
+/// Counts of messages that gave way to later ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct GaveWay {
+    /// For want of room.
+    pub(crate) oldest: u64,
+    /// To a later one of their topic.
+    pub(crate) outdated: u64,
 }
 
 /// The reader's end.
@@ -66,36 +74,45 @@ pub(crate) struct Reader {
     batch: VecDeque<Message>,
 }
 
-/// How full a queue is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fill {
-    /// There is room.
-    Room,
-    /// The bounds are reached.
-    Full,
-    /// The bounds are passed eightfold: reading stops even while a verb waits for an answer.
-    Flooded,
-}
-
-/// How far a stream may pass its bounds while a verb waits for an answer.
-const FLOOD: usize = 8;
-
 impl StreamQueue {
-    pub(crate) fn new(id: u64, room: Room) -> Self {
-        Self {
-            id,
-            room,
-            held: AtomicUsize::new(0),
-            held_bytes: AtomicUsize::new(0),
-            is_watched: AtomicBool::new(false),
-            state: Mutex::new(State::default()),
-        }
+    pub(crate) fn new(id: u64, room: Room, when_slow: WhenSlow) -> Self {
+        Self { id, when_slow, gauge: Gauge::new(room), state: Mutex::new(State::default()) }
     }
 
     /// Driver: counts a message that it is about to push.
     pub(crate) fn reserve(&self, message: &Message) {
-        self.held.fetch_add(1, Ordering::Relaxed);
-        self.held_bytes.fetch_add(message.cost(), Ordering::Relaxed);
+        self.gauge.add(message.cost());
+    }
+
+    /// Driver: puts a message in at once; where there is no room for it, others give way by the policy of the stream.
+    pub(crate) fn put(&self, message: Message) -> GaveWay {
+        let mut gone: SmallVec<[Message; 1]> = SmallVec::new();
+        let mut gave_way = GaveWay::default();
+        self.reserve(&message);
+        let mut state = lock(&self.state);
+        if self.when_slow == WhenSlow::KeepLatest {
+            if let Some(before) = state.latest.put(message) {
+                self.release(&before);
+                gone.push(before);
+                gave_way.outdated += 1;
+            }
+        } else {
+            state.ready.push_back(message);
+        }
+        while self.gauge.is_over() {
+            let Some(oldest) = state.pop() else { break };
+            self.release(&oldest);
+            gone.push(oldest);
+            gave_way.oldest += 1;
+        }
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        // Not under the lock: this tells the driver.
+        gone.into_iter().for_each(Message::give_up);
+        gave_way
     }
 
     /// Driver: moves a batch of reserved messages into the queue and wakes the reader.
@@ -123,27 +140,12 @@ impl StreamQueue {
     }
 
     pub(crate) fn fill(&self) -> Fill {
-        let (held, bytes) = (self.held(), self.held_bytes.load(Ordering::Relaxed));
-        if held < self.room.count && (bytes < self.room.bytes || held == 0) {
-            Fill::Room
-        } else if held < self.room.count.saturating_mul(FLOOD)
-            && bytes < self.room.bytes.saturating_mul(FLOOD)
-        {
-            Fill::Full
-        } else {
-            Fill::Flooded
-        }
+        self.gauge.fill()
     }
 
-    /// Driver: whether half of the room is free again, so that reading may go on.
-    pub(crate) fn has_drained(&self) -> bool {
-        self.held() <= self.room.count / 2
-            && self.held_bytes.load(Ordering::Relaxed) <= self.room.bytes / 2
-    }
-
-    /// Driver: asks for a nudge when the queue has drained.
-    pub(crate) fn watch(&self, is_watched: bool) {
-        self.is_watched.store(is_watched, Ordering::Relaxed);
+    /// Driver: asks for a nudge when half of the room is free again; true if it is already.
+    pub(crate) fn watch(&self) -> bool {
+        self.gauge.watch()
     }
 
     /// Driver: nothing more will come. The first end counts.
@@ -160,7 +162,10 @@ impl StreamQueue {
     /// Driver: takes everything out, for a stream that it reads itself.
     pub(crate) fn take_all(&self, into: &mut VecDeque<Message>) {
         mem::swap(&mut lock(&self.state).ready, into);
-        into.iter().for_each(|message| self.release(message));
+        for message in into.iter() {
+            // The driver is awake: it is who asks.
+            self.release(message);
+        }
     }
 
     pub(crate) fn ended(&self) -> Option<StreamEnd> {
@@ -169,12 +174,33 @@ impl StreamQueue {
 
     /// Messages not yet handed out.
     pub(crate) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.gauge.held()
     }
 
-    fn release(&self, message: &Message) {
-        self.held.fetch_sub(1, Ordering::Relaxed);
-        self.held_bytes.fetch_sub(message.cost(), Ordering::Relaxed);
+    /// Says whether the driver must be nudged.
+    fn release(&self, message: &Message) -> bool {
+        self.gauge.remove(message.cost())
+    }
+}
+
+impl State {
+    /// The oldest message.
+    fn pop(&mut self) -> Option<Message> {
+        self.ready.pop_front().or_else(|| self.latest.pop())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.latest.is_empty()
+    }
+
+    /// Moves what the reader may take ahead into its batch: all of it, or one message where others may give way to later
+    /// ones.
+    fn take(&mut self, when_slow: WhenSlow, batch: &mut VecDeque<Message>) {
+        if when_slow.drops() {
+            batch.extend(self.pop());
+        } else {
+            mem::swap(&mut self.ready, batch);
+        }
     }
 }
 
@@ -205,7 +231,7 @@ impl Reader {
             return Poll::Ready(Some(message));
         }
         let mut state = lock(&self.queue.state);
-        if state.ready.is_empty() {
+        if state.is_empty() {
             if state.end.is_some() {
                 return Poll::Ready(None);
             }
@@ -215,23 +241,21 @@ impl Reader {
             }
             return Poll::Pending;
         }
-        mem::swap(&mut state.ready, &mut self.batch);
+        state.take(self.queue.when_slow, &mut self.batch);
         drop(state);
         Poll::Ready(self.take())
     }
 
     pub(crate) fn try_take(&mut self) -> Option<Message> {
         if self.batch.is_empty() {
-            mem::swap(&mut lock(&self.queue.state).ready, &mut self.batch);
+            lock(&self.queue.state).take(self.queue.when_slow, &mut self.batch);
         }
         self.take()
     }
 
     fn take(&mut self) -> Option<Message> {
         let message = self.batch.pop_front()?;
-        self.queue.release(&message);
-        if self.queue.is_watched.load(Ordering::Relaxed) && self.queue.has_drained() {
-            self.queue.watch(false);
+        if self.queue.release(&message) {
             self.shared.mailbox.nudge();
         }
         Some(message)
@@ -244,8 +268,8 @@ impl fmt::Display for StreamEnd {
             Self::Unsubscribed => f.write_str("the stream was unsubscribed"),
             Self::Refused => f.write_str("the server refused the subscription"),
             Self::TooSlow => f.write_str(
-                "the reader was too slow for longer than the stall budget; read faster, or raise \
-                 stream_messages, stream_bytes or stall_budget",
+                "the reader was too slow for longer than the stall budget; read faster, raise \
+                 stream_messages, stream_bytes or stall_budget, or choose another when_slow",
             ),
             Self::Over(end) => write!(f, "{end}"),
         }

@@ -15,6 +15,7 @@ use crate::{
     answer::{Gone, answer},
     command::{Command, DisconnectCommand, UnsubscribeCommand},
     event,
+    mailbox::Closed,
     shared::{Handle, Shared},
     subscription::send,
 };
@@ -165,9 +166,12 @@ impl Session {
         let (answer, answered) = answer();
         let unsubscribe = UnsubscribeCommand { filters, properties, answer };
         let command = Command::Unsubscribe(Box::new(unsubscribe));
-        let over = |Gone| UnsubscribeError::Over(shared.end());
-        send(shared, command).await.map_err(over)?;
-        answered.wait().await.map_err(over)?
+        // It does not wait for room: a future that is dropped must not take the request with it.
+        shared
+            .mailbox
+            .force(command, 0)
+            .map_err(|Closed(_)| UnsubscribeError::Over(shared.end()))?;
+        answered.wait().await.map_err(|Gone| UnsubscribeError::Over(shared.end()))?
     }
 
     /// Waits until everything published is complete (at most 10 s), says goodbye and ends the session: no will is sent,
@@ -309,8 +313,9 @@ impl<S> DisconnectRequest<S> {
                 Err(DisconnectError::Over(end))
             }
         };
-        if let Err(gone) = send(shared, command).await {
-            return ended(gone);
+        // Nor does this wait for room.
+        if shared.mailbox.force(command, 0).is_err() {
+            return ended(Gone);
         }
         answered.wait().await.unwrap_or_else(ended)
     }

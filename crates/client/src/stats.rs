@@ -34,8 +34,11 @@ pub struct Stats {
     pub dropped_superseded: u64,
     /// Published messages refused when nobody waited for the answer.
     pub refused: u64,
-    /// Arrived messages at QoS 0 that a slow stream gave up.
+    /// Arrived messages that a slow stream gave up: at QoS 0 past its stall budget, at any with
+    /// [`crate::WhenSlow::DropOldest`] and [`crate::WhenSlow::KeepLatest`].
     pub dropped_slow: u64,
+    /// Arrived messages that gave way to a later one of their topic ([`crate::WhenSlow::KeepLatest`]).
+    pub dropped_outdated: u64,
     /// Arrived messages that no subscription asked for and that were kept until there were too many.
     pub dropped_unmatched: u64,
     /// Arrived messages kept because no subscription asks for them yet.

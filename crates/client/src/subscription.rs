@@ -11,14 +11,16 @@ use futures_core::Stream;
 use postrider_proto::wire::{
     Filter, Properties, Property, QoS, RetainHandling, SubscribeOptions, Text,
 };
+use tracing::{Instrument, Span};
 
 use crate::{
-    IntoFilter, Message, Session, StreamEnd, SubscribeError, UnsubscribeError,
+    IntoFilter, Message, Session, StreamEnd, SubscribeError, UnsubscribeError, WhenSlow,
     answer::{Gone, answer},
     command::{Command, SubscribeCommand},
     mailbox::{Closed, Ticket},
     queue::{Reader, StreamQueue},
     shared::{Handle, Shared},
+    spans,
 };
 
 /// A subscription about to be made; `.await` it.
@@ -33,17 +35,22 @@ pub struct SubscribeRequest<S = Session> {
     options: SubscribeOptions,
     identifier: Option<u32>,
     properties: Properties,
+    pub(crate) when_slow: WhenSlow,
 }
 
 /// The messages of one subscription, in the order in which they arrived.
 ///
 /// Several streams on one filter share one subscription at the server, and each gets every message; so do streams of
-/// filters that overlap. Dropping the stream unsubscribes in the background once it is the last one of its filter. The
-/// subscription is made again by itself after the server lost the session.
+/// filters that overlap. Each gets the retained messages once, when it is opened; only where the server has no subscription
+/// identifiers (3.1.1 has none), and with [`SubscribeRequest::retain_as_published`] or an identifier of the program's own,
+/// do the streams that are there get them again when another one is opened on their filter. Dropping the stream unsubscribes
+/// in the background once it is the last one of its filter. The subscription is made again by itself after the server lost
+/// the session.
 ///
 /// The stream holds at most what [`crate::Builder::stream_messages`] and [`crate::Builder::stream_bytes`] say. Once full,
 /// it holds up everything that arrives, for at most [`crate::Builder::stall_budget`]; then a message at QoS 0 takes the
-/// place of the oldest one, and one at QoS 1 or 2 ends the stream with [`StreamEnd::TooSlow`].
+/// place of the oldest one, and one at QoS 1 or 2 ends the stream with [`StreamEnd::TooSlow`]. [`WhenSlow`] has other
+/// policies. Acknowledgements have an order: those that the program holds back hold later ones back.
 #[derive(Debug)]
 pub struct Subscription {
     reader: Reader,
@@ -62,6 +69,7 @@ impl<S> SubscribeRequest<S> {
             options: SubscribeOptions { qos, ..SubscribeOptions::default() },
             identifier: None,
             properties: Properties::new(),
+            when_slow: WhenSlow::Block,
         }
     }
 
@@ -103,12 +111,18 @@ impl<S> SubscribeRequest<S> {
     }
 
     pub(crate) async fn send(self) -> Result<Subscription, SubscribeError> {
+        let span = self.filter.as_ref().map_or(Span::none(), spans::subscribe);
+        self.open_stream().instrument(span).await
+    }
+
+    async fn open_stream(self) -> Result<Subscription, SubscribeError> {
         let filter = self.filter?;
         if let Some(id) = self.identifier.filter(|id| !IDENTIFIERS.contains(id)) {
             return Err(SubscribeError::Identifier(id));
         }
         let shared = Arc::clone(&self.handle.0);
-        let queue = Arc::new(StreamQueue::new(shared.next_stream(), shared.stream_room));
+        let queue = StreamQueue::new(shared.next_stream(), shared.stream_room, self.when_slow);
+        let queue = Arc::new(queue);
         // Made before anything is sent: if this future is dropped, its drop takes the subscription back.
         let mut subscription = Subscription {
             reader: Reader::new(Arc::clone(&queue), Arc::clone(&shared), Some(self.handle)),
@@ -273,7 +287,8 @@ pub struct Unmatched {
 impl Unmatched {
     pub(crate) fn new(handle: &Arc<Handle>) -> Self {
         let shared = &handle.0;
-        let queue = Arc::new(StreamQueue::new(shared.next_stream(), shared.stream_room));
+        let queue = StreamQueue::new(shared.next_stream(), shared.stream_room, WhenSlow::Block);
+        let queue = Arc::new(queue);
         if shared.mailbox.force(Command::Unmatched(Arc::clone(&queue)), 0).is_err() {
             queue.end(StreamEnd::Over(shared.end()));
         }

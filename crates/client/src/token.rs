@@ -247,6 +247,15 @@ impl Charge {
         Ack(self.send(batch).map(|awaited| Some((awaited, shared))))
     }
 
+    /// Acknowledges a copy that nobody will read.
+    pub(crate) fn give_up(&self) {
+        match &self.token {
+            // Nobody waits for it to be stored.
+            Some(_) => drop(self.ack(Batch::default())),
+            None => self.parcel.acknowledge(),
+        }
+    }
+
     /// Whether a stream has a copy.
     pub(crate) fn has_copies(&self) -> bool {
         lock(&self.parcel.state).open > 0

@@ -4,15 +4,16 @@ use std::io;
 
 use bytes::BytesMut;
 use postrider_broker::wire::{
-    ConnAck, Decoder, DecoderConfig, Event, PACKET_SIZE_MAX, Packet, PacketType, Properties,
-    Version, encode,
+    Decoder, DecoderConfig, Event, PACKET_SIZE_MAX, Packet, PacketId, PacketType, Version, encode,
 };
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::sleep,
 };
 
-use crate::{Script, ScriptError, Step, scripted::Stage};
+use crate::{Script, ScriptError, Step, answer::connack, scripted::Stage};
 
 /// A connection, its decoder, and where what happens is noted.
 pub(crate) struct Play {
@@ -23,6 +24,8 @@ pub(crate) struct Play {
     input: BytesMut,
     /// Number of the step that is played, from 1.
     step: usize,
+    /// Packet identifiers given to messages.
+    ids: u16,
 }
 
 /// Why no packet came.
@@ -39,7 +42,7 @@ impl Play {
             is_topic_lenient: true,
         };
         let decoder = Decoder::new(config, None);
-        Self { connection, socket, stage, decoder, input: BytesMut::new(), step: 0 }
+        Self { connection, socket, stage, decoder, input: BytesMut::new(), step: 0, ids: 0 }
     }
 
     /// Plays; notes what comes, and the first difference from the script.
@@ -62,9 +65,26 @@ impl Play {
         match step {
             Step::Answer { reason, session_present } => {
                 self.expect(PacketType::Connect).await?;
-                let properties = Properties::new();
-                let answer = ConnAck { session_present, reason, properties };
-                self.send(&Packet::ConnAck(answer)).await?;
+                self.send(&connack(reason, session_present)).await?;
+            }
+            Step::Grant => self.answer_subscribe(None).await?,
+            Step::RefuseSubscribe(reason) => self.answer_subscribe(Some(reason)).await?,
+            Step::Release => self.answer_unsubscribe().await?,
+            Step::AnswerPublish(reason) => self.answer_publish(reason).await?,
+            Step::Deliver(publish) => self.deliver(publish).await?,
+            Step::Serve => {
+                self.serve().await?;
+                return Ok(false);
+            }
+            Step::Delay(time) => sleep(time).await,
+            Step::Cut => {
+                self.cut();
+                return Ok(false);
+            }
+            Step::CutAfter(bytes) => {
+                self.swallow(bytes).await?;
+                self.cut();
+                return Ok(false);
             }
             Step::Expect(wanted) => self.expect(wanted).await?,
             Step::Packet(packet) => self.send(&packet).await?,
@@ -89,13 +109,64 @@ impl Play {
         Ok(true)
     }
 
-    async fn expect(&mut self, wanted: PacketType) -> Result<(), ScriptError> {
+    pub(crate) async fn expect(&mut self, wanted: PacketType) -> Result<(), ScriptError> {
+        self.expected(wanted).await.map(drop)
+    }
+
+    /// The next packet, which must be of this type.
+    pub(crate) async fn expected(&mut self, wanted: PacketType) -> Result<Packet, ScriptError> {
         match self.packet(Some(wanted)).await {
-            Ok(packet) if packet.packet_type() == wanted => Ok(()),
+            Ok(packet) if packet.packet_type() == wanted => Ok(packet),
             Ok(packet) => Err(self.unexpected(wanted.name(), packet.to_string())),
             Err(NoPacket::Closed) => Err(self.unexpected(wanted.name(), "the end".to_owned())),
             Err(NoPacket::Failed(got)) => Err(self.unexpected(wanted.name(), got)),
         }
+    }
+
+    /// The next packet; `None` at the end of the connection.
+    pub(crate) async fn next(&mut self) -> Result<Option<Packet>, ScriptError> {
+        match self.packet(None).await {
+            Ok(packet) => Ok(Some(packet)),
+            Err(NoPacket::Closed) => Ok(None),
+            Err(NoPacket::Failed(got)) => Err(self.unexpected("a packet", got)),
+        }
+    }
+
+    /// A packet identifier for a message, from 1.
+    pub(crate) fn next_id(&mut self) -> PacketId {
+        loop {
+            self.ids = self.ids.wrapping_add(1);
+            if let Some(id) = PacketId::new(self.ids) {
+                return id;
+            }
+        }
+    }
+
+    /// Ends the connection as a broken network does: the other side hears of a reset, not of an end.
+    fn cut(&self) {
+        // Where the system does not have it, the connection just ends.
+        let _ = SockRef::from(&self.socket).set_linger(Some(std::time::Duration::ZERO));
+    }
+
+    /// Reads so many bytes more, whatever they are.
+    async fn swallow(&mut self, bytes: u64) -> Result<(), ScriptError> {
+        let mut left = bytes.saturating_sub(self.input.len() as u64);
+        while left > 0 {
+            let mut piece = [0; 4096];
+            let len = usize::try_from(left).unwrap_or(piece.len()).min(piece.len());
+            let read = match piece.get_mut(..len) {
+                Some(piece) => self.socket.read(piece).await,
+                None => Ok(0),
+            };
+            match read {
+                Ok(count @ 1..) => left -= count as u64,
+                Ok(0) | Err(_) => {
+                    let expected = format!("{left} bytes more");
+                    return Err(self.unexpected(&expected, "the end".to_owned()));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The next packet; PINGREQ is answered and passed over unless it is wanted.
@@ -124,7 +195,7 @@ impl Play {
         }
     }
 
-    async fn send(&mut self, packet: &Packet) -> Result<(), ScriptError> {
+    pub(crate) async fn send(&mut self, packet: &Packet) -> Result<(), ScriptError> {
         let version = self.decoder.version().unwrap_or(Version::V311);
         let mut bytes = Vec::new();
         encode(packet, version, PACKET_SIZE_MAX, &mut bytes).map_err(|error| {
@@ -139,7 +210,7 @@ impl Play {
         written.map_err(|error| self.unexpected("an open connection", error.to_string()))
     }
 
-    fn unexpected(&self, expected: &str, got: String) -> ScriptError {
+    pub(crate) fn unexpected(&self, expected: &str, got: String) -> ScriptError {
         let (connection, step) = (self.connection, self.step);
         ScriptError::Unexpected { connection, step, expected: expected.to_owned(), got }
     }

@@ -1,7 +1,11 @@
 //! What a scripted broker does on one connection.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use postrider_broker::wire::{Packet, PacketType, ReasonCode};
+use postrider_broker::wire::{
+    Packet, PacketType, Properties, Publish, QoS, ReasonCode, Topic, TopicError,
+};
 
 /// What happens on one connection, step by step. After the last step the connection stays open, and is read, until the
 /// client closes it.
@@ -24,8 +28,26 @@ pub enum Step {
         /// The Session Present flag.
         session_present: bool,
     },
-    /// Waits for the next packet, which must be of this type.
+    /// Waits for the next packet, which must be of this type. It is not answered.
     Expect(PacketType),
+    /// Waits for SUBSCRIBE and grants what it asks for.
+    Grant,
+    /// Waits for SUBSCRIBE and refuses all of its filters.
+    RefuseSubscribe(ReasonCode),
+    /// Waits for UNSUBSCRIBE and answers it.
+    Release,
+    /// Waits for PUBLISH and acknowledges or refuses it, at QoS 2 with PUBREL and PUBCOMP.
+    AnswerPublish(ReasonCode),
+    /// Sends a message with the next packet identifier, and waits until it is acknowledged.
+    Deliver(Publish),
+    /// Answers whatever comes, until the client closes the connection. No message goes to a subscriber.
+    Serve,
+    /// Waits so long. What comes meanwhile is read afterwards.
+    Delay(Duration),
+    /// Cuts the connection as a broken network does: the client hears of a reset.
+    Cut,
+    /// Reads so many bytes more and cuts the connection, in the middle of a packet or not. They are not noted.
+    CutAfter(u64),
     /// Sends a packet in the version of the CONNECT that came before.
     Packet(Packet),
     /// Sends these bytes, whatever they mean.
@@ -99,7 +121,7 @@ impl Script {
         self.step(Step::Answer { reason, session_present: false }).step(Step::Close)
     }
 
-    /// Waits for the next packet, which must be of this type.
+    /// Waits for the next packet, which must be of this type. It is not answered: that is how a packet is dropped.
     pub fn expect(self, packet: PacketType) -> Self {
         self.step(Step::Expect(packet))
     }
@@ -117,6 +139,73 @@ impl Script {
     /// Waits until the test calls [`crate::ScriptedBroker::release`] with this name.
     pub fn wait(self, name: impl Into<String>) -> Self {
         self.step(Step::Wait(name.into()))
+    }
+
+    /// Waits for SUBSCRIBE and grants what it asks for.
+    pub fn grant(self) -> Self {
+        self.step(Step::Grant)
+    }
+
+    /// Waits for SUBSCRIBE and refuses all of its filters.
+    pub fn refuse_subscribe(self, reason: ReasonCode) -> Self {
+        self.step(Step::RefuseSubscribe(reason))
+    }
+
+    /// Waits for UNSUBSCRIBE and answers it.
+    pub fn release(self) -> Self {
+        self.step(Step::Release)
+    }
+
+    /// Waits for PUBLISH and acknowledges it; at QoS 2 with PUBREL and PUBCOMP.
+    pub fn acknowledge(self) -> Self {
+        self.step(Step::AnswerPublish(ReasonCode::Success))
+    }
+
+    /// Waits for PUBLISH and refuses it. MQTT 3 knows no such answer: there the client takes it for a success.
+    pub fn refuse_publish(self, reason: ReasonCode) -> Self {
+        self.step(Step::AnswerPublish(reason))
+    }
+
+    /// Sends a message and waits until the client has acknowledged it.
+    ///
+    /// # Errors
+    /// [`TopicError`] if the topic is not one.
+    pub fn deliver(
+        self,
+        topic: &str,
+        payload: impl Into<Bytes>,
+        qos: QoS,
+    ) -> Result<Self, TopicError> {
+        Ok(self.step(Step::Deliver(Publish {
+            dup: false,
+            qos,
+            retain: false,
+            topic: Some(Topic::new(topic)?),
+            packet_id: None,
+            properties: Properties::new(),
+            payload: payload.into(),
+        })))
+    }
+
+    /// Answers whatever comes, CONNECT too, until the client closes the connection. No message goes to a subscriber.
+    pub fn serve(self) -> Self {
+        self.step(Step::Serve)
+    }
+
+    /// Waits so long; what comes meanwhile is read afterwards. [`Script::wait`] waits for the test, which is faster and
+    /// surer.
+    pub fn delay(self, time: Duration) -> Self {
+        self.step(Step::Delay(time))
+    }
+
+    /// Cuts the connection as a broken network does: the client hears of a reset.
+    pub fn cut(self) -> Self {
+        self.step(Step::Cut)
+    }
+
+    /// Reads so many bytes more, and cuts the connection, in the middle of a packet or not.
+    pub fn cut_after(self, bytes: u64) -> Self {
+        self.step(Step::CutAfter(bytes))
     }
 
     /// Closes the connection.

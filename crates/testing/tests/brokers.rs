@@ -9,7 +9,7 @@ use std::{
 
 use postrider_testing::{
     Broker, Received, Script, ScriptError, ScriptedBroker, TestBroker,
-    wire::{Packet, PacketType, ReasonCode},
+    wire::{Packet, PacketType, QoS, ReasonCode},
 };
 
 #[test]
@@ -158,4 +158,84 @@ fn is_at_end(client: &mut TcpStream) -> bool {
 
 fn line(received: &Received) -> String {
     format!("{} {}", received.connection, received.packet.packet_type().name())
+}
+
+/// What a broker does when all is well, step by step.
+#[test]
+fn a_script_answers_and_delivers() {
+    let script = Script::new()
+        .accept()
+        .grant()
+        .deliver("t", "x", QoS::AtMostOnce)
+        .and_then(|script| script.deliver("t", "x", QoS::AtLeastOnce))
+        .and_then(|script| script.deliver("t", "x", QoS::ExactlyOnce))
+        .unwrap()
+        .acknowledge()
+        .acknowledge()
+        .release()
+        .refuse_subscribe(ReasonCode::NotAuthorized)
+        .serve();
+    assert!(Script::new().deliver("a/+", "x", QoS::AtMostOnce).is_err());
+    let broker = ScriptedBroker::start([script]).unwrap();
+    let mut client = dial(broker.url());
+    let mut exchange = |send: &[u8], expected: &[u8]| {
+        client.write_all(send).unwrap();
+        assert_eq!(read(&mut client, expected.len()), expected, "after {send:02x?}");
+    };
+    exchange(CONNECT, &CONNACK);
+    exchange(
+        b"\x82\x06\0\x05\0\x01t\x02",
+        b"\x90\x03\0\x05\x02\x30\x04\0\x01tx\x32\x06\0\x01t\0\x01x",
+    );
+    exchange(b"\x40\x02\0\x01", b"\x34\x06\0\x01t\0\x02x");
+    exchange(b"\x50\x02\0\x02", b"\x62\x02\0\x02");
+    exchange(b"\x70\x02\0\x02\x32\x06\0\x01t\0\x07x", b"\x40\x02\0\x07");
+    exchange(b"\x34\x06\0\x01t\0\x08x", b"\x50\x02\0\x08");
+    exchange(b"\x62\x02\0\x08", b"\x70\x02\0\x08");
+    exchange(b"\xa2\x05\0\x09\0\x01t", b"\xb0\x02\0\x09");
+    exchange(b"\x82\x06\0\x0a\0\x01t\x02", b"\x90\x03\0\x0a\x80");
+    // From here on anything.
+    exchange(b"\x82\x06\0\x0b\0\x01t\x01", b"\x90\x03\0\x0b\x01");
+    exchange(b"\x30\x03\0\x01t\x34\x05\0\x01t\0\x0c", b"\x50\x02\0\x0c");
+    exchange(b"\x62\x02\0\x0c\xc0\0", b"\x70\x02\0\x0c\xd0\0");
+    drop(client);
+    assert_eq!(broker.finish_blocking().unwrap().len(), 15);
+}
+
+/// Drops, delays and cuts: the client sees no answer, a late one, a reset.
+#[test]
+fn a_script_drops_delays_and_cuts() {
+    let scripts = [
+        Script::new().accept().expect(PacketType::Publish).delay(Duration::from_millis(1)).cut(),
+        Script::new().accept().cut_after(5),
+        Script::new().accept().cut_after(500),
+    ];
+    let broker = ScriptedBroker::start(scripts).unwrap();
+    for bytes in [&b"\x32\x05\0\x01t\0\x01"[..], b"\x32\x64\0\x01t"] {
+        let mut client = dial(broker.url());
+        client.write_all(CONNECT).unwrap();
+        assert_eq!(read(&mut client, 4), CONNACK);
+        client.write_all(bytes).unwrap();
+        let error = client.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+    let mut client = dial(broker.url());
+    client.write_all(CONNECT).unwrap();
+    assert_eq!(read(&mut client, 4), CONNACK);
+    drop(client);
+    let text = broker.finish_blocking().unwrap_err().to_string();
+    assert_eq!(text, "connection 3, step 2: expected 500 bytes more, got the end");
+}
+
+#[test]
+fn a_refused_message_is_told_its_reason() {
+    let script = Script::new().accept().refuse_publish(ReasonCode::QuotaExceeded);
+    let broker = ScriptedBroker::start([script]).unwrap();
+    let mut client = dial(broker.url());
+    // The same in 5.0.
+    client.write_all(b"\x10\x0e\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x01c").unwrap();
+    assert_eq!(read(&mut client, 5), [0x20, 3, 0, 0, 0]);
+    client.write_all(b"\x34\x06\0\x01t\0\x07\0").unwrap();
+    assert_eq!(read(&mut client, 5), [0x50, 3, 0, 7, 0x97]);
+    broker.finish_blocking().unwrap();
 }

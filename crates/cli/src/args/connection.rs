@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-use crate::args::{Given, LaterArgs, TransportArgs, WillArgs, property};
+use crate::args::{Given, LaterArgs, ProfileArgs, TransportArgs, WillArgs, property};
 
 /// Where to connect, and as whom.
 #[derive(Debug, Args)]
@@ -67,6 +67,8 @@ pub(crate) struct ConnectionArgs {
     /// Prints no errors, but for wrong options.
     #[arg(long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) profile: ProfileArgs,
     #[command(flatten)]
     pub(crate) will: WillArgs,
     #[command(flatten)]

@@ -13,9 +13,12 @@ mod later;
 mod manual;
 mod message;
 mod output;
+mod packets;
+mod profile;
 mod property;
 mod publish;
 mod request;
+mod spool;
 mod subscribe;
 mod transport;
 mod will;
@@ -33,9 +36,12 @@ pub(crate) use self::{
     manual::{CompletionsArgs, ManArgs, ShellArg},
     message::{MessageArgs, topic},
     output::OutputArgs,
+    packets::PacketsArgs,
+    profile::ProfileArgs,
     property::{Given, Place, SEPARATOR},
     publish::PublishArgs,
     request::RequestArgs,
+    spool::SpoolArgs,
     subscribe::{HandlingArg, SubscribeArgs},
     transport::TransportArgs,
     will::WillArgs,
@@ -61,6 +67,7 @@ pub(crate) enum Verb {
     Broker(BrokerArgs),
     Bench(BenchArgs),
     Check(CheckArgs),
+    Packets(PacketsArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -75,6 +82,8 @@ pub(crate) fn variable(arg: &Arg) -> Option<String> {
     match arg.get_long()? {
         "help" => None,
         "pw" => Some("POSTRIDER_PASSWORD".to_owned()),
+        // The other one is the broker's.
+        "store" => Some("POSTRIDER_SPOOL".to_owned()),
         long => Some(format!("POSTRIDER_{}", long.to_ascii_uppercase().replace('-', "_"))),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 use postrider_wire::Topic;
 
-use crate::args::{ConnectionArgs, MessageArgs, topic};
+use crate::args::{ConnectionArgs, MessageArgs, SpoolArgs, topic};
 
 /// Publishes a message, and ends when the broker has it.
 #[derive(Debug, Args)]
@@ -19,9 +19,9 @@ pub(crate) struct PublishArgs {
     /// Each line of standard input is a message.
     #[arg(short = 'l', long, group = "MessageArgs")]
     pub(crate) stdin_line: bool,
-    /// Quality of service: 0 may be lost, 1 may arrive twice, 2 arrives exactly once.
-    #[arg(short, long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
-    pub(crate) qos: u8,
+    /// Quality of service: 0 may be lost, 1 may arrive twice, 2 arrives exactly once. Default: 0.
+    #[arg(short, long, value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub(crate) qos: Option<u8>,
     /// The broker keeps the message for later subscribers; an empty one clears what it keeps.
     #[arg(short, long)]
     pub(crate) retain: bool,
@@ -37,6 +37,8 @@ pub(crate) struct PublishArgs {
     /// Most messages at QoS 1 and 2 on their way at once.
     #[arg(short = 'M', long, value_name = "MESSAGES", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_inflight: Option<u16>,
+    #[command(flatten)]
+    pub(crate) spool: SpoolArgs,
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
     /// Prints help.
@@ -57,10 +59,13 @@ Examples:
   postrider pub -t plant/7/picture -f picture.png -q 2
   vmstat 5 | postrider pub -t plant/7/load -l           each line is a message
   postrider pub -t plant/7/temp -m 21.5 -D publish content-type text/plain
+  postrider pub --store spool -t plant/7/temp -m 21.5   ends when it is stored; no broker is needed
+  postrider pub --store spool --flush --profile plant   delivers what is stored
 
 Each option has a variable of the environment: POSTRIDER_HOST, POSTRIDER_PW_FILE, ...; POSTRIDER_PASSWORD \
 is the password.
 
 The exit status is 0 when the broker has the message (at QoS 0: when it is sent); the reason code if the \
 broker refused it, such as 135 for 'not authorized'; 1 after another error; 2 for a wrong option. A lost \
-connection is not made again, but with --stdin-line.";
+connection is not made again, but with --stdin-line and --flush. With --store it is 0 when the message is stored; \
+with --flush, when the broker has everything.";

@@ -8,7 +8,10 @@ mod options;
 #[cfg(unix)]
 mod packets;
 mod process;
+mod profiles;
 #[cfg(unix)]
 mod progress;
 mod pub_sub;
+mod spool;
+mod taps;
 mod transport;

@@ -6,7 +6,9 @@ use crate::process::{Program, command, run};
 
 #[test]
 fn every_subcommand_has_help_with_an_example() {
-    for verb in ["demo", "pub", "sub", "rr", "broker", "check", "bench p2p", "bench fan-out"] {
+    for verb in
+        ["demo", "pub", "sub", "rr", "broker", "check", "packets", "bench p2p", "bench fan-out"]
+    {
         let args: Vec<_> = verb.split(' ').chain(["--help"]).collect();
         let ended = run(&args);
         ended.check(0, &[]);
@@ -40,7 +42,7 @@ fn a_wrong_option_is_named_and_the_status_is_2() {
         (&["pub", "-m", "x"][..], "--topic <TOPIC> is needed"),
         (
             &["pub", "-t", "a"],
-            "<--message <TEXT>|--file <PATH>|--null-message|--stdin|--stdin-line>",
+            "<--message <TEXT>|--file <PATH>|--null-message|--stdin|--stdin-line|--flush>",
         ),
         (&["pub", "-m", "x", "-t", ""], "'--topic <TOPIC>': topic name is empty"),
         (&["pub", "-m", "x", "-t", "a/+/b"], "wildcard at byte 2; a message goes to one topic"),

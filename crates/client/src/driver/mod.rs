@@ -33,6 +33,7 @@ use postrider_proto::{
 };
 use postrider_store::StoreError;
 use tokio::time::{Instant, Sleep};
+use tracing::{Instrument, Span};
 
 use crate::{
     ConnectError, LinkReason, Stats, WhenFull,
@@ -48,6 +49,8 @@ use crate::{
     pending::Pending,
     publish::{PublishAnswer, Storing},
     shared::Shared,
+    spans,
+    tap::TapFile,
     upcoming::{Hook, Upcoming},
     vault::{Place, Vault},
 };
@@ -72,6 +75,7 @@ pub(crate) struct Setup {
     pub(crate) dial: Arc<Dial>,
     /// How many there are.
     pub(crate) servers: u32,
+    pub(crate) tap: Option<Arc<TapFile>>,
     /// Whether nobody chose the client id, so that a store's is as good.
     pub(crate) is_client_id_made: bool,
     pub(crate) store: Option<Place>,
@@ -115,12 +119,17 @@ pub(crate) struct Driver {
     connector: Option<Connector>,
     dial: Arc<Dial>,
     servers: u32,
+    tap: Option<Arc<TapFile>>,
+    #[cfg(feature = "metrics")]
+    metrics: Option<crate::metrics::Metrics>,
     // The connection.
     version: Version,
     is_connected: bool,
     /// What the last connection allowed; still the best guess without one.
     limits: Option<Limits>,
     attempt: Attempt,
+    /// Of the connection, or of the attempt to make one.
+    span: Span,
     last_reason: LinkReason,
     preparation: Preparation,
     /// Whether there was an attempt before the next one.
@@ -220,10 +229,14 @@ impl Driver {
             connector: setup.connector,
             dial: setup.dial,
             servers: setup.servers.max(1),
+            tap: setup.tap,
+            #[cfg(feature = "metrics")]
+            metrics: None,
             version,
             is_connected: false,
             limits: None,
             attempt: Attempt::default(),
+            span: Span::none(),
             last_reason: LinkReason::Lost,
             preparation: Preparation::new(setup.upcoming, setup.hook, operation_timeout),
             has_tried: false,
@@ -239,7 +252,18 @@ impl Driver {
     }
 
     /// Connects and drives the session until it is over.
+    #[cfg_attr(not(feature = "metrics"), expect(unused_mut, reason = "metrics begin here"))]
     pub(crate) async fn run(mut self) {
+        let client_id = self.machine.client_id().as_str();
+        let span = spans::session(&self.server, client_id);
+        #[cfg(feature = "metrics")]
+        {
+            self.metrics = Some(crate::metrics::Metrics::new(&self.server, client_id));
+        }
+        self.drive().instrument(span).await;
+    }
+
+    async fn drive(mut self) {
         self.machine.connect(self.now);
         loop {
             self.turn();
@@ -439,11 +463,16 @@ impl Driver {
         stats.dropped_not_offered = session.dropped_not_offered;
         stats.dropped_unreadable = session.dropped_unreadable;
         stats.dropped_slow = counts.dropped_slow;
+        stats.dropped_outdated = counts.dropped_outdated;
         stats.dropped_unmatched = counts.dropped_unmatched;
         stats.slow_streams = counts.slow_streams;
         stats.unmatched = self.dispatch.kept() as u64;
         stats.bytes_sent = self.line.bytes_sent;
         stats.bytes_received = self.line.bytes_received;
+        #[cfg(feature = "metrics")]
+        if let Some(metrics) = &mut self.metrics {
+            metrics.set(stats);
+        }
         self.shared.set_stats(*stats);
     }
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     ConnectError, Connected, Event, LinkReason, Message, PublishError, SessionEnd, StreamEnd,
     SubscribeError, UnsubscribeError, answer::Answer, body::Body, builder::shown, command::Granted,
-    connector, filling::SpoolHold, publish::Published,
+    connector, filling::SpoolHold, publish::Published, spans, tap,
 };
 
 impl Driver {
@@ -81,6 +81,7 @@ impl Driver {
             deadline: Some(deadline.unwrap_or_else(|| self.now.plus_ms(timeout_ms))),
             ..Attempt::default()
         };
+        self.span = spans::connection(&self.server, plan.attempt);
         self.version = plan.version;
         let server = match &plan.detour {
             Some(reference) => elsewhere(&plan.server, reference),
@@ -105,7 +106,7 @@ impl Driver {
         let how = Arc::clone(&self.dial);
         let attempt = connector::Attempt { server, number, timeout, how };
         let dialing = connector::open(self.connector.as_ref(), attempt);
-        self.line.dial(dialing);
+        self.line.dial(tap::on(self.tap.as_ref(), &self.server, dialing));
     }
 
     fn hang_up(&mut self) {
@@ -204,6 +205,9 @@ impl Driver {
         self.is_connected = true;
         self.limits = Some(limits);
         self.stats.connections += 1;
+        if !connack.session_present {
+            self.dispatch.restart();
+        }
         // A stall must never look like a dead connection.
         let keep_alive_ms = u64::from(limits.keep_alive_s) * 1000;
         let stall_max = if keep_alive_ms == 0 { u64::MAX } else { keep_alive_ms / 4 };
@@ -226,6 +230,7 @@ impl Driver {
             resubscribed,
             "connected"
         );
+        spans::connected(&self.span, self.version, connected.session_present);
         self.shared.set_connected(Some(connected.clone()));
         self.shared.tell(&Event::Connected(Box::new(connected)));
         if let Some(answer) = self.take_connecting() {
@@ -239,6 +244,8 @@ impl Driver {
         self.attempt.deadline = self.attempt.deadline.filter(|_| retry_at.is_some());
         self.stats.disconnections += 1;
         self.shared.set_connected(None);
+        self.span.record("reason", tracing::field::display(&reason));
+        self.span = tracing::Span::none();
         let retry_in = retry_at.map(|retry_at| Duration::from_millis(retry_at.ms_since(self.now)));
         tracing::info!(server = %self.server, ?retry_in, "disconnected: {reason}");
         if matches!(self.life, Life::Connecting(_)) && retry_in.is_none() {

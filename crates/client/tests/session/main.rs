@@ -3,15 +3,20 @@
 
 mod acknowledging;
 mod authenticating;
+mod beside;
+mod blocked;
 mod blocking;
+mod cancelled;
 mod connecting;
 mod damage;
 mod disconnecting;
 #[cfg(feature = "json")]
 mod json;
 mod large;
+mod observed;
 mod offline;
 mod peer;
+mod policies;
 mod preparing;
 mod properties;
 mod publishing;
@@ -22,3 +27,4 @@ mod scram;
 mod slowness;
 mod storing;
 mod streams;
+mod tapped;
