@@ -10,7 +10,7 @@ pub struct Counts {
 
 impl Counts {
     /// Every situation that a long enough run must see, in the order in which they are shown.
-    pub const NAMES: [&'static str; 77] = [
+    pub const NAMES: [&'static str; 78] = [
         "steps",
         "published",
         "delivered",
@@ -35,6 +35,7 @@ impl Counts {
         "session: clean start over an old one",
         "session: expired at the broker",
         "session: new, and the client not told",
+        "session: new, and CONNACK lost",
         "resume: client awaits PUBACK",
         "resume: client awaits PUBREC",
         "resume: client awaits PUBCOMP",

@@ -198,8 +198,16 @@ impl Model {
 
     /// A client's session may be new without its notice: none of its subscriptions is certain.
     pub fn confused(&mut self, client: usize) {
+        self.subscribers[client].is_confused = true;
+        self.doubted(client);
+    }
+
+    /// A client's session may be new, and the client knows that: none of its subscriptions is certain until it is granted
+    /// again, and what it is publishing may have been taken by the session before.
+    pub fn doubted(&mut self, client: usize) {
+        self.step += 1;
         let state = &mut self.subscribers[client];
-        state.is_confused = true;
+        state.began = self.step;
         for interval in &mut state.intervals {
             interval.granted = None;
         }

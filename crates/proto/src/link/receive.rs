@@ -47,6 +47,14 @@ impl Link {
         Ok(None)
     }
 
+    /// Client: sends PINGREQ, whether it is due or not.
+    pub fn ping(&mut self) {
+        if self.state == State::Open {
+            self.write_now(&Packet::PingReq);
+            self.pulse.pinged();
+        }
+    }
+
     /// Follows from silence.
     pub(super) fn handle_silence(&mut self) -> Result<(), LinkEnd> {
         if self.state == State::Over {
@@ -59,8 +67,7 @@ impl Link {
         match (due, self.role) {
             (Due::Nothing, _) => Ok(()),
             (Due::Ping, _) => {
-                self.write_now(&Packet::PingReq);
-                self.pulse.pinged();
+                self.ping();
                 Ok(())
             }
             (Due::Dead, Role::Server) => {

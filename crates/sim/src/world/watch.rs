@@ -268,14 +268,19 @@ impl World {
         let talk = &mut self.talks[client];
         talk.presence.accepted(expiry_s);
         if said {
-            if talk.unheard.is_some_and(|first| first != pipe) {
-                // It was begun for an earlier CONNECT, whose CONNACK the client did not get. The standard has no word
-                // for it: both ends go on, with nothing in common.
-                self.counts.note("session: new, and the client not told");
+            if let Some(first) = talk.unheard.filter(|first| *first != pipe) {
+                // It may have begun for an earlier CONNECT, whose CONNACK the client did not get. The standard has no
+                // word for it. A client knows of its own CONNECTs, and finds out; but not of those of a stranger.
                 talk.unheard = None;
                 talk.down.sender_unknown();
                 talk.up.receiver_cleared();
-                self.model.confused(client);
+                if self.pipes[first].is_stranger {
+                    self.counts.note("session: new, and the client not told");
+                    self.model.confused(client);
+                } else {
+                    self.counts.note("session: new, and CONNACK lost");
+                    self.model.doubted(client);
+                }
             }
             self.counts.note("session: resumed");
             self.count_resume(client);
