@@ -38,8 +38,9 @@ struct Publication {
     may_expire: bool,
     /// The server lost the session of its publisher while it was open, or it is a will.
     may_repeat: bool,
-    /// The server crashed while it was open. What went out at QoS 0 is not stored, and may go out again.
-    was_interrupted: bool,
+    /// The step at which the server first crashed while it was open. What went out at QoS 0 is not stored, and may go out
+    /// again; and a session that began before the crash may get it like any other, since it was not acknowledged yet.
+    interrupted: Option<u64>,
 }
 
 /// A new message.
@@ -146,7 +147,7 @@ impl Model {
             published: self.step,
             may_expire,
             may_repeat: false,
-            was_interrupted: false,
+            interrupted: None,
         });
         self.publications.len() - 1
     }
@@ -224,8 +225,9 @@ impl Model {
 
     /// The server crashed.
     pub fn server_crashed(&mut self) {
+        self.step += 1;
         for publication in self.publications.iter_mut().filter(|p| p.stage == Stage::Open) {
-            publication.was_interrupted = true;
+            publication.interrupted.get_or_insert(self.step);
         }
     }
 
@@ -451,7 +453,7 @@ impl Model {
         // Either half of the way may repeat at QoS 1; a retained message is at one half only.
         let is_once = seen.qos == QoS::AtMostOnce && seen.retain || seen.qos == QoS::ExactlyOnce;
         if publication.may_repeat
-            || publication.was_interrupted && seen.qos == QoS::AtMostOnce
+            || publication.interrupted.is_some() && seen.qos == QoS::AtMostOnce
             || !is_once && [publication.qos, seen.qos].contains(&QoS::AtLeastOnce)
         {
             return Ok(());
@@ -459,8 +461,9 @@ impl Model {
         let count = |client: usize| {
             let state = &self.subscribers[client];
             // What is retained comes once for each SUBSCRIBE of the session, a live message once for all time.
+            let may_be_both = publication.interrupted.is_some_and(|crash| state.began < crash);
             let same = |r: &&Receipt| {
-                let is_old = r.is_replay && r.step < state.began;
+                let is_old = (r.is_replay || may_be_both) && r.step < state.began;
                 r.publication == index && r.is_replay == seen.retain && !is_old
             };
             state.receipts.iter().filter(same).count()

@@ -78,7 +78,7 @@ impl Model {
                 || publication.may_expire
                 || !receipt.is_expected
                 || publication.may_repeat
-                || publication.was_interrupted
+                || publication.interrupted.is_some()
                 || std::mem::replace(&mut seen[index], true)
             {
                 continue;
