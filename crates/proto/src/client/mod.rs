@@ -198,11 +198,7 @@ impl Client {
             }
             // The program has left meanwhile.
             Phase::Over => self.must_hang_up = true,
-            Phase::AtRest
-            | Phase::Waiting(_)
-            | Phase::Ready
-            | Phase::Opening
-            | Phase::Open => {}
+            Phase::AtRest | Phase::Waiting(_) | Phase::Ready | Phase::Opening | Phase::Open => {}
         }
     }
 

@@ -7,8 +7,8 @@ use alloc::{
 use core::mem;
 
 use postrider_wire::{
-    EncodeError, Filter, Packet, PacketId, Properties, ReasonCode, RetainHandling, Subscribe, SubscribeFilter,
-    SubscribeOptions, Unsubscribe,
+    EncodeError, Filter, Packet, PacketId, Properties, ReasonCode, RetainHandling, Subscribe,
+    SubscribeFilter, SubscribeOptions, Unsubscribe,
 };
 
 use super::{Client, Event, Failure, OperationError, OperationId, Phase};
