@@ -6,7 +6,7 @@ use postrider_proto::{
     wire::{ClientId, Filter, Publish, SubscribeOptions},
 };
 
-use super::{Hub, end::session_fact, time::Timer};
+use super::{Hub, end::session_fact, subscribe::Standing, time::Timer};
 use crate::{registry::Subscription, will::Will};
 
 /// What was recorded under one owner number.
@@ -100,7 +100,7 @@ impl Hub {
                 entry.subscriptions.insert(filter.clone(), subscription);
             }
             if !planted(Mutation::SubscriptionNotRecovered) {
-                self.add_route(session, &filter, subscription, true);
+                self.add_route(session, &filter, subscription, Standing::Recovered);
             }
         }
         if expiry_s == 0 {
