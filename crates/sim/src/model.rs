@@ -72,6 +72,8 @@ struct Receipt {
     step: u64,
     /// The record with which it is kept, in numbers of the process that took it; 0 if nothing can undo it.
     kept_by: u64,
+    /// Its place among the messages that the program saw.
+    order: u64,
 }
 
 /// A subscription, from the first SUBSCRIBE to the last UNSUBACK.
@@ -99,6 +101,8 @@ struct Subscriber {
     /// Whether it did not hear that its session is new, so that its ids may stand for other messages: the standard
     /// keeps no promise then.
     is_confused: bool,
+    /// Whether its store, or that of the server, lost what it had heard of, as it may in its mode: no promise is kept.
+    is_loose: bool,
 }
 
 /// A delivery as the subscriber's program sees it.
@@ -116,6 +120,8 @@ pub struct Seen<'a> {
     pub size: usize,
     /// The record with which its receipt is kept; 0 for none.
     pub kept_by: u64,
+    /// Its place among the messages that the program saw, if that is not the order in which it says so.
+    pub order: Option<u64>,
 }
 
 /// Everything published and everything delivered.
@@ -146,7 +152,7 @@ impl Model {
             stage,
             published: self.step,
             may_expire,
-            may_repeat: false,
+            may_repeat: self.subscribers[publisher].is_loose,
             interrupted: None,
         });
         self.publications.len() - 1
@@ -159,7 +165,8 @@ impl Model {
         if let Some(publication) = self.publications.get_mut(index)
             && !matches!(publication.stage, Stage::Acknowledged(_))
         {
-            publication.stage = Stage::Acknowledged(step);
+            let is_loose = self.subscribers[publication.publisher].is_loose;
+            publication.stage = if is_loose { Stage::Loose } else { Stage::Acknowledged(step) };
         }
     }
 
@@ -215,6 +222,25 @@ impl Model {
         for publication in self.publications.iter_mut().filter(|p| p.publisher == client) {
             publication.may_repeat |= publication.stage == Stage::Open;
         }
+    }
+
+    /// What a client had heard of is lost, as it may be in its mode. What it publishes may be lost or repeated, also
+    /// later, since both ends may have different views of their exchanges.
+    pub fn loosen(&mut self, client: usize) {
+        self.confused(client);
+        self.subscribers[client].is_loose = true;
+        for publication in self.publications.iter_mut().filter(|p| p.publisher == client) {
+            publication.may_repeat = true;
+            if publication.stage != Stage::Open {
+                publication.stage = Stage::Loose;
+            }
+        }
+    }
+
+    /// Whether [`Model::loosen`] was called for a client.
+    #[must_use]
+    pub fn is_loose(&self, client: usize) -> bool {
+        self.subscribers[client].is_loose
     }
 
     /// Whether a client's session may have been new without its notice.
@@ -367,18 +393,20 @@ impl Model {
         } else {
             intervals.find(|interval| interval.may_see(&publication)).map(|interval| interval.qos)
         };
+        let expected = expected.or_else(|| state.is_loose.then_some(seen.qos));
         let Some(granted) = expected else {
             let what = format!("{subscriber} got {index} on {topic} without a subscription");
             return violation("MQTT-3.3.4-2", what);
         };
         let expected = publication.qos.min(granted);
-        if seen.qos != expected {
+        if seen.qos != expected && !self.subscribers[subscriber].is_loose {
             let what = format!("{subscriber} got {index} at {:?}, not {expected:?}", seen.qos);
             return violation("MQTT-3.8.4-8", what);
         }
         self.not_again(subscriber, index, &publication, seen)?;
         let owes = |i: &Interval| !i.filter.is_shared() && i.owes(&publication, QoS::AtMostOnce);
         let is_expected = self.subscribers[subscriber].intervals.iter().any(owes);
+        let order = self.subscribers[subscriber].receipts.len() as u64;
         self.subscribers[subscriber].receipts.push(Receipt {
             publication: index,
             qos: seen.qos,
@@ -386,6 +414,7 @@ impl Model {
             is_expected,
             step: self.step,
             kept_by: seen.kept_by,
+            order: seen.order.unwrap_or(order),
         });
         Ok(())
     }
@@ -453,6 +482,8 @@ impl Model {
         // Either half of the way may repeat at QoS 1; a retained message is at one half only.
         let is_once = seen.qos == QoS::AtMostOnce && seen.retain || seen.qos == QoS::ExactlyOnce;
         if publication.may_repeat
+            || self.subscribers[publication.publisher].is_loose
+            || self.subscribers[subscriber].is_loose
             || publication.interrupted.is_some() && seen.qos == QoS::AtMostOnce
             || !is_once && [publication.qos, seen.qos].contains(&QoS::AtLeastOnce)
         {
@@ -559,7 +590,7 @@ mod tests {
 
     fn deliver(model: &mut Model, topic: &Topic, qos: QoS, index: usize) -> Option<&'static str> {
         let publication = index as u64;
-        let seen = Seen { topic, qos, retain: false, publication, size: 9, kept_by: 0 };
+        let seen = Seen { topic, qos, retain: false, publication, size: 9, kept_by: 0, order: None };
         model.delivered(1, seen).err().map(|violation| violation.statement)
     }
 
@@ -635,6 +666,7 @@ mod tests {
             publication,
             size: 9,
             kept_by: 5,
+            order: None,
         };
         assert_eq!(model.delivered(1, seen), Ok(()));
         assert_eq!(model.roll_back(1, 4), 1);

@@ -56,13 +56,16 @@ struct Entry {
 
 impl Session {
     /// Takes a PUBLISH of QoS 1 or 2 that the program acknowledges itself. `digest` tells messages under one packet id
-    /// apart: not every server marks a repeat with DUP, and not every marked one is a repeat.
+    /// apart: not every one that is marked with `dup` is a repeat. At QoS 1 one that is not marked never is: a server that
+    /// crashed may have forgotten under which id it sent a message, and use the id for another one with the same content.
+    /// A QoS 2 message keeps its id, and not every server marks its repeat.
     ///
     /// Spec: v5 [MQTT-4.3.2-4] [MQTT-4.3.3-10] [MQTT-4.4.0-1].
     pub fn entrust(
         &mut self,
         qos: QoS,
         packet_id: PacketId,
+        dup: bool,
         digest: u64,
         link: &mut Link,
         journal: &mut Journal,
@@ -70,8 +73,10 @@ impl Session {
         self.arrivals.line_up(qos, packet_id);
         let is_done = qos == QoS::ExactlyOnce && self.received.contains(packet_id);
         let known = self.arrivals.entry_mut(packet_id);
-        let known =
-            known.filter(|entry| entry.arrived.qos == qos && entry.arrived.digest == digest);
+        let may_be = dup || qos == QoS::ExactlyOnce;
+        let known = known.filter(|entry| {
+            may_be && entry.arrived.qos == qos && entry.arrived.digest == digest
+        });
         if is_done || known.as_ref().is_some_and(|entry| entry.arrived.is_acknowledged) {
             self.answer_arrivals(link, journal);
             return Entrusted::Known;

@@ -259,6 +259,26 @@ fn another_message_under_a_known_id_is_new() {
     }
 }
 
+/// v5 [MQTT-3.3.1-1], v3.1.1 [MQTT-3.3.1-1]: what is not marked is no repeat, whatever it says. A broker that crashed
+/// sends a message again under another id, and the same content may mean another message.
+#[test]
+fn the_same_content_without_dup_is_another_message() {
+    for version in VERSIONS {
+        let mut desk = connected(manual(version, true));
+        desk.reply(&delivery(Q1, 7, "a", false));
+        desk.cut();
+        ack(&mut desk, 1);
+        desk.wake();
+        desk.open();
+        desk.accept(true);
+        desk.log();
+        desk.reply(&delivery(Q1, 7, "a", false));
+        assert_eq!(desk.log(), ["Entrusted 2 a"]);
+        ack(&mut desk, 2);
+        assert_eq!(desk.log(), ["Acknowledged 2", "> PUBACK 7"]);
+    }
+}
+
 /// Without a connection an acknowledgement is stored; the message is known when it comes again.
 #[test]
 fn an_acknowledgement_works_offline() {
