@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use postrider_proto::{
-    Client, LinkConfig, Payload, ReconnectConfig, SessionConfig, Time,
+    Client, LinkConfig, Payload, ReconnectConfig, SessionConfig, SpoolOutput, Time,
     client::{ClientConfig, OperationError, PublishError},
     wire::{
         ClientId, Filter, Properties, Property, Publish, QoS, SubscribeFilter, SubscribeOptions,
@@ -154,7 +154,12 @@ impl SimClient {
     }
 
     /// Publishes; returns the message number.
-    pub(crate) fn publish(&mut self, draft: Draft, now: Time) -> Result<u64, PublishError> {
+    pub(crate) fn publish(
+        &mut self,
+        draft: Draft,
+        spool_above: u32,
+        now: Time,
+    ) -> Result<u64, PublishError> {
         let mut properties = Properties::new();
         if let Some(seconds) = draft.expiry_s {
             properties.push(Property::MessageExpiryInterval(seconds));
@@ -168,8 +173,21 @@ impl SimClient {
             properties,
             payload: Bytes::new(),
         };
-        let payload = Payload::Bytes(Bytes::from(draft.payload));
+        let payload = self.hand_over(draft.payload, spool_above);
         self.machine.publish(publish, payload, now).map(|sent| sent.number)
+    }
+
+    /// A large payload may be in a file before it is published.
+    fn hand_over(&mut self, bytes: Vec<u8>, spool_above: u32) -> Payload {
+        let len = bytes.len() as u32;
+        let is_file = self.disk.has_stages && len > spool_above && len % 3 > 0;
+        match is_file.then(|| self.machine.begin_spool(len)).flatten() {
+            Some(id) => {
+                self.disk.shelf.handle(SpoolOutput::Append(id.number(), Bytes::from(bytes)));
+                Payload::Spooled { id, len }
+            }
+            None => Payload::Bytes(Bytes::from(bytes)),
+        }
     }
 }
 

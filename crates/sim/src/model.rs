@@ -370,11 +370,11 @@ impl Model {
         self.publications.get(index).is_some_and(|publication| publication.retain)
     }
 
-    /// A message arrived at a subscriber.
+    /// A message arrives at a subscriber. It counts when its program has done with it: [`Model::delivered`].
     ///
     /// # Errors
     /// If nobody published it, the topic or payload is another, or this subscriber must not get it.
-    pub fn delivered(&mut self, subscriber: usize, seen: Seen<'_>) -> Result<(), Violation> {
+    pub fn arrived(&self, subscriber: usize, seen: Seen<'_>) -> Result<(), Violation> {
         let index = usize::try_from(seen.publication).unwrap_or(usize::MAX);
         let topic = seen.topic;
         let Some(publication) = self.publications.get(index).cloned() else {
@@ -403,6 +403,18 @@ impl Model {
             let what = format!("{subscriber} got {index} at {:?}, not {expected:?}", seen.qos);
             return violation("MQTT-3.8.4-8", what);
         }
+        Ok(())
+    }
+
+    /// A program has done with a message, which it may do once.
+    ///
+    /// # Errors
+    /// If it has done so before.
+    pub fn delivered(&mut self, subscriber: usize, seen: Seen<'_>) -> Result<(), Violation> {
+        let index = usize::try_from(seen.publication).unwrap_or(usize::MAX);
+        let Some(publication) = self.publications.get(index).cloned() else {
+            return violation("MQTT-3.3.4-1", format!("{subscriber} got an unknown payload"));
+        };
         self.not_again(subscriber, index, &publication, seen)?;
         let owes = |i: &Interval| !i.filter.is_shared() && i.owes(&publication, QoS::AtMostOnce);
         let is_expected = self.subscribers[subscriber].intervals.iter().any(owes);
@@ -506,10 +518,12 @@ impl Model {
             1
         };
         let is_member = |client: usize| self.subscribers[client].is_member;
-        // A member that takes less than QoS 2 may have got it before a crash of the server that knows nothing of it.
+        // A member that takes less than QoS 2 may have got it before a crash of the server that knows nothing of it, as may
+        // one that relies on less than a sync.
         let is_exact = |client: &usize| {
             let mut receipts = self.subscribers[*client].receipts.iter();
-            !receipts.any(|r| r.publication == index && r.qos != QoS::ExactlyOnce)
+            !self.subscribers[*client].is_loose
+                && !receipts.any(|r| r.publication == index && r.qos != QoS::ExactlyOnce)
         };
         let got = if !seen.retain && is_member(subscriber) {
             let members = (0..self.subscribers.len()).filter(|client| is_member(*client));
@@ -591,7 +605,8 @@ mod tests {
     fn deliver(model: &mut Model, topic: &Topic, qos: QoS, index: usize) -> Option<&'static str> {
         let publication = index as u64;
         let seen = Seen { topic, qos, retain: false, publication, size: 9, kept_by: 0, order: None };
-        model.delivered(1, seen).err().map(|violation| violation.statement)
+        let seen = model.arrived(1, seen).and_then(|()| model.delivered(1, seen));
+        seen.err().map(|violation| violation.statement)
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl World {
         let index = self.model.published(new);
         let now = self.time();
         let draft = Draft { topic, qos, retain, expiry_s, payload };
-        match self.clients[client].publish(draft, now) {
+        match self.clients[client].publish(draft, self.script.spool_above, now) {
             Ok(number) => {
                 self.count_publish(client, retain, may_expire);
                 let earlier = (qos > QoS::AtMostOnce)
@@ -226,6 +226,7 @@ impl World {
                     order: None,
                 };
                 self.counts.more("payload spooled", u64::from(is_spooled));
+                self.model.arrived(client, seen)?;
                 self.model.delivered(client, seen)?;
                 self.count_delivery(client, seen.publication, seen.retain);
             }

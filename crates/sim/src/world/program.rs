@@ -19,6 +19,14 @@ pub(crate) struct Held {
     size: usize,
 }
 
+impl Held {
+    fn seen(&self, kept_by: u64, order: Option<u64>) -> Seen<'_> {
+        let Self { topic, qos, retain, tag, size } = self;
+        let (qos, retain, publication, size) = (*qos, *retain, *tag, *size);
+        Seen { topic, qos, retain, publication, size, kept_by, order }
+    }
+}
+
 impl World {
     /// A message for the program, which does something with it for a while.
     pub(super) fn entrusted(
@@ -39,6 +47,7 @@ impl World {
         let tag = facts::tag_of(&payload).unwrap_or(u64::MAX);
         let (qos, retain) = (arrived.publish.qos, arrived.publish.retain);
         let held = Held { topic, qos, retain, tag, size: payload.len() };
+        self.model.arrived(client, held.seen(0, None))?;
         let sim = &mut self.clients[client];
         let seen = sim.first_seen.len() as u64;
         sim.first_seen.entry(tag).or_insert(seen);
@@ -48,7 +57,8 @@ impl World {
         }
         self.counts.more("program: redelivered", u64::from(is_redelivery));
         let process = self.clients[client].process;
-        let at = self.now + self.random.between(0, 400);
+        let longest = if self.random.chance(8) { 6_000 } else { 400 };
+        let at = self.now + self.random.between(0, longest);
         // Once nothing goes wrong any more, nothing is dropped, since it would not come again.
         let is_dropped = self.now < self.over() && self.random.chance(12);
         let next = if is_dropped { Happening::Drop } else { Happening::Acknowledge };
@@ -111,17 +121,9 @@ impl World {
     }
 
     fn done(&mut self, client: usize, held: &Held, kept_by: u64) -> Result<(), Violation> {
-        let seen = Seen {
-            topic: &held.topic,
-            qos: held.qos,
-            retain: held.retain,
-            publication: held.tag,
-            size: held.size,
-            kept_by,
-            order: self.clients[client].first_seen.get(&held.tag).copied(),
-        };
+        let order = self.clients[client].first_seen.get(&held.tag).copied();
         self.count_delivery(client, held.tag, held.retain);
-        self.model.delivered(client, seen)
+        self.model.delivered(client, held.seen(kept_by, order))
     }
 
     /// The program drops a message. To get it again it connects again, some time later.
