@@ -180,7 +180,7 @@ impl SimClient {
     /// A large payload may be in a file before it is published.
     fn hand_over(&mut self, bytes: Vec<u8>, spool_above: u32) -> Payload {
         let len = bytes.len() as u32;
-        let is_file = self.disk.has_stages && len > spool_above && len % 3 > 0;
+        let is_file = self.disk.has_stages && len > spool_above && !len.is_multiple_of(3);
         match is_file.then(|| self.machine.begin_spool(len)).flatten() {
             Some(id) => {
                 self.disk.shelf.handle(SpoolOutput::Append(id.number(), Bytes::from(bytes)));

@@ -604,7 +604,8 @@ mod tests {
 
     fn deliver(model: &mut Model, topic: &Topic, qos: QoS, index: usize) -> Option<&'static str> {
         let publication = index as u64;
-        let seen = Seen { topic, qos, retain: false, publication, size: 9, kept_by: 0, order: None };
+        let seen =
+            Seen { topic, qos, retain: false, publication, size: 9, kept_by: 0, order: None };
         let seen = model.arrived(1, seen).and_then(|()| model.delivered(1, seen));
         seen.err().map(|violation| violation.statement)
     }

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use postrider_proto::{Fact, Payload, Record, SpoolOutput};
+use postrider_proto::{
+    Fact, Payload, Record, SpoolOutput,
+    mutation::{Mutation, planted},
+};
 
 /// Spools of the machines of one store.
 #[derive(Debug, Default)]
@@ -54,6 +57,9 @@ impl SpoolShelf {
     /// The records of a batch are durable.
     pub(crate) fn apply(&mut self, batch: &SpoolBatch) {
         for (number, len) in &batch.lengths {
+            if planted(Mutation::SpoolUnsynced) {
+                continue;
+            }
             if let Some(spool) = self.spools.get_mut(number) {
                 spool.synced = spool.synced.max(*len);
             }
@@ -88,7 +94,8 @@ impl SpoolShelf {
         }
         let before = self.spools.len() as u64;
         let sharers = &self.sharers;
-        self.spools.retain(|number, _| sharers.contains_key(number));
+        let is_planted = planted(Mutation::SpoolNotNamed) && users.len() > 1;
+        self.spools.retain(|number, _| sharers.contains_key(number) && !is_planted);
         for spool in self.spools.values_mut() {
             spool.synced = spool.bytes.len();
         }

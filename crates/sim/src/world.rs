@@ -255,9 +255,7 @@ impl World {
             Happening::Acknowledge(client, process, number) => {
                 self.acknowledge(client, process, number)
             }
-            Happening::Drop(client, process, number) => {
-                self.drop_message(client, process, number)
-            }
+            Happening::Drop(client, process, number) => self.drop_message(client, process, number),
             Happening::Redial(client, process) => self.redial(client, process),
             Happening::ClientPage(client, process, request) => {
                 self.client_page(client, process, &request)

@@ -318,10 +318,10 @@ impl Client {
             return;
         }
         let end = LinkEnd::Ours(disconnect.reason);
-        if matches!(self.phase, Phase::Opening | Phase::Open) {
-            if let Some(link) = &mut self.link {
-                link.end(disconnect);
-            }
+        if matches!(self.phase, Phase::Opening | Phase::Open)
+            && let Some(link) = &mut self.link
+        {
+            link.end(disconnect);
         }
         if matches!(self.phase, Phase::Ready | Phase::Opening | Phase::Open) {
             self.must_hang_up = true;

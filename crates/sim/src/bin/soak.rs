@@ -18,7 +18,9 @@ fn main() -> ExitCode {
             ("--seeds", Some(value)) => most = value,
             ("--plain", Some(1)) => run = postrider_sim::run_plain,
             _ => {
-                eprintln!("usage: soak [--seconds N] [--from SEED] [--seeds N] [--plain 1]; not understood: {name}");
+                eprintln!(
+                    "usage: soak [--seconds N] [--from SEED] [--seeds N] [--plain 1]; not understood: {name}"
+                );
                 return ExitCode::from(2);
             }
         }

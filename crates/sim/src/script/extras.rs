@@ -28,12 +28,14 @@ impl Script {
             }
         }
         for (_, action) in &mut self.actions {
-            match *action {
-                Action::Crash(who) if random.chance(50) => *action = Action::Kill(who),
-                Action::CrashBoth(client) if random.chance(50) => {
-                    *action = Action::KillBoth(client);
-                }
-                _ => {}
+            if let Action::Crash(who) = *action
+                && random.chance(50)
+            {
+                *action = Action::Kill(who);
+            } else if let Action::CrashBoth(client) = *action
+                && random.chance(50)
+            {
+                *action = Action::KillBoth(client);
             }
         }
         self.send_away(&mut random);

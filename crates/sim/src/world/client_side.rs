@@ -157,12 +157,7 @@ impl World {
         self.drain_client(client)
     }
 
-    fn client_stores(
-        &mut self,
-        client: usize,
-        seq: u64,
-        record: &Record,
-    ) -> Result<(), Violation> {
+    fn client_stores(&mut self, client: usize, seq: u64, record: &Record) -> Result<(), Violation> {
         if let Fact::Own { key, .. } = &record.fact {
             self.own_record(client, key, seq)?;
         }

@@ -358,12 +358,12 @@ impl World {
 
 /// The spools that a hub has messages with.
 fn spools_of(config: &HubConfig, records: &[Record]) -> BTreeSet<u64> {
-    let client_ids = records.iter().filter_map(|record| match &record.fact {
-        Fact::Session { client_id, .. } => Some((record.owner, client_id.text().as_bytes())),
-        _ => None,
-    });
-    let homes: BTreeMap<_, _> =
-        client_ids.map(|(owner, client_id)| (owner, config.is_home(client_id))).collect();
+    let mut homes = BTreeMap::new();
+    for record in records {
+        if let Fact::Session { client_id, .. } = &record.fact {
+            homes.insert(record.owner, config.is_home(client_id.text().as_bytes()));
+        }
+    }
     // What belongs to no session each hub has.
     let is_here = |record: &&Record| homes.get(&record.owner).copied().unwrap_or(record.owner == 0);
     records.iter().filter(is_here).filter_map(shelf::named).map(|(number, _)| number).collect()

@@ -179,8 +179,7 @@ impl World {
     /// Whether the CONNACK that arrives at a client is lost.
     pub(super) fn is_answer_lost(&mut self, pipe: usize) -> Result<bool, Violation> {
         let client = self.pipes[pipe].client;
-        let is_lost = self.clients[client].answer == Answer::Lost
-            && !self.pipes[pipe].is_answered;
+        let is_lost = self.clients[client].answer == Answer::Lost && !self.pipes[pipe].is_answered;
         if is_lost {
             self.clients[client].answer = Answer::Kept;
             self.counts.note("session: answer lost");

@@ -313,11 +313,9 @@ impl World {
             return Ok(());
         };
         let owners = facts::owners(&image.content, &self.clients[client].name);
-        if expiry_s == 0 && !said {
-            if !owners.is_empty() {
-                let what = format!("CONNACK to {client}, old sessions on the disk: {owners:?}");
-                return violation("MQTT-3.2.2-2", what);
-            }
+        if expiry_s == 0 && !said && !owners.is_empty() {
+            let what = format!("CONNACK to {client}, old sessions on the disk: {owners:?}");
+            return violation("MQTT-3.2.2-2", what);
         }
         if expiry_s > 0 {
             let is_stored = matches!(owners[..], [owner]
@@ -394,7 +392,7 @@ impl World {
         let old = presence.pipe.filter(|old| *old != pipe);
         let was_there = presence.is_there(self.now);
         found.session_present = presence.connect(pipe, &connect, self.now);
-        if was_there != Some(!connect.clean_start) {
+        if connect.clean_start || was_there != Some(true) {
             talk.unheard.get_or_insert(pipe);
         }
         if connect.clean_start && was_there == Some(true) {
