@@ -43,6 +43,13 @@ pub(crate) fn has_received(content: &Content, owner: u64, packet_id: u16) -> boo
     content.contains_key(&key(owner, b'I', &packet_id.to_be_bytes()))
 }
 
+/// All ids of QoS 2 messages of the peer that are stored as received.
+pub(crate) fn received(content: &Content, owner: u64) -> Vec<u16> {
+    let prefix = key(owner, b'I', &[]);
+    let found = under(content, &prefix).filter(|(key, _)| key.len() == 11);
+    found.map(|(key, _)| u16::from_be_bytes([key[9], key[10]])).collect()
+}
+
 /// Received ids of messages that go to several hubs.
 pub(crate) fn crossing(content: &Content) -> u64 {
     let is_it = |key: &&Vec<u8>| key.len() == 14 && key[8] == b'I' && key[11] == b'T';

@@ -346,9 +346,10 @@ impl Model {
             return Vec::new();
         }
         let is_owed = |subscriber: &Subscriber| {
-            subscriber.intervals.iter().any(|interval| {
-                !interval.filter.is_shared() && interval.owes(publication, QoS::AtLeastOnce)
-            })
+            !subscriber.is_loose
+                && subscriber.intervals.iter().any(|interval| {
+                    !interval.filter.is_shared() && interval.owes(publication, QoS::AtLeastOnce)
+                })
         };
         let all = self.subscribers.iter().enumerate();
         all.filter(|(_, subscriber)| is_owed(subscriber)).map(|(index, _)| index).collect()

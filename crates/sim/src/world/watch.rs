@@ -1,5 +1,7 @@
 //! Every packet on every pipe, when it is sent and when it is taken: held against the standard and against the disk.
 
+use std::collections::BTreeSet;
+
 use postrider_proto::{
     Durability,
     wire::{Ack, AckKind, ConnAck, Connect, Filter, Packet, Publish, QoS},
@@ -87,6 +89,7 @@ impl World {
             Packet::PubRec(ack) => self.ack_by_client(pipe, AckKind::PubRec, &ack),
             Packet::PubComp(ack) => self.ack_by_client(pipe, AckKind::PubComp, &ack),
             Packet::Subscribe(subscribe) => {
+                self.nothing_stale(client)?;
                 let mut asked = Asked::default();
                 for line in subscribe.filters {
                     let qos = line.options.qos;
@@ -458,6 +461,18 @@ impl World {
             | Packet::Disconnect(_)
             | Packet::Auth(_) => {}
         }
+    }
+
+    /// A SUBSCRIBE leaves only when the ids of an older session are durably forgotten: what follows may have the same.
+    fn nothing_stale(&self, client: usize) -> Result<(), Violation> {
+        let content = self.kept_by_client(client).filter(|_| !self.model.is_confused(client));
+        let stored = content.map(|content| facts::received(content, 0)).unwrap_or_default();
+        let known: BTreeSet<u16> = self.talks[client].down.got().map(|(id, _)| id).collect();
+        if let Some(id) = stored.into_iter().find(|id| !known.contains(id)) {
+            let what = format!("client {client} subscribes before {id} is forgotten");
+            return violation("MQTT-3.2.2-5", what);
+        }
+        Ok(())
     }
 
     /// A QoS 2 PUBLISH leaves only when message, id and state are durable.
