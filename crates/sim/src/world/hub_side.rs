@@ -69,18 +69,22 @@ impl World {
                 Output::Spool(spool) => self.broker.disk.shelf.handle(spool),
                 Output::Event(event) => self.note(|| format!("hub {hub}: {event:?}")),
                 Output::Wait(at) => {
-                    if let Some(at) = self.broker.disk.seal(hub, self.now, &mut self.random) {
-                        if let Some(handed) = self.broker.disk.handed_at() {
-                            self.at(handed, Happening::BrokerHanded);
-                        }
-                        self.at(at, Happening::BrokerSynced);
-                    }
+                    self.seal_hub(hub);
                     self.hub_waits(hub, at);
                     return Ok(());
                 }
             }
         }
         Ok(())
+    }
+
+    fn seal_hub(&mut self, hub: u16) {
+        if let Some(at) = self.broker.disk.seal(hub, self.now, &mut self.random) {
+            if let Some(handed) = self.broker.disk.handed_at() {
+                self.at(handed, Happening::BrokerHanded);
+            }
+            self.at(at, Happening::BrokerSynced);
+        }
     }
 
     pub(super) fn hub_page(

@@ -310,6 +310,11 @@ impl World {
             talk.up.receiver_cleared();
             self.model.session_began(client);
         }
+        self.session_stored(client, expiry_s, said)
+    }
+
+    /// What CONNACK says is durable. Spec: v5 section 3.2.2.1.1.
+    fn session_stored(&self, client: usize, expiry_s: u32, said: bool) -> Result<(), Violation> {
         let durability = self.clients[client].actor.durability;
         let Some(image) = self.broker.disk.image(durability).filter(|_| self.script.is_durable)
         else {
