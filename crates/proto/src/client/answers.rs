@@ -34,11 +34,11 @@ pub(super) struct Answers {
     was_open: bool,
     /// The record that says so; `None` if there is none.
     mark: Option<u64>,
+    /// Operations wait until this record is stored, on whatever link.
+    settled: u64,
     // Link.
     /// Whether PINGRESP will tell.
     is_asking: bool,
-    /// Operations wait until this record is stored.
-    settled: u64,
 }
 
 impl Answers {
@@ -53,7 +53,6 @@ impl Answers {
         self.was_open = self.is_open;
         self.is_open = true;
         self.is_asking = false;
-        self.settled = 0;
     }
 
     /// CONNACK said no, so the server began nothing.
@@ -105,7 +104,9 @@ impl Client {
     /// operations wait for them.
     pub(super) fn settle(&mut self, is_discarding: bool) {
         self.answers.is_asking = false;
-        self.answers.settled = if is_discarding { self.journal.last() } else { 0 };
+        if is_discarding {
+            self.answers.settled = self.journal.last();
+        }
         self.answered();
     }
 

@@ -129,6 +129,25 @@ fn nothing_sent_again_proves_a_new_session() {
     }
 }
 
+/// What is not stored yet when the link ends is waited for on the next one.
+#[test]
+fn a_new_link_does_not_hurry_the_store() {
+    for version in VERSIONS {
+        let mut desk = received(version);
+        desk.cut_and_open();
+        desk.log();
+        desk.is_store_prompt = false;
+        desk.accept(false);
+        assert_eq!(desk.log(), ["Connected again=1"]);
+        desk.cut_and_open();
+        desk.log();
+        desk.accept(true);
+        assert_eq!(desk.log(), ["Connected present again=1"]);
+        desk.store_all();
+        assert_eq!(desk.log(), ["> SUBSCRIBE 2 in"]);
+    }
+}
+
 /// Some servers answer PINGREQ before they have read what a session left. A repeat is then marked as one: the new
 /// session would send everything for the first time.
 #[test]
