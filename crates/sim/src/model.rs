@@ -514,7 +514,9 @@ impl Model {
         };
         let allowed = if seen.retain {
             let asked = &self.subscribers[subscriber].asked;
-            asked.iter().filter(|(_, filter)| filter.matches(&publication.topic)).count()
+            let count = asked.iter().filter(|(_, filter)| filter.matches(&publication.topic));
+            // A program may be done with it when the next session has begun.
+            count.count().max(usize::from(seen.order.is_some()))
         } else {
             1
         };
