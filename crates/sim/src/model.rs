@@ -120,8 +120,9 @@ pub struct Seen<'a> {
     pub size: usize,
     /// The record with which its receipt is kept; 0 for none.
     pub kept_by: u64,
-    /// Its place among the messages that the program saw, if that is not the order in which it says so.
-    pub order: Option<u64>,
+    /// If the program is done with it later than it arrived: its place among the messages that the program saw, and the
+    /// step at which it arrived.
+    pub order: Option<(u64, u64)>,
 }
 
 /// Everything published and everything delivered.
@@ -371,11 +372,11 @@ impl Model {
         self.publications.get(index).is_some_and(|publication| publication.retain)
     }
 
-    /// A message arrives at a subscriber. It counts when its program has done with it: [`Model::delivered`].
+    /// A message arrives at a subscriber. Returns the step. It counts when its program has done with it: [`Model::delivered`].
     ///
     /// # Errors
     /// If nobody published it, the topic or payload is another, or this subscriber must not get it.
-    pub fn arrived(&self, subscriber: usize, seen: Seen<'_>) -> Result<(), Violation> {
+    pub fn arrived(&self, subscriber: usize, seen: Seen<'_>) -> Result<u64, Violation> {
         let index = usize::try_from(seen.publication).unwrap_or(usize::MAX);
         let topic = seen.topic;
         let Some(publication) = self.publications.get(index).cloned() else {
@@ -404,7 +405,7 @@ impl Model {
             let what = format!("{subscriber} got {index} at {:?}, not {expected:?}", seen.qos);
             return violation("MQTT-3.8.4-8", what);
         }
-        Ok(())
+        Ok(self.step)
     }
 
     /// A program has done with a message, which it may do once.
@@ -425,9 +426,9 @@ impl Model {
             qos: seen.qos,
             is_replay: seen.retain,
             is_expected,
-            step: self.step,
+            step: seen.order.map_or(self.step, |(_, step)| step),
             kept_by: seen.kept_by,
-            order: seen.order.unwrap_or(order),
+            order: seen.order.map_or(order, |(order, _)| order),
         });
         Ok(())
     }
@@ -493,6 +494,11 @@ impl Model {
         seen: Seen<'_>,
     ) -> Result<(), Violation> {
         // Either half of the way may repeat at QoS 1; a retained message is at one half only.
+        // What is retained is sent for each SUBSCRIBE, and a session may end before the program is done with it.
+        let began = self.subscribers[subscriber].began;
+        if seen.retain && seen.order.is_some_and(|(_, step)| step < began) {
+            return Ok(());
+        }
         let is_once = seen.qos == QoS::AtMostOnce && seen.retain || seen.qos == QoS::ExactlyOnce;
         if publication.may_repeat
             || self.subscribers[publication.publisher].is_loose
@@ -514,9 +520,7 @@ impl Model {
         };
         let allowed = if seen.retain {
             let asked = &self.subscribers[subscriber].asked;
-            let count = asked.iter().filter(|(_, filter)| filter.matches(&publication.topic));
-            // A program may be done with it when the next session has begun.
-            count.count().max(usize::from(seen.order.is_some()))
+            asked.iter().filter(|(_, filter)| filter.matches(&publication.topic)).count()
         } else {
             1
         };
@@ -609,7 +613,7 @@ mod tests {
         let publication = index as u64;
         let seen =
             Seen { topic, qos, retain: false, publication, size: 9, kept_by: 0, order: None };
-        let seen = model.arrived(1, seen).and_then(|()| model.delivered(1, seen));
+        let seen = model.arrived(1, seen).and_then(|_| model.delivered(1, seen));
         seen.err().map(|violation| violation.statement)
     }
 

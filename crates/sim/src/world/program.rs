@@ -17,11 +17,13 @@ pub(crate) struct Held {
     retain: bool,
     pub(crate) tag: u64,
     size: usize,
+    /// When it arrived, in steps of the model.
+    step: u64,
 }
 
 impl Held {
-    fn seen(&self, kept_by: u64, order: Option<u64>) -> Seen<'_> {
-        let Self { topic, qos, retain, tag, size } = self;
+    fn seen(&self, kept_by: u64, order: Option<(u64, u64)>) -> Seen<'_> {
+        let Self { topic, qos, retain, tag, size, .. } = self;
         let (qos, retain, publication, size) = (*qos, *retain, *tag, *size);
         Seen { topic, qos, retain, publication, size, kept_by, order }
     }
@@ -46,8 +48,8 @@ impl World {
         self.counts.more("payload spooled", u64::from(is_spooled));
         let tag = facts::tag_of(&payload).unwrap_or(u64::MAX);
         let (qos, retain) = (arrived.publish.qos, arrived.publish.retain);
-        let held = Held { topic, qos, retain, tag, size: payload.len() };
-        self.model.arrived(client, held.seen(0, None))?;
+        let mut held = Held { topic, qos, retain, tag, size: payload.len(), step: 0 };
+        held.step = self.model.arrived(client, held.seen(0, None))?;
         let sim = &mut self.clients[client];
         let seen = sim.first_seen.len() as u64;
         sim.first_seen.entry(tag).or_insert(seen);
@@ -121,7 +123,7 @@ impl World {
     }
 
     fn done(&mut self, client: usize, held: &Held, kept_by: u64) -> Result<(), Violation> {
-        let order = self.clients[client].first_seen.get(&held.tag).copied();
+        let order = self.clients[client].first_seen.get(&held.tag).map(|order| (*order, held.step));
         self.count_delivery(client, held.tag, held.retain);
         self.model.delivered(client, held.seen(kept_by, order))
     }
