@@ -159,20 +159,22 @@ impl Replay {
     /// A live message of `topic` is about to be sent. If the older, retained one must go first, returns the QoS that
     /// was granted for it; it is not sent in turn then.
     pub(crate) fn overtake(&mut self, topic: &Topic) -> Option<QoS> {
-        let is_overtaken = self.is_overtaken_by(topic);
+        let granted = self.waiting_for(topic).map(|cursor| cursor.qos).max();
         self.sent.insert(Bytes::copy_from_slice(topic.as_bytes()), self.serial);
-        if !is_overtaken {
-            return None;
-        }
-        let waiting = self.cursors.iter().filter(|cursor| cursor.filter.matches(topic));
-        waiting.map(|cursor| cursor.qos).max()
+        granted
     }
 
     /// Whether the retained message of a topic must go before a live one.
     pub(crate) fn is_overtaken_by(&self, topic: &Topic) -> bool {
-        let is_first = self.sent.get(topic.as_bytes()) != Some(&self.serial);
-        let has_passed = self.cursors.front().is_some_and(|front| front.has_passed(topic));
-        is_first && !has_passed && self.cursors.iter().any(|cursor| cursor.filter.matches(topic))
+        self.waiting_for(topic).next().is_some()
+    }
+
+    /// The cursors that are still to send the message of a topic.
+    fn waiting_for<'a>(&'a self, topic: &'a Topic) -> impl Iterator<Item = &'a Cursor> {
+        let sent = self.sent.get(topic.as_bytes()).copied().unwrap_or_default();
+        self.cursors.iter().filter(move |cursor| {
+            cursor.serial > sent && cursor.filter.matches(topic) && !cursor.has_passed(topic)
+        })
     }
 
     /// Whether the cursor with this serial is not through.
@@ -209,6 +211,19 @@ mod tests {
         assert!(replay.pass(Bytes::from_static(b"b")));
         assert!(!replay.pass(Bytes::from_static(b"c")));
         assert_eq!(replay.front().and_then(Cursor::after), Some(&b"c"[..]));
+    }
+
+    /// v5 [MQTT-3.3.1-9]: a SUBSCRIBE for something else does not bring it again.
+    #[test]
+    fn a_subscription_to_other_topics_changes_nothing() {
+        let mut replay = Replay::default();
+        replay.begin(cursor("a"));
+        assert_eq!(replay.overtake(&topic("a")), Some(QoS::AtMostOnce));
+        replay.begin(cursor("b"));
+        assert_eq!(replay.overtake(&topic("a")), None);
+        assert_eq!(replay.overtake(&topic("b")), Some(QoS::AtMostOnce));
+        replay.begin(cursor("+"));
+        assert_eq!(replay.overtake(&topic("a")), Some(QoS::AtMostOnce));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use postrider_proto::{
-    Client, LinkConfig, Payload, ReconnectConfig, SessionConfig, Time,
+    Client, LinkConfig, Payload, ReconnectConfig, SessionConfig, SpoolOutput, Time,
     client::{ClientConfig, OperationError, PublishError},
     wire::{
         ClientId, Filter, Properties, Property, Publish, QoS, SubscribeFilter, SubscribeOptions,
@@ -13,8 +13,10 @@ use postrider_proto::{
 };
 
 use crate::{
-    disk::{Disk, SpoolShelf},
-    script::{Actor, Script},
+    disk::Disk,
+    script::{Actor, Answer, Script},
+    shelf::{SpoolShelf, named},
+    world::Held,
 };
 
 /// A client of the world.
@@ -32,11 +34,22 @@ pub(crate) struct SimClient {
     pub(crate) has_been_connected: bool,
     pub(crate) was_recovered: bool,
     pub(crate) wake_at: Option<u64>,
+    /// Spools that the start found and kept, and those that it removed.
+    pub(crate) spools_kept: (u64, u64),
+    /// Messages that the program has, by number.
+    pub(crate) held: BTreeMap<u64, Held>,
+    /// Messages that it has done with, until the record of that has a number.
+    pub(crate) done: BTreeMap<u64, Held>,
     /// The last record of each received id.
     pub(crate) received: BTreeMap<u16, u64>,
     // What outlives it.
-    pub(crate) spools: SpoolShelf,
     pub(crate) disk: Disk,
+    /// Messages in the order in which the program first saw them.
+    pub(crate) first_seen: BTreeMap<u64, u64>,
+    /// There is no network until then.
+    pub(crate) away_until: u64,
+    /// What becomes of the next CONNACK.
+    pub(crate) answer: Answer,
     /// Publications by message number.
     pub(crate) numbers: BTreeMap<u64, usize>,
     /// Which of its filters the program wants.
@@ -69,9 +82,14 @@ impl SimClient {
             has_been_connected: false,
             was_recovered: false,
             wake_at: None,
+            spools_kept: (0, 0),
             received: BTreeMap::new(),
-            spools: SpoolShelf::default(),
-            disk: Disk::default(),
+            held: BTreeMap::new(),
+            done: BTreeMap::new(),
+            first_seen: BTreeMap::new(),
+            away_until: 0,
+            answer: Answer::Kept,
+            disk: Disk::new(script.has_stages),
             numbers: BTreeMap::new(),
             wanted,
         }
@@ -88,14 +106,18 @@ impl SimClient {
         self.has_been_connected = false;
         self.wake_at = None;
         self.received.clear();
+        self.held.clear();
+        self.done.clear();
         self.disk.forget_numbers();
         if self.actor.has_store {
             let records = self.disk.records();
             self.was_recovered = !records.is_empty();
+            let names = records.iter().filter_map(named).map(|(number, _)| number).collect();
+            self.spools_kept = self.disk.shelf.keep(&[names]);
             self.machine.recover(records);
         } else {
             self.numbers.clear();
-            self.spools = SpoolShelf::default();
+            self.disk.shelf = SpoolShelf::default();
         }
     }
 
@@ -132,7 +154,12 @@ impl SimClient {
     }
 
     /// Publishes; returns the message number.
-    pub(crate) fn publish(&mut self, draft: Draft, now: Time) -> Result<u64, PublishError> {
+    pub(crate) fn publish(
+        &mut self,
+        draft: Draft,
+        spool_above: u32,
+        now: Time,
+    ) -> Result<u64, PublishError> {
         let mut properties = Properties::new();
         if let Some(seconds) = draft.expiry_s {
             properties.push(Property::MessageExpiryInterval(seconds));
@@ -146,8 +173,21 @@ impl SimClient {
             properties,
             payload: Bytes::new(),
         };
-        let payload = Payload::Bytes(Bytes::from(draft.payload));
+        let payload = self.hand_over(draft.payload, spool_above);
         self.machine.publish(publish, payload, now).map(|sent| sent.number)
+    }
+
+    /// A large payload may be in a file before it is published.
+    fn hand_over(&mut self, bytes: Vec<u8>, spool_above: u32) -> Payload {
+        let len = bytes.len() as u32;
+        let is_file = self.disk.has_stages && len > spool_above && !len.is_multiple_of(3);
+        match is_file.then(|| self.machine.begin_spool(len)).flatten() {
+            Some(id) => {
+                self.disk.shelf.handle(SpoolOutput::Append(id.number(), Bytes::from(bytes)));
+                Payload::Spooled { id, len }
+            }
+            None => Payload::Bytes(Bytes::from(bytes)),
+        }
     }
 }
 
@@ -188,7 +228,7 @@ fn config(name: &str, actor: &Actor, script: &Script, will: Option<Vec<u8>>) -> 
             is_first_retried: true,
             ..ReconnectConfig::default()
         },
-        is_manual: false,
+        is_manual: actor.is_manual,
         is_durable: actor.has_store,
         spool_bytes_max: 1 << 30,
     }

@@ -10,7 +10,7 @@ pub struct Counts {
 
 impl Counts {
     /// Every situation that a long enough run must see, in the order in which they are shown.
-    pub const NAMES: [&'static str; 77] = [
+    pub const NAMES: [&'static str; 97] = [
         "steps",
         "published",
         "delivered",
@@ -35,6 +35,7 @@ impl Counts {
         "session: clean start over an old one",
         "session: expired at the broker",
         "session: new, and the client not told",
+        "session: new, and CONNACK lost",
         "resume: client awaits PUBACK",
         "resume: client awaits PUBREC",
         "resume: client awaits PUBCOMP",
@@ -88,6 +89,25 @@ impl Counts {
         "disk: record waited for room",
         "disk: sync failed at a client",
         "disk: sync failed at the broker",
+        "session: answer lost",
+        "session: crash over the answer",
+        "program: acknowledged",
+        "program: acknowledged out of order",
+        "program: acknowledged too late",
+        "program: dropped",
+        "program: redelivered",
+        "crash: program had messages",
+        "kill: client with store",
+        "kill: broker",
+        "power cut: handed records of a client lost",
+        "power cut: handed records of the broker lost",
+        "loose: process, by a power cut of the client",
+        "loose: process, by a power cut of the broker",
+        "loose: memory, by a crash of the broker",
+        "restart: payload of a client kept",
+        "restart: orphan removed by a client",
+        "restart: payload of the broker kept",
+        "restart: orphan removed by the broker",
     ];
 
     /// It happened once more.

@@ -4,17 +4,25 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use postrider_proto::{
-    Fact, PageRequest, PageRows, Payload, Record, SpoolOutput,
+    Durability, Fact, PageRequest, PageRows, Record,
     mutation::{Mutation, planted},
 };
 
-use crate::{Random, facts};
+use crate::{
+    Random, facts,
+    shelf::{SpoolBatch, SpoolShelf},
+};
 
 /// Records of the machines that share one store. A batch is what one drain handed over; it is durable as a whole.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
-    /// What is durable, by key.
-    content: BTreeMap<Vec<u8>, Bytes>,
+    pub(crate) shelf: SpoolShelf,
+    /// Whether records are handed to the operating system some time before they are synced.
+    pub(crate) has_stages: bool,
+    /// What is synced.
+    durable: Image,
+    /// What is handed to the operating system: all that is synced, and more. Only with stages.
+    written: Image,
     /// Batches that are still being filled, by writer.
     open: BTreeMap<u16, Batch>,
     pending: VecDeque<Batch>,
@@ -28,19 +36,41 @@ pub(crate) struct Disk {
     /// The next sync fails, which is final.
     pub(crate) is_failing: bool,
     pub(crate) writes: u64,
-    /// Owners and tags of all messages that were ever durable in a queue.
+}
+
+/// What is stored in one sense.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Image {
+    /// By key.
+    pub(crate) content: BTreeMap<Vec<u8>, Bytes>,
+    /// Owners and tags of all messages that were ever in a queue.
     pub(crate) taken: BTreeSet<(u64, u64)>,
-    /// Tags of all messages that were ever durable as retained.
+    /// Tags of all messages that were ever retained.
     pub(crate) retained: BTreeSet<u64>,
+}
+
+/// How a process ends without notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fall {
+    /// The machine goes on: what was handed to the operating system survives.
+    Kill,
+    /// What was not synced is lost, or some of it.
+    PowerCut,
 }
 
 #[derive(Debug, Default)]
 struct Batch {
+    handed_at: u64,
+    is_handed: bool,
     at: u64,
+    spools: SpoolBatch,
     writer: u16,
     seq: u64,
-    records: Vec<(Vec<u8>, Option<Bytes>, Option<Taken>)>,
+    records: Vec<Row>,
 }
+
+/// A key, its value unless it is deleted, and which message that is.
+type Row = (Vec<u8>, Option<Bytes>, Option<Taken>);
 
 /// Which message a record keeps.
 #[derive(Clone, Copy, Debug)]
@@ -63,9 +93,16 @@ pub(crate) enum Synced {
 pub(crate) struct Wreck {
     pub(crate) survived: usize,
     pub(crate) lost: usize,
+    /// Of the lost ones, those that were handed to the operating system.
+    pub(crate) lost_handed: usize,
 }
 
 impl Disk {
+    /// An empty one.
+    pub(crate) fn new(has_stages: bool) -> Self {
+        Self { has_stages, ..Self::default() }
+    }
+
     /// Takes a record into the batch of this writer. `tag` tells which message it keeps, if any.
     pub(crate) fn put(&mut self, writer: u16, seq: u64, record: &Record, tag: Option<u64>) {
         // What cannot be stored is found here rather than after a crash.
@@ -87,10 +124,24 @@ impl Disk {
 
     /// The drain is over: the batch is durable at the time returned.
     pub(crate) fn seal(&mut self, writer: u16, now: u64, random: &mut Random) -> Option<u64> {
-        let mut batch = self.open.remove(&writer)?;
+        let spools = self.shelf.seal();
+        let Some(mut batch) = self.open.remove(&writer) else {
+            match self.pending.back_mut() {
+                Some(last) => last.spools.dropped.extend(spools.dropped),
+                None => spools.dropped.iter().for_each(|number| self.shelf.remove(*number)),
+            }
+            return None;
+        };
+        batch.spools = spools;
         let slowness = if now < self.slow_until { random.between(200, 2_000) } else { 20 };
         batch.at = self.last_at.max(now + random.between(0, slowness)).max(self.full_until);
         batch.writer = writer;
+        batch.handed_at = batch.at;
+        if self.has_stages {
+            let last = self.pending.back().map_or(0, |last| last.handed_at);
+            let early = now.max(self.full_until).max(last).min(batch.at);
+            batch.handed_at = random.between(early, batch.at.min(early + 20));
+        }
         self.last_at = batch.at;
         let at = batch.at;
         self.pending.push_back(batch);
@@ -105,6 +156,26 @@ impl Disk {
     /// Whether a record would wait for room.
     pub(crate) fn is_full(&self, now: u64) -> bool {
         now < self.full_until
+    }
+
+    /// When the youngest batch is handed to the operating system.
+    pub(crate) fn handed_at(&self) -> Option<u64> {
+        self.pending.back().map(|batch| batch.handed_at).filter(|_| self.has_stages)
+    }
+
+    /// What was handed to the operating system by now: numbers by writer, if that is news.
+    pub(crate) fn hand(&mut self, now: u64) -> Vec<(u16, u64)> {
+        let mut news = BTreeMap::new();
+        for batch in &mut self.pending {
+            if batch.handed_at > now {
+                break;
+            }
+            if !std::mem::replace(&mut batch.is_handed, true) {
+                news.insert(batch.writer, batch.seq);
+                self.written.apply(&batch.records);
+            }
+        }
+        news.into_iter().collect()
     }
 
     /// What is durable by now, if that is news.
@@ -133,21 +204,26 @@ impl Disk {
         self.restart();
     }
 
-    /// The machine crashes: some batches survive although nobody was told, the others are gone.
-    pub(crate) fn crash(&mut self, random: &mut Random) -> Wreck {
+    /// The process ends: some batches survive although nobody was told, the others are gone.
+    pub(crate) fn crash(&mut self, fall: Fall, random: &mut Random) -> Wreck {
         let all = self.pending.len();
+        let handed = self.pending.iter().filter(|batch| batch.is_handed).count();
+        let least = if fall == Fall::Kill { handed } else { 0 };
         let survived = match random.between(0, 3) {
-            0 => 0,
+            0 => least,
             1 => all,
-            _ => random.between(0, all as u64) as usize,
+            _ => random.between(least as u64, all as u64) as usize,
         };
         for _ in 0..survived {
             if let Some(batch) = self.pending.pop_front() {
                 self.apply(batch);
             }
         }
+        if fall == Fall::PowerCut {
+            self.shelf.cut();
+        }
         self.restart();
-        Wreck { survived, lost: all - survived }
+        Wreck { survived, lost: all - survived, lost_handed: handed.saturating_sub(survived) }
     }
 
     /// Highest durable number of a writer since the last start.
@@ -162,7 +238,7 @@ impl Disk {
 
     /// Rows as a running machine reads them: what it handed over, durable or not.
     pub(crate) fn page(&self, request: &PageRequest) -> PageRows {
-        let under = facts::under(&self.content, &request.prefix);
+        let under = facts::under(&self.durable.content, &request.prefix);
         let mut rows: BTreeMap<&Vec<u8>, &Bytes> = under.collect();
         for batch in self.pending.iter().chain(self.open.values()) {
             for (key, value, _) in &batch.records {
@@ -190,12 +266,21 @@ impl Disk {
             Ok(record) => record,
             Err(error) => panic!("a durable record cannot be read: {error}"),
         };
-        self.content.iter().map(decode).collect()
+        self.durable.content.iter().map(decode).filter(|record| self.shelf.has(record)).collect()
     }
 
     /// The same as bytes.
     pub(crate) fn content(&self) -> &BTreeMap<Vec<u8>, Bytes> {
-        &self.content
+        &self.durable.content
+    }
+
+    /// What is stored in this sense; `None` if nothing need be.
+    pub(crate) fn image(&self, durability: Durability) -> Option<&Image> {
+        match durability {
+            Durability::Memory => None,
+            Durability::Process if self.has_stages => Some(&self.written),
+            Durability::Process | Durability::Durable => Some(&self.durable),
+        }
     }
 
     fn restart(&mut self) {
@@ -203,6 +288,9 @@ impl Disk {
         self.open.clear();
         self.is_failing = false;
         self.last_at = 0;
+        if self.has_stages {
+            self.written = self.durable.clone();
+        }
     }
 
     fn apply(&mut self, mut batch: Batch) {
@@ -210,16 +298,26 @@ impl Disk {
             batch.records.pop();
         }
         self.stored.insert(batch.writer, batch.seq);
-        for (key, value, taken) in batch.records {
+        self.shelf.apply(&batch.spools);
+        self.durable.apply(&batch.records);
+        if self.has_stages && !batch.is_handed {
+            self.written.apply(&batch.records);
+        }
+    }
+}
+
+impl Image {
+    fn apply(&mut self, records: &[Row]) {
+        for (key, value, taken) in records {
             match value {
                 Some(value) => {
-                    self.content.insert(key, value);
+                    self.content.insert(key.clone(), value.clone());
                 }
                 // A delete removes its key and every key that begins with it.
                 None => {
-                    let prefix = facts::under(&self.content, &key).map(|(found, _)| found.clone());
+                    let prefix = facts::under(&self.content, key).map(|(found, _)| found.clone());
                     let is_alone = planted(Mutation::DeleteWithoutPrefix);
-                    let gone: Vec<_> = prefix.filter(|found| !is_alone || *found == key).collect();
+                    let gone: Vec<_> = prefix.filter(|found| !is_alone || found == key).collect();
                     for key in gone {
                         self.content.remove(&key);
                     }
@@ -227,51 +325,13 @@ impl Disk {
             }
             match taken {
                 Some(Taken::Queued(owner, tag)) => {
-                    self.taken.insert((owner, tag));
+                    self.taken.insert((*owner, *tag));
                 }
                 Some(Taken::Retained(tag)) => {
-                    self.retained.insert(tag);
+                    self.retained.insert(*tag);
                 }
                 None => {}
             }
         }
-    }
-}
-
-/// Spools of the machines of one store.
-#[derive(Debug, Default)]
-pub(crate) struct SpoolShelf {
-    spools: BTreeMap<u64, Vec<u8>>,
-}
-
-impl SpoolShelf {
-    pub(crate) fn handle(&mut self, output: SpoolOutput) {
-        match output {
-            SpoolOutput::Append(number, bytes) => {
-                self.spools.entry(number).or_default().extend_from_slice(&bytes);
-            }
-            SpoolOutput::Drop(number) => {
-                self.spools.remove(&number);
-            }
-        }
-    }
-
-    /// The bytes of a range, which must be there.
-    pub(crate) fn read(&self, number: u64, offset: u32, len: u32) -> &[u8] {
-        let from = offset as usize;
-        let range = self.spools.get(&number).and_then(|all| all.get(from..from + len as usize));
-        range.unwrap_or_else(|| panic!("spool {number} lacks {offset}+{len}"))
-    }
-
-    /// The whole payload.
-    pub(crate) fn payload(&self, payload: &Payload) -> Vec<u8> {
-        match payload {
-            Payload::Bytes(bytes) => bytes.to_vec(),
-            Payload::Spooled { id, len } => self.read(id.number(), 0, *len).to_vec(),
-        }
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.spools.len()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-type Content = BTreeMap<Vec<u8>, Bytes>;
+pub(crate) type Content = BTreeMap<Vec<u8>, Bytes>;
 
 /// A flight as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,13 @@ pub(crate) fn owners(content: &Content, client_id: &str) -> Vec<u64> {
 /// Whether the id of a QoS 2 message of the peer is stored as received.
 pub(crate) fn has_received(content: &Content, owner: u64, packet_id: u16) -> bool {
     content.contains_key(&key(owner, b'I', &packet_id.to_be_bytes()))
+}
+
+/// All ids of QoS 2 messages of the peer that are stored as received.
+pub(crate) fn received(content: &Content, owner: u64) -> Vec<u16> {
+    let prefix = key(owner, b'I', &[]);
+    let found = under(content, &prefix).filter(|(key, _)| key.len() == 11);
+    found.map(|(key, _)| u16::from_be_bytes([key[9], key[10]])).collect()
 }
 
 /// Received ids of messages that go to several hubs.
@@ -99,9 +106,29 @@ pub(crate) fn flights(content: &Content, owner: u64) -> Vec<StoredFlight> {
         .collect()
 }
 
+/// Whether one of them is a message that a program has.
+pub(crate) fn is_arrived(name: &str) -> bool {
+    name.starts_with("[00, 00, 00, 00, 00, 00, 00, 00, 41,")
+}
+
+/// As [`unfinished`], but for these owners.
+pub(crate) fn unfinished_but_of(content: &Content, owners: &[u64]) -> Vec<String> {
+    let mut content = content.clone();
+    content.retain(|key, _| !owners.contains(&owner(key)));
+    unfinished(&content)
+}
+
+/// Whether a program stored that it has done with a message.
+pub(crate) fn has_own(content: &Content, tag: u64) -> bool {
+    let name = tag.to_string();
+    let mut rest = (name.len() as u16).to_be_bytes().to_vec();
+    rest.extend(name.as_bytes());
+    content.contains_key(&key(0, b'P', &rest))
+}
+
 /// Keys of messages, flights and received ids, of all owners: what a drained store has none of.
 pub(crate) fn unfinished(content: &Content) -> Vec<String> {
-    let is_open = |key: &&Vec<u8>| key.len() > 9 && (key[8] == b'M' || key[8] == b'I');
+    let is_open = |key: &&Vec<u8>| key.len() > 9 && matches!(key[8], b'A' | b'I' | b'M');
     content.keys().filter(is_open).map(|key| format!("{key:02x?}")).collect()
 }
 

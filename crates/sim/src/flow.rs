@@ -13,6 +13,8 @@ pub(crate) struct Flow {
     /// QoS 2 messages that the receiver has taken and not released, by id.
     got: BTreeMap<u16, Got>,
     order: u64,
+    /// The turn of the connection with which the present session began.
+    since: u64,
     /// Whether there may be exchanges that are not known.
     is_unknown: bool,
     /// Messages whose PUBACK the sender took.
@@ -95,8 +97,9 @@ pub(crate) struct Confirmed {
 }
 
 impl Flow {
-    /// The sender begins a new session.
-    pub(crate) fn sender_cleared(&mut self) {
+    /// The sender begins a new session, with a connection of this turn.
+    pub(crate) fn sender_cleared(&mut self, turn: u64) {
+        self.since = turn;
         self.open.clear();
         self.is_unknown = false;
     }
@@ -122,8 +125,13 @@ impl Flow {
         self.got.iter().map(|(id, got)| (*id, got))
     }
 
-    /// The sender crashed and goes on with these exchanges: id, QoS 2 or 1, message, whether PUBREC was stored.
-    pub(crate) fn sender_recovered(&mut self, stored: &[(u16, QoS, Option<u64>, bool)]) {
+    /// The sender crashed and goes on with these exchanges: id, QoS 2 or 1, message, whether PUBREC was stored. If it is
+    /// loose, it may be further back than what it said.
+    pub(crate) fn sender_recovered(
+        &mut self,
+        stored: &[(u16, QoS, Option<u64>, bool)],
+        is_loose: bool,
+    ) {
         let old = std::mem::take(&mut self.open);
         for &(id, qos, tag, has_pubrec) in stored {
             self.order += 1;
@@ -137,7 +145,8 @@ impl Flow {
                     turn: None,
                     was_sent: known.is_some_and(|old| old.was_sent),
                     has_pubrec,
-                    has_pubrel: known.is_some_and(|old| old.has_pubrel),
+                    has_pubrel: known.is_some_and(|old| old.has_pubrel)
+                        && (has_pubrec || !is_loose),
                     is_closed: false,
                 },
             );
@@ -161,9 +170,17 @@ impl Flow {
     ) -> Result<bool, Violation> {
         let Some(id) = publish.packet_id.map(|id| id.get()) else { return Ok(false) };
         side.under_way[0] += 1;
-        let old = self.open.get(&id).copied();
+        let mut old = self.open.get(&id).copied();
+        // What a store holds of a large payload does not tell which message it is.
+        if let Some(unknown) = old.as_mut().filter(|old| old.tag == u64::MAX) {
+            unknown.tag = tag;
+        }
         let resent = old.filter(|old| !old.is_closed || (publish.dup && old.tag == tag));
         let Some(old) = resent else {
+            if side.turn < self.since {
+                // The rest of what a connection of the session before had to say.
+                return Ok(false);
+            }
             // An attempt that left no byte is an attempt; but nothing new goes before what is sent again.
             if publish.dup && (!side.is_resumed || side.has_new) {
                 return violation("MQTT-3.3.1-1", format!("DUP at first, id {id}, message {tag}"));

@@ -27,6 +27,7 @@ mod pipe;
 mod presence;
 mod random;
 mod script;
+mod shelf;
 mod world;
 
 pub use postrider_proto::mutation;
@@ -45,4 +46,12 @@ pub use crate::{
 /// The violation with seed, step and simulated time, and the last actions, as one text for people.
 pub fn run_seed(seed: u64) -> Result<Counts, String> {
     World::new(Script::from_seed(seed)).run()
+}
+
+/// As [`run_seed`], without what was added to runs later ([`Script::plain`]).
+///
+/// # Errors
+/// As [`run_seed`].
+pub fn run_plain(seed: u64) -> Result<Counts, String> {
+    World::new(Script::plain(seed)).run()
 }

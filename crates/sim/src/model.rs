@@ -38,8 +38,9 @@ struct Publication {
     may_expire: bool,
     /// The server lost the session of its publisher while it was open, or it is a will.
     may_repeat: bool,
-    /// The server crashed while it was open. What went out at QoS 0 is not stored, and may go out again.
-    was_interrupted: bool,
+    /// The step at which the server first crashed while it was open. What went out at QoS 0 is not stored, and may go out
+    /// again; and a session that began before the crash may get it like any other, since it was not acknowledged yet.
+    interrupted: Option<u64>,
 }
 
 /// A new message.
@@ -71,6 +72,8 @@ struct Receipt {
     step: u64,
     /// The record with which it is kept, in numbers of the process that took it; 0 if nothing can undo it.
     kept_by: u64,
+    /// Its place among the messages that the program saw.
+    order: u64,
 }
 
 /// A subscription, from the first SUBSCRIBE to the last UNSUBACK.
@@ -98,6 +101,8 @@ struct Subscriber {
     /// Whether it did not hear that its session is new, so that its ids may stand for other messages: the standard
     /// keeps no promise then.
     is_confused: bool,
+    /// Whether its store, or that of the server, lost what it had heard of, as it may in its mode: no promise is kept.
+    is_loose: bool,
 }
 
 /// A delivery as the subscriber's program sees it.
@@ -115,6 +120,9 @@ pub struct Seen<'a> {
     pub size: usize,
     /// The record with which its receipt is kept; 0 for none.
     pub kept_by: u64,
+    /// If the program is done with it later than it arrived: its place among the messages that the program saw, and the
+    /// step at which it arrived.
+    pub order: Option<(u64, u64)>,
 }
 
 /// Everything published and everything delivered.
@@ -145,8 +153,8 @@ impl Model {
             stage,
             published: self.step,
             may_expire,
-            may_repeat: false,
-            was_interrupted: false,
+            may_repeat: self.subscribers[publisher].is_loose,
+            interrupted: None,
         });
         self.publications.len() - 1
     }
@@ -158,7 +166,8 @@ impl Model {
         if let Some(publication) = self.publications.get_mut(index)
             && !matches!(publication.stage, Stage::Acknowledged(_))
         {
-            publication.stage = Stage::Acknowledged(step);
+            let is_loose = self.subscribers[publication.publisher].is_loose;
+            publication.stage = if is_loose { Stage::Loose } else { Stage::Acknowledged(step) };
         }
     }
 
@@ -198,14 +207,41 @@ impl Model {
 
     /// A client's session may be new without its notice: none of its subscriptions is certain.
     pub fn confused(&mut self, client: usize) {
+        self.subscribers[client].is_confused = true;
+        self.doubted(client);
+    }
+
+    /// A client's session may be new, and the client knows that: none of its subscriptions is certain until it is granted
+    /// again, and what it is publishing may have been taken by the session before.
+    pub fn doubted(&mut self, client: usize) {
+        self.step += 1;
         let state = &mut self.subscribers[client];
-        state.is_confused = true;
+        state.began = self.step;
         for interval in &mut state.intervals {
             interval.granted = None;
         }
         for publication in self.publications.iter_mut().filter(|p| p.publisher == client) {
             publication.may_repeat |= publication.stage == Stage::Open;
         }
+    }
+
+    /// What a client had heard of is lost, as it may be in its mode. What it publishes may be lost or repeated, also
+    /// later, since both ends may have different views of their exchanges.
+    pub fn loosen(&mut self, client: usize) {
+        self.confused(client);
+        self.subscribers[client].is_loose = true;
+        for publication in self.publications.iter_mut().filter(|p| p.publisher == client) {
+            publication.may_repeat = true;
+            if publication.stage != Stage::Open {
+                publication.stage = Stage::Loose;
+            }
+        }
+    }
+
+    /// Whether [`Model::loosen`] was called for a client.
+    #[must_use]
+    pub fn is_loose(&self, client: usize) -> bool {
+        self.subscribers[client].is_loose
     }
 
     /// Whether a client's session may have been new without its notice.
@@ -216,8 +252,9 @@ impl Model {
 
     /// The server crashed.
     pub fn server_crashed(&mut self) {
+        self.step += 1;
         for publication in self.publications.iter_mut().filter(|p| p.stage == Stage::Open) {
-            publication.was_interrupted = true;
+            publication.interrupted.get_or_insert(self.step);
         }
     }
 
@@ -310,9 +347,10 @@ impl Model {
             return Vec::new();
         }
         let is_owed = |subscriber: &Subscriber| {
-            subscriber.intervals.iter().any(|interval| {
-                !interval.filter.is_shared() && interval.owes(publication, QoS::AtLeastOnce)
-            })
+            !subscriber.is_loose
+                && subscriber.intervals.iter().any(|interval| {
+                    !interval.filter.is_shared() && interval.owes(publication, QoS::AtLeastOnce)
+                })
         };
         let all = self.subscribers.iter().enumerate();
         all.filter(|(_, subscriber)| is_owed(subscriber)).map(|(index, _)| index).collect()
@@ -334,11 +372,11 @@ impl Model {
         self.publications.get(index).is_some_and(|publication| publication.retain)
     }
 
-    /// A message arrived at a subscriber.
+    /// A message arrives at a subscriber. Returns the step. It counts when its program has done with it: [`Model::delivered`].
     ///
     /// # Errors
     /// If nobody published it, the topic or payload is another, or this subscriber must not get it.
-    pub fn delivered(&mut self, subscriber: usize, seen: Seen<'_>) -> Result<(), Violation> {
+    pub fn arrived(&self, subscriber: usize, seen: Seen<'_>) -> Result<u64, Violation> {
         let index = usize::try_from(seen.publication).unwrap_or(usize::MAX);
         let topic = seen.topic;
         let Some(publication) = self.publications.get(index).cloned() else {
@@ -357,25 +395,40 @@ impl Model {
         } else {
             intervals.find(|interval| interval.may_see(&publication)).map(|interval| interval.qos)
         };
+        let expected = expected.or_else(|| state.is_loose.then_some(seen.qos));
         let Some(granted) = expected else {
             let what = format!("{subscriber} got {index} on {topic} without a subscription");
             return violation("MQTT-3.3.4-2", what);
         };
         let expected = publication.qos.min(granted);
-        if seen.qos != expected {
+        if seen.qos != expected && !self.subscribers[subscriber].is_loose {
             let what = format!("{subscriber} got {index} at {:?}, not {expected:?}", seen.qos);
             return violation("MQTT-3.8.4-8", what);
         }
+        Ok(self.step)
+    }
+
+    /// A program has done with a message, which it may do once.
+    ///
+    /// # Errors
+    /// If it has done so before.
+    pub fn delivered(&mut self, subscriber: usize, seen: Seen<'_>) -> Result<(), Violation> {
+        let index = usize::try_from(seen.publication).unwrap_or(usize::MAX);
+        let Some(publication) = self.publications.get(index).cloned() else {
+            return violation("MQTT-3.3.4-1", format!("{subscriber} got an unknown payload"));
+        };
         self.not_again(subscriber, index, &publication, seen)?;
         let owes = |i: &Interval| !i.filter.is_shared() && i.owes(&publication, QoS::AtMostOnce);
         let is_expected = self.subscribers[subscriber].intervals.iter().any(owes);
+        let order = self.subscribers[subscriber].receipts.len() as u64;
         self.subscribers[subscriber].receipts.push(Receipt {
             publication: index,
             qos: seen.qos,
             is_replay: seen.retain,
             is_expected,
-            step: self.step,
+            step: seen.order.map_or(self.step, |(_, step)| step),
             kept_by: seen.kept_by,
+            order: seen.order.map_or(order, |(order, _)| order),
         });
         Ok(())
     }
@@ -441,9 +494,16 @@ impl Model {
         seen: Seen<'_>,
     ) -> Result<(), Violation> {
         // Either half of the way may repeat at QoS 1; a retained message is at one half only.
+        // What is retained is sent for each SUBSCRIBE, and a session may end before the program is done with it.
+        let began = self.subscribers[subscriber].began;
+        if seen.retain && seen.order.is_some_and(|(_, step)| step < began) {
+            return Ok(());
+        }
         let is_once = seen.qos == QoS::AtMostOnce && seen.retain || seen.qos == QoS::ExactlyOnce;
         if publication.may_repeat
-            || publication.was_interrupted && seen.qos == QoS::AtMostOnce
+            || self.subscribers[publication.publisher].is_loose
+            || self.subscribers[subscriber].is_loose
+            || publication.interrupted.is_some() && seen.qos == QoS::AtMostOnce
             || !is_once && [publication.qos, seen.qos].contains(&QoS::AtLeastOnce)
         {
             return Ok(());
@@ -451,8 +511,9 @@ impl Model {
         let count = |client: usize| {
             let state = &self.subscribers[client];
             // What is retained comes once for each SUBSCRIBE of the session, a live message once for all time.
+            let may_be_both = publication.interrupted.is_some_and(|crash| state.began < crash);
             let same = |r: &&Receipt| {
-                let is_old = r.is_replay && r.step < state.began;
+                let is_old = (r.is_replay || may_be_both) && r.step < state.began;
                 r.publication == index && r.is_replay == seen.retain && !is_old
             };
             state.receipts.iter().filter(same).count()
@@ -464,10 +525,12 @@ impl Model {
             1
         };
         let is_member = |client: usize| self.subscribers[client].is_member;
-        // A member that takes less than QoS 2 may have got it before a crash of the server that knows nothing of it.
+        // A member that takes less than QoS 2 may have got it before a crash of the server that knows nothing of it, as may
+        // one that relies on less than a sync.
         let is_exact = |client: &usize| {
             let mut receipts = self.subscribers[*client].receipts.iter();
-            !receipts.any(|r| r.publication == index && r.qos != QoS::ExactlyOnce)
+            !self.subscribers[*client].is_loose
+                && !receipts.any(|r| r.publication == index && r.qos != QoS::ExactlyOnce)
         };
         let got = if !seen.retain && is_member(subscriber) {
             let members = (0..self.subscribers.len()).filter(|client| is_member(*client));
@@ -548,8 +611,10 @@ mod tests {
 
     fn deliver(model: &mut Model, topic: &Topic, qos: QoS, index: usize) -> Option<&'static str> {
         let publication = index as u64;
-        let seen = Seen { topic, qos, retain: false, publication, size: 9, kept_by: 0 };
-        model.delivered(1, seen).err().map(|violation| violation.statement)
+        let seen =
+            Seen { topic, qos, retain: false, publication, size: 9, kept_by: 0, order: None };
+        let seen = model.arrived(1, seen).and_then(|_| model.delivered(1, seen));
+        seen.err().map(|violation| violation.statement)
     }
 
     #[test]
@@ -624,6 +689,7 @@ mod tests {
             publication,
             size: 9,
             kept_by: 5,
+            order: None,
         };
         assert_eq!(model.delivered(1, seen), Ok(()));
         assert_eq!(model.roll_back(1, 4), 1);

@@ -45,6 +45,8 @@ pub(crate) struct Pipe {
     /// What CONNACK must say about the session, if that is known.
     pub(crate) session_present: Option<bool>,
     pub(crate) is_accepted: bool,
+    /// Whether the client has read CONNACK.
+    pub(crate) is_answered: bool,
     /// Whether what was lost with it is counted.
     pub(crate) is_settled: bool,
 }
@@ -116,6 +118,7 @@ impl Pipe {
             connect: None,
             session_present: None,
             is_accepted: false,
+            is_answered: false,
             is_settled: false,
         }
     }

@@ -61,6 +61,11 @@ impl Presence {
         self.offline = Some((early, now));
     }
 
+    /// Nobody knows.
+    pub(crate) fn forget(&mut self) {
+        self.state = State::Maybe;
+    }
+
     /// Whether the session is there, if that is certain.
     pub(crate) fn is_there(&self, now: u64) -> Option<bool> {
         match (self.state, self.expiry_ms, self.offline) {

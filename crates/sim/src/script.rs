@@ -1,8 +1,13 @@
 //! What happens in one run, drawn from its seed before it starts.
 
-use postrider_proto::wire::{QoS, Version};
+use postrider_proto::{
+    Durability,
+    wire::{QoS, Version},
+};
 
 use crate::Random;
+
+mod extras;
 
 /// One run: who takes part, what they do and what goes wrong.
 #[derive(Clone, Debug)]
@@ -27,6 +32,8 @@ pub struct Script {
     pub queue_resident_bytes_max: u64,
     /// Bytes of retained messages that stay in memory where there is a disk.
     pub retained_resident_bytes_max: u64,
+    /// Whether records are handed to the operating system before they are synced, and processes end without a power cut.
+    pub has_stages: bool,
     /// The clients; the last two look at retained messages when all is over.
     pub clients: Vec<Actor>,
     /// Actions by simulated time in milliseconds, in order.
@@ -46,6 +53,12 @@ pub struct Actor {
     pub expiry_s: u32,
     /// Its will, with its delay in seconds.
     pub will: Option<(QoS, u32)>,
+    /// Whether its program acknowledges messages itself.
+    pub is_manual: bool,
+    /// In which sense the broker has stored what this client hears of.
+    pub durability: Durability,
+    /// In which sense its own store has, `Process` or `Durable`.
+    pub keeps: Durability,
     /// What it may subscribe to, and at which QoS. No two filters of one client overlap, so that copies can be counted.
     pub filters: Vec<(&'static str, QoS)>,
     /// Whether it comes when all is over.
@@ -59,6 +72,17 @@ pub enum Who {
     Client(usize),
     /// The broker, with all its hubs.
     Broker,
+}
+
+/// What becomes of a CONNACK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It arrives.
+    Kept,
+    /// It is lost with its connection.
+    Lost,
+    /// The client crashes when it has read it.
+    Crash,
 }
 
 /// One action.
@@ -89,7 +113,20 @@ pub enum Action {
     Stall(usize, u64),
     /// A stranger connects with the identifier of this client and stays so many milliseconds.
     Stranger(usize, u64),
-    /// Crash.
+    /// A client is without network for so many milliseconds; then the next CONNACK meets its fate.
+    Away {
+        /// Which client.
+        client: usize,
+        /// Milliseconds.
+        ms: u64,
+        /// Its fate.
+        answer: Answer,
+    },
+    /// A process ends without notice: what it handed to the operating system survives.
+    Kill(Who),
+    /// The processes of a client and the broker end without notice.
+    KillBoth(usize),
+    /// Crash, by a power cut: what was not synced is lost, or not.
     Crash(Who),
     /// Crash of a client and the broker at once.
     CrashBoth(usize),
@@ -116,6 +153,14 @@ impl Script {
     /// Draws a run.
     #[must_use]
     pub fn from_seed(seed: u64) -> Self {
+        let mut script = Self::plain(seed);
+        script.extend();
+        script
+    }
+
+    /// Draws a run without what was added later.
+    #[must_use]
+    pub fn plain(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let hubs = *random.pick(&[1, 1, 2, 2, 3]);
         let is_durable = random.chance(75);
@@ -147,7 +192,7 @@ impl Script {
             actions.push((at, action));
         }
         clients.extend([Actor::auditor(), Actor::auditor()]);
-        // What a store names of spools is not taken up again yet.
+        // Restarts took up no spools when this was first drawn.
         let restarts = |(_, action): &(u64, Action)| {
             matches!(
                 action,
@@ -168,6 +213,7 @@ impl Script {
             // Drawn last, so that it changes nothing else of a seed.
             queue_resident_bytes_max: *random.pick(&[0, 2_000, 1024 * 1024]),
             retained_resident_bytes_max: *random.pick(&[0, 600, 1024 * 1024]),
+            has_stages: false,
             clients,
             actions,
         }
@@ -185,7 +231,18 @@ impl Actor {
         let delay_s = if has_properties { *random.pick(&[0, 0, 2]) } else { 0 };
         let will = random.chance(30).then(|| (*random.pick(&LEVELS), delay_s));
         let has_store = random.chance(70);
-        Self { version, has_properties, has_store, expiry_s, will, filters, is_auditor: false }
+        Self {
+            version,
+            has_properties,
+            has_store,
+            expiry_s,
+            will,
+            is_manual: false,
+            durability: Durability::Durable,
+            keeps: Durability::Durable,
+            filters,
+            is_auditor: false,
+        }
     }
 
     fn auditor() -> Self {
@@ -195,6 +252,9 @@ impl Actor {
             has_store: false,
             expiry_s: u32::MAX,
             will: None,
+            is_manual: false,
+            durability: Durability::Durable,
+            keeps: Durability::Durable,
             filters: vec![("#", QoS::ExactlyOnce)],
             is_auditor: true,
         }

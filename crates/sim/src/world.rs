@@ -11,7 +11,7 @@ use postrider_proto::{
 use crate::{
     Counts, Model, Random, Script, Violation,
     client::SimClient,
-    disk::{Disk, SpoolShelf},
+    disk::{Disk, Fall},
     facts,
     flow::Flow,
     pipe::Pipe,
@@ -22,7 +22,11 @@ use crate::{
 mod client_side;
 mod crash;
 mod hub_side;
+mod loose;
+mod program;
 mod watch;
+
+pub(crate) use self::program::Held;
 
 /// Something that happens at a time.
 #[derive(Debug)]
@@ -42,6 +46,11 @@ enum Happening {
     FlushHub(usize),
     ClientSynced(usize),
     BrokerSynced,
+    ClientHanded(usize),
+    BrokerHanded,
+    Acknowledge(usize, u32, u64),
+    Drop(usize, u32, u64),
+    Redial(usize, u32),
     ClientPage(usize, u32, PageRequest),
     HubPage(u32, u16, u64, PageRequest),
     Peer(u32, u16, u16, Box<PeerMessage>),
@@ -58,7 +67,6 @@ struct SimHub {
 struct Broker {
     hubs: Vec<SimHub>,
     disk: Disk,
-    shelf: SpoolShelf,
     is_up: bool,
     /// Counts processes.
     process: u32,
@@ -79,6 +87,8 @@ struct Talk {
     asked: BTreeMap<(usize, PacketId), Asked>,
     /// The connection whose CONNECT may have begun a new session, until the client hears of it.
     unheard: Option<usize>,
+    /// Whether the store of either end lost what the other had heard of, as it may.
+    is_loose: bool,
 }
 
 /// The filters of one SUBSCRIBE or UNSUBSCRIBE.
@@ -144,6 +154,7 @@ impl World {
                 connects: 0,
                 asked: BTreeMap::new(),
                 unheard: None,
+                is_loose: false,
             });
         }
         world
@@ -239,6 +250,13 @@ impl World {
             Happening::FlushHub(pipe) => self.flush_hub(pipe),
             Happening::ClientSynced(client) => self.client_synced(client),
             Happening::BrokerSynced => self.broker_synced(),
+            Happening::ClientHanded(client) => self.client_handed(client),
+            Happening::BrokerHanded => self.broker_handed(),
+            Happening::Acknowledge(client, process, number) => {
+                self.acknowledge(client, process, number)
+            }
+            Happening::Drop(client, process, number) => self.drop_message(client, process, number),
+            Happening::Redial(client, process) => self.redial(client, process),
             Happening::ClientPage(client, process, request) => {
                 self.client_page(client, process, &request)
             }
@@ -278,14 +296,17 @@ impl World {
                 Ok(())
             }
             Action::Stranger(client, ms) => self.stranger(client, ms),
-            Action::Crash(Who::Client(client)) => self.crash_client(client),
-            Action::Crash(Who::Broker) => self.crash_broker(),
-            Action::CrashBoth(client) => {
+            Action::Away { client, ms, answer } => self.send_away(client, ms, answer),
+            Action::Kill(who) => self.crash(who, Fall::Kill),
+            Action::Crash(who) => self.crash(who, Fall::PowerCut),
+            Action::KillBoth(client) | Action::CrashBoth(client) => {
                 if self.clients[client].is_up && self.broker.is_up {
                     self.counts.note("crash: client and broker");
                 }
-                self.crash_client(client)?;
-                self.crash_broker()
+                let is_kill = matches!(action, Action::KillBoth(_));
+                let fall = if is_kill { Fall::Kill } else { Fall::PowerCut };
+                self.crash_client(client, fall)?;
+                self.crash_broker(fall)
             }
             Action::Stop(Who::Client(client)) => self.stop_client(client),
             Action::Stop(Who::Broker) => self.stop_broker(),
@@ -325,7 +346,7 @@ impl World {
         let auditors = [self.clients.len() - 2, self.clients.len() - 1];
         self.model.verdict(auditors, if is_small { dropped } else { 0 })?;
         for (index, client) in self.clients.iter().enumerate() {
-            if !client.is_up || !client.machine.is_idle() {
+            if !client.is_up || !client.machine.is_idle() || !client.held.is_empty() {
                 let what = format!("{} is not at rest when all is over", client.name);
                 return Err(Violation { statement: "drain", what });
             }
@@ -337,13 +358,20 @@ impl World {
                     return Err(Violation { statement: "MQTT-4.1.0-1", what });
                 }
             }
-            let left = facts::unfinished(client.disk.content());
+            let mut left = facts::unfinished(client.disk.content());
+            // A broker that crashed sends a message of QoS 1 again under another id; the first id stays open until it is
+            // used again.
+            left.retain(|key| !client.actor.is_manual || !facts::is_arrived(key));
             if !left.is_empty() && !self.model.is_confused(index) {
                 let what = format!("{} has left {left:?} on its disk", client.name);
                 return Err(Violation { statement: "bounds", what });
             }
         }
-        let left = facts::unfinished(self.broker.disk.content());
+        let content = self.broker.disk.content();
+        let loose = self.clients.iter().zip(&self.talks).filter(|(_, talk)| talk.is_loose);
+        let loose: Vec<_> =
+            loose.flat_map(|(client, _)| facts::owners(content, &client.name)).collect();
+        let left = facts::unfinished_but_of(content, &loose);
         if !left.is_empty() {
             let what = format!("the broker has left {left:?} on its disk");
             return Err(Violation { statement: "bounds", what });
@@ -359,11 +387,11 @@ impl World {
 
     /// Once nobody refers to a payload any more its spool must go, or a broker would fill its disk.
     fn spools_gone(&self) -> Result<(), Violation> {
-        let of_clients = self.clients.iter().map(|client| client.spools.count()).sum::<usize>();
+        let of_clients = self.clients.iter().map(|client| client.disk.shelf.count()).sum::<usize>();
         let retained = self.broker.hubs.iter().map(|sim| sim.hub.stats().retained).max();
         // Each hub has its own reference to what is retained.
         let kept = retained.unwrap_or_default() as usize;
-        let left = self.broker.shelf.count();
+        let left = self.broker.disk.shelf.count();
         if of_clients > 0 || left > kept {
             let what =
                 format!("{of_clients} and {left} spools were never dropped, {kept} retained");

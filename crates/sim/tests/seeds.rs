@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use postrider_sim::{Counts, run_seed};
+use postrider_sim::{Counts, run_plain, run_seed};
 
 /// Seeds of every test run; longer runs are made with the `soak` binary.
 const SEEDS: u64 = 2_400;
@@ -11,9 +11,14 @@ const THREADS: u64 = 2;
 #[test]
 fn seeds_that_failed_once_pass() {
     let kept = include_str!("../seeds/regressions.txt");
-    let seeds = kept.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok());
-    for seed in seeds {
-        if let Err(failure) = run_seed(seed) {
+    for line in kept.lines().filter(|line| !line.starts_with('#')) {
+        let mut words = line.split_whitespace();
+        let (word, run): (_, fn(u64) -> _) = match words.next() {
+            Some("plain") => (words.next(), run_plain),
+            word => (word, run_seed),
+        };
+        let seed = word.and_then(|word| word.parse().ok()).expect("a seed begins each line");
+        if let Err(failure) = run(seed) {
             panic!("{failure}");
         }
     }

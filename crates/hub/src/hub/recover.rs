@@ -1,12 +1,12 @@
 //! From records back to state.
 
 use postrider_proto::{
-    Fact, Record, Session, SessionConfig, Time,
+    Fact, Payload, Record, Session, SessionConfig, SpoolId, Time,
     mutation::{Mutation, planted},
     wire::{ClientId, Filter, Publish, SubscribeOptions},
 };
 
-use super::{Hub, end::session_fact, time::Timer};
+use super::{Hub, end::session_fact, subscribe::Standing, time::Timer};
 use crate::{registry::Subscription, will::Will};
 
 /// What was recorded under one owner number.
@@ -17,6 +17,8 @@ struct Recorded {
     session: Option<(ClientId, u32, Option<Time>)>,
     subscriptions: Vec<(Filter, SubscribeOptions, Option<u32>)>,
     will: Option<(Publish, u32, Option<Time>)>,
+    /// Large payloads that messages name, also one whose message is over but for PUBCOMP.
+    spools: Vec<(SpoolId, u32)>,
 }
 
 impl Hub {
@@ -68,7 +70,7 @@ impl Hub {
 
     /// Rebuilds one session, if its home is here. A link that it had is gone with the process that held it.
     fn restore(&mut self, recorded: Recorded) {
-        let Recorded { owner, mut state, session, subscriptions, will } = recorded;
+        let Recorded { owner, mut state, session, subscriptions, will, spools } = recorded;
         if !planted(Mutation::OwnerReused) {
             self.registry.reserve(owner);
         }
@@ -91,6 +93,8 @@ impl Hub {
         entry.expiry_s = expiry_s;
         entry.is_recorded = true;
         state.adopt_spools(&mut self.spools);
+        // What nobody holds is dropped with this.
+        spools.iter().for_each(|(id, len)| drop(self.spools.adopt(id, *len)));
         state.set_config(self.config.session);
         entry.session = state;
         entry.will = will.map(|(publish, delay_s, due)| Will::recorded(publish, delay_s, due));
@@ -100,7 +104,7 @@ impl Hub {
                 entry.subscriptions.insert(filter.clone(), subscription);
             }
             if !planted(Mutation::SubscriptionNotRecovered) {
-                self.add_route(session, &filter, subscription, true);
+                self.add_route(session, &filter, subscription, Standing::Recovered);
             }
         }
         if expiry_s == 0 {
@@ -137,11 +141,23 @@ impl Recorded {
     fn new(owner: u64, config: SessionConfig) -> Self {
         let config = SessionConfig { queue_resident_bytes_max: 0, ..config };
         let state = Session::new(owner, config);
-        Self { owner, state, session: None, subscriptions: Vec::new(), will: None }
+        Self {
+            owner,
+            state,
+            session: None,
+            subscriptions: Vec::new(),
+            will: None,
+            spools: Vec::new(),
+        }
     }
 
     fn take(&mut self, fact: Fact) {
         self.state.apply(&fact);
+        if let Fact::Queued { message, .. } = &fact
+            && let Payload::Spooled { id, len } = &message.payload
+        {
+            self.spools.push((id.clone(), *len));
+        }
         match fact {
             Fact::Session { client_id, expiry_s, detached } => {
                 self.session = Some((client_id, expiry_s, detached));

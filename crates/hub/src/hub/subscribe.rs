@@ -104,7 +104,8 @@ impl Hub {
             let fact = Fact::Subscription { filter: filter.clone(), options, identifier };
             gate.stored = gate.stored.max(self.journal.write(Record { owner, fact }));
         }
-        let fence = self.add_route(session, &filter, subscription, is_new);
+        let standing = if is_new { Standing::New } else { Standing::Changed };
+        let fence = self.add_route(session, &filter, subscription, standing);
         gate.fence = gate.fence.max(fence);
         Some(is_new)
     }
@@ -131,11 +132,12 @@ impl Hub {
         session: usize,
         filter: &Filter,
         subscription: Subscription,
-        is_new: bool,
+        standing: Standing,
     ) -> u64 {
+        let is_new = standing != Standing::Changed;
         self.stats.subscriptions += u64::from(is_new);
-        let mut route =
-            Route::new(subscription.options, subscription.identifier, self.keeper.order());
+        let since = if standing == Standing::Recovered { 0 } else { self.keeper.order() };
+        let mut route = Route::new(subscription.options, subscription.identifier, since);
         if filter.is_shared() {
             return self.add_shared_route(session, filter, route, is_new);
         }
@@ -232,6 +234,16 @@ impl Hub {
             self.fault(at, ReasonCode::PacketTooLarge, "MQTT-3.1.2-24", what);
         }
     }
+}
+
+/// Where a subscription comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    New,
+    /// Its options changed.
+    Changed,
+    /// A store held it, so it is older than all that this process does.
+    Recovered,
 }
 
 /// A filter that holds nothing of the read buffer.

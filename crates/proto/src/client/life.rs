@@ -6,13 +6,14 @@ use postrider_wire::{Ack, ConnAck, Connect, Disconnect, Properties, Property, Re
 
 use super::{Client, Event, Failure, Phase, Restarted, authentication::Exchange};
 use crate::{
-    Fact, Fate, Link, LinkEnd, Plan, Resume, Time, Verdict,
+    Fate, Link, LinkEnd, Plan, Resume, Time, Verdict,
     mutation::{Mutation, planted},
 };
 
 impl Client {
     /// Asks the driver for a stream.
-    pub(super) fn dial(&mut self, plan: Plan) {
+    pub(super) fn dial(&mut self, plan: Plan, now: Time) {
+        self.mark_connect(now);
         self.plan = Some(plan);
         self.phase = Phase::Dialing;
         self.must_dial = true;
@@ -31,6 +32,9 @@ impl Client {
             Ok(link) => {
                 self.link = Some(link);
                 self.phase = Phase::Opening;
+                if !self.is_preliminary {
+                    self.answers.asked();
+                }
             }
             Err(error) => {
                 // No attempt could do better, so it is over.
@@ -46,11 +50,12 @@ impl Client {
     pub(super) fn handle_connack(&mut self, connack: ConnAck, now: Time) {
         self.had_connack = true;
         if connack.reason.is_error() {
+            self.answers.refused();
             return self.break_link(LinkEnd::Refused(connack), now);
         }
         if self.is_preliminary {
             self.reconnect.handle_open(now);
-            return self.leave_preliminary();
+            return self.leave_preliminary(now);
         }
         self.take_success(connack, now);
     }
@@ -66,21 +71,17 @@ impl Client {
         self.has_session = true;
         let resume = if connack.session_present { Resume::Present } else { Resume::Lost };
         let flights = self.session.stats().flights;
+        let has_received = self.session.has_received();
         let resume = if planted(Mutation::LostSessionResumed) { Resume::Present } else { resume };
         self.session.attach(&limits, resume, self.config.is_durable, &mut self.journal);
         let restarted = self.restarted(flights).filter(|_| resume == Resume::Lost);
         self.open_gates();
-        let session = Fact::Session {
-            client_id: self.client_id.clone(),
-            expiry_s: limits.session_expiry_s,
-            detached: None,
-        };
-        self.session.record(session, &mut self.journal);
-        let resubscribed = match resume {
-            Resume::Present => 0,
-            Resume::Lost if planted(Mutation::NotSubscribedAgain) => 0,
-            Resume::Lost => self.subscriptions.doubt_all(),
-        };
+        let is_own = resume == Resume::Present && self.is_own_session(now);
+        let is_lacking = !is_own && !self.is_doubting() && !planted(Mutation::NotSubscribedAgain);
+        let resubscribed = if is_lacking { self.subscriptions.doubt_all() } else { 0 };
+        if !self.is_doubting() {
+            self.settle(has_received && !is_own);
+        }
         let resent = restarted.as_ref().map_or(flights, |restarted| restarted.resent);
         self.events.push_back(Event::Connected {
             connack,
@@ -90,9 +91,9 @@ impl Client {
             restarted,
         });
         self.resubscriptions = Some(Vec::new());
-        self.resubscribe(&limits, now);
+        self.resubscribe(&limits, resume == Resume::Present);
         self.send_operations(now);
-        self.settle();
+        self.tell_settled();
         self.pump(now);
     }
 
@@ -119,8 +120,8 @@ impl Client {
     }
 
     /// Tells how resubscribing went, once all of it is answered.
-    pub(super) fn settle(&mut self) {
-        if self.operations.has_internal() {
+    pub(super) fn tell_settled(&mut self) {
+        if self.is_doubting() || self.operations.has_internal() {
             return;
         }
         if let Some(resubscriptions) = self.resubscriptions.take() {
@@ -146,7 +147,7 @@ impl Client {
             Verdict::Retry(plan, at) => {
                 self.events.push_back(Event::Disconnected { end, retry_at: Some(at) });
                 if at <= now {
-                    self.dial(plan);
+                    self.dial(plan, now);
                 } else {
                     self.plan = Some(plan);
                     self.phase = Phase::Waiting(at);
@@ -230,7 +231,7 @@ impl Client {
     }
 
     /// The old session is gone; connects again to begin the real one.
-    fn leave_preliminary(&mut self) {
+    fn leave_preliminary(&mut self, now: Time) {
         let Some(plan) = self.plan.clone() else { return };
         self.wiped = Some(plan.server.clone());
         if let Some(link) = &mut self.link {
@@ -238,7 +239,7 @@ impl Client {
             link.end(Disconnect { reason, properties: Properties::new() });
         }
         self.must_hang_up = true;
-        self.dial(plan);
+        self.dial(plan, now);
     }
 
     fn connect_packet(&self, plan: &Plan) -> Connect {

@@ -120,7 +120,14 @@ impl Client {
     pub(super) fn entrust(&mut self, arrived: Arrived, packet_id: PacketId) {
         let Some(link) = &mut self.link else { return };
         let (qos, digest) = (arrived.publish.qos, digest(&arrived));
-        let entrusted = self.session.entrust(qos, packet_id, digest, link, &mut self.journal);
+        let entrusted = self.session.entrust(
+            qos,
+            packet_id,
+            arrived.publish.dup,
+            digest,
+            link,
+            &mut self.journal,
+        );
         let (number, seq, is_redelivery) = match entrusted {
             Entrusted::New { number, seq } => (number, seq, false),
             Entrusted::Again { number } => (number, 0, true),

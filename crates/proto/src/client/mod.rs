@@ -8,6 +8,7 @@
 //!
 //! The driver: call any number of inputs, then [`Client::poll_output`] until [`Output::Wait`].
 
+mod answers;
 mod authentication;
 mod config;
 mod event;
@@ -25,6 +26,7 @@ use bytes::BytesMut;
 use postrider_wire::{ClientId, Disconnect, Filter, Properties, ReasonCode, SubscribeFilter};
 
 use self::{
+    answers::Answers,
     authentication::Exchange,
     operations::{Operations, Request},
     subscriptions::Subscriptions,
@@ -58,6 +60,7 @@ pub struct Client {
     has_session: bool,
     /// Whether the store knows whose session it holds.
     is_claimed: bool,
+    answers: Answers,
     /// The server whose old session a preliminary clean connection removed (3.x).
     wiped: Option<String>,
     // Link.
@@ -95,6 +98,8 @@ enum Phase {
     Waiting(Time),
     /// The driver opens a stream.
     Dialing,
+    /// There is a stream; CONNECT waits for its record.
+    Ready,
     /// CONNECT was written, CONNACK has not come.
     Opening,
     /// The handshake succeeded.
@@ -123,6 +128,7 @@ impl Client {
             client_id: config.client_id.clone(),
             has_session: false,
             is_claimed: false,
+            answers: Answers::default(),
             wiped: None,
             phase: Phase::AtRest,
             plan: None,
@@ -154,6 +160,7 @@ impl Client {
                     self.client_id = client_id;
                     self.is_claimed = true;
                     self.has_session = expiry_s > 0 || detached.is_none();
+                    self.answers.recover(expiry_s > 0 && detached.is_some());
                 }
                 Fact::Subscription { filter, options, identifier } => {
                     self.subscriptions.recover(filter, options, identifier);
@@ -186,23 +193,26 @@ impl Client {
         if self.phase == Phase::AtRest {
             self.claim(now);
             let plan = self.reconnect.start();
-            self.dial(plan);
+            self.dial(plan, now);
         }
     }
 
     /// The stream of the last `Dial` is open; its input buffer is empty.
     pub fn handle_connected(&mut self, now: Time) {
         match self.phase {
-            Phase::Dialing => self.open_link(now),
+            Phase::Dialing => {
+                self.phase = Phase::Ready;
+                self.connect_marked(now);
+            }
             // The program has left meanwhile.
             Phase::Over => self.must_hang_up = true,
-            Phase::AtRest | Phase::Waiting(_) | Phase::Opening | Phase::Open => {}
+            Phase::AtRest | Phase::Waiting(_) | Phase::Ready | Phase::Opening | Phase::Open => {}
         }
     }
 
     /// The last `Dial` failed; `what` is for people.
     pub fn handle_dial_failed(&mut self, what: String, now: Time) {
-        if self.phase == Phase::Dialing {
+        if matches!(self.phase, Phase::Dialing | Phase::Ready) {
             self.had_connack = false;
             self.end_link(LinkEnd::Unreachable(what), now);
         }
@@ -229,6 +239,9 @@ impl Client {
             self.judge(true, now);
             self.end_link(LinkEnd::Lost, now);
         }
+        if self.phase == Phase::Ready {
+            self.handle_dial_failed("it closed before CONNECT".into(), now);
+        }
         self.link = None;
         self.must_hang_up = false;
     }
@@ -245,7 +258,7 @@ impl Client {
         match self.phase {
             Phase::Waiting(at) if now >= at => {
                 if let Some(plan) = self.plan.clone() {
-                    self.dial(plan);
+                    self.dial(plan, now);
                 }
             }
             Phase::Opening | Phase::Open => {
@@ -254,7 +267,7 @@ impl Client {
                 }
                 self.expire_operations(now);
             }
-            Phase::AtRest | Phase::Waiting(_) | Phase::Dialing | Phase::Over => {}
+            Phase::AtRest | Phase::Waiting(_) | Phase::Dialing | Phase::Ready | Phase::Over => {}
         }
     }
 
@@ -262,7 +275,9 @@ impl Client {
     pub fn handle_stored(&mut self, seq: u64, now: Time) {
         self.journal.handle_stored(seq);
         self.tell_stored();
+        self.connect_marked(now);
         self.open_gates();
+        self.send_operations(now);
         self.pump(now);
     }
 
@@ -319,10 +334,12 @@ impl Client {
             return;
         }
         let end = LinkEnd::Ours(disconnect.reason);
-        if matches!(self.phase, Phase::Opening | Phase::Open) {
-            if let Some(link) = &mut self.link {
-                link.end(disconnect);
-            }
+        if matches!(self.phase, Phase::Opening | Phase::Open)
+            && let Some(link) = &mut self.link
+        {
+            link.end(disconnect);
+        }
+        if matches!(self.phase, Phase::Ready | Phase::Opening | Phase::Open) {
             self.must_hang_up = true;
         }
         self.finish(end, now);

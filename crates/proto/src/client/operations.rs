@@ -7,8 +7,8 @@ use alloc::{
 use core::mem;
 
 use postrider_wire::{
-    EncodeError, Filter, Packet, PacketId, Properties, ReasonCode, Subscribe, SubscribeFilter,
-    SubscribeOptions, Unsubscribe,
+    EncodeError, Filter, Packet, PacketId, Properties, ReasonCode, RetainHandling, Subscribe,
+    SubscribeFilter, SubscribeOptions, Unsubscribe,
 };
 
 use super::{Client, Event, Failure, OperationError, OperationId, Phase};
@@ -57,6 +57,19 @@ impl Request {
                 Event::Subscribed(id, Err(failure))
             }
             Self::Unsubscribe { .. } => Event::Unsubscribed(id, Err(failure)),
+        }
+    }
+
+    /// Retained messages are sent for new subscriptions only. Spec: v5 [MQTT-3.3.1-10].
+    fn spare_retained(&mut self) {
+        let (Self::Subscribe { filters, .. } | Self::Resubscribe { filters, .. }) = self else {
+            return;
+        };
+        for line in filters {
+            let handling = &mut line.options.retain_handling;
+            if *handling == RetainHandling::Send {
+                *handling = RetainHandling::SendIfNew;
+            }
         }
     }
 
@@ -241,7 +254,7 @@ impl Client {
 
     /// Writes what is not on the wire yet, in order, as far as there are ids.
     pub(super) fn send_operations(&mut self, now: Time) {
-        let Some(limits) = self.limits().copied() else { return };
+        let Some(limits) = self.limits().copied().filter(|_| self.may_operate()) else { return };
         let mut after = 0;
         while let Some(id) = self.operations.next_unsent(after) {
             after = id;
@@ -251,11 +264,16 @@ impl Client {
         }
     }
 
-    /// Asks again for what the server's session lacks.
-    pub(super) fn resubscribe(&mut self, limits: &Limits, _now: Time) {
+    /// Asks again for what the server's session lacks, or may lack: then what is retained must not come again if it does
+    /// not.
+    pub(super) fn resubscribe(&mut self, limits: &Limits, may_have: bool) {
         let pending = self.operations.pending.values();
         let covered = pending.flat_map(|operation| operation.request.filters()).collect();
-        for request in self.subscriptions.requests(&covered, limits.packet_size_max) {
+        let requests = self.subscriptions.requests(&covered, limits.packet_size_max);
+        for mut request in requests {
+            if may_have && limits.has_properties {
+                request.spare_retained();
+            }
             self.operations.add(request);
         }
     }

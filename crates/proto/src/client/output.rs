@@ -59,7 +59,7 @@ impl Client {
                 let link = self.link.as_ref().and_then(|link| link.deadline());
                 link.into_iter().chain(self.operations.deadline()).min()
             }
-            Phase::AtRest | Phase::Dialing | Phase::Over => None,
+            Phase::AtRest | Phase::Dialing | Phase::Ready | Phase::Over => None,
         }
     }
 }

@@ -12,7 +12,11 @@ impl Client {
     pub(super) fn handle_received(&mut self, received: Received, now: Time) {
         match received {
             Received::ConnAck(connack) => self.handle_connack(connack, now),
-            Received::Publish(arrived) => self.handle_publish(arrived),
+            Received::Publish(arrived) => {
+                self.handle_life_sign(now);
+                self.recall(&arrived.publish);
+                self.handle_publish(arrived);
+            }
             Received::Ack(kind, ack) => self.handle_ack(kind, ack, now),
             Received::SubAck(suback) => self.handle_suback(suback, now),
             Received::UnsubAck(unsuback) => self.handle_unsuback(unsuback, now),
@@ -21,7 +25,10 @@ impl Client {
                 self.break_link(LinkEnd::Disconnected(disconnect), now);
             }
             Received::Auth(auth) => self.handle_auth(auth, now),
-            Received::Pong(ms) => self.events.push_back(Event::Pong(ms)),
+            Received::Pong(ms) => {
+                self.handle_silence(now);
+                self.events.push_back(Event::Pong(ms));
+            }
             Received::Connect(_) | Received::Subscribe(_) | Received::Unsubscribe(_) => {
                 let what = "a packet that only a client may send";
                 self.accuse(ReasonCode::ProtocolError, "MQTT-4.13.1-1", what, now);
@@ -52,6 +59,9 @@ impl Client {
     }
 
     fn handle_ack(&mut self, kind: AckKind, ack: Ack, now: Time) {
+        if kind == AckKind::PubRel {
+            self.handle_life_sign(now);
+        }
         let Some(link) = &mut self.link else { return };
         if kind == AckKind::PubRel {
             return self.session.handle_pubrel(&ack, link, &mut self.journal);
@@ -94,7 +104,9 @@ impl Client {
             if let Some(answers) = self.resubscriptions.as_mut().filter(|_| is_internal) {
                 answers.push((filter.filter.clone(), *reason));
             }
-            if !reason.is_error() {
+            if !reason.is_error() && is_internal {
+                self.subscriptions.confirm(&filter.filter);
+            } else if !reason.is_error() {
                 let fact = self.subscriptions.put(filter, properties);
                 seq = self.session.record(fact, &mut self.journal);
             } else if is_internal {
@@ -106,8 +118,9 @@ impl Client {
         if !is_internal {
             self.tell_after(seq, Event::Subscribed(id, Ok(suback)));
         }
+        self.answered();
         self.send_operations(now);
-        self.settle();
+        self.tell_settled();
     }
 
     fn handle_unsuback(&mut self, unsuback: UnsubAck, now: Time) {
@@ -129,6 +142,7 @@ impl Client {
             }
         }
         self.tell_after(seq, Event::Unsubscribed(id, Ok(unsuback)));
+        self.answered();
         self.send_operations(now);
     }
 

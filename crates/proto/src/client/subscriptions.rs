@@ -36,6 +36,14 @@ impl Subscriptions {
         Fact::Subscription { filter, options, identifier }
     }
 
+    /// The server granted one again.
+    pub(super) fn confirm(&mut self, filter: &Filter) {
+        let place = self.places.get(filter);
+        if let Some(remembered) = place.and_then(|place| self.by_place.get_mut(place)) {
+            remembered.is_confirmed = true;
+        }
+    }
+
     /// Takes up what a store held.
     pub(super) fn recover(
         &mut self,
@@ -51,6 +59,15 @@ impl Subscriptions {
     pub(super) fn remove(&mut self, filter: &Filter) -> bool {
         let place = self.places.remove(filter);
         place.is_some_and(|place| self.by_place.remove(&place).is_some())
+    }
+
+    /// Whether the server's session certainly has all of them.
+    pub(super) fn is_certain(&self) -> bool {
+        self.by_place.values().all(|remembered| remembered.is_confirmed)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_place.is_empty()
     }
 
     /// The server lost the session: it has none of them. Returns how many there are.

@@ -34,6 +34,7 @@ impl Progress {
         match durability {
             Durability::Memory => u64::MAX,
             Durability::Process => self.handed,
+            Durability::Durable if planted(Mutation::HandedIsSynced) => self.handed,
             Durability::Durable => self.synced,
         }
     }

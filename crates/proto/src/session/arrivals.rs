@@ -20,7 +20,10 @@ use alloc::{
 
 use postrider_wire::{Ack, AckKind, PacketId, Properties, QoS, ReasonCode};
 
-use crate::{Entrusted, Fact, Gate, Journal, Link, Session};
+use crate::{
+    Entrusted, Fact, Gate, Journal, Link, Session,
+    mutation::{Mutation, planted},
+};
 
 /// The messages that wait for the program, or for their turn to be acknowledged. Most sessions have none.
 #[derive(Debug, Default)]
@@ -56,13 +59,16 @@ struct Entry {
 
 impl Session {
     /// Takes a PUBLISH of QoS 1 or 2 that the program acknowledges itself. `digest` tells messages under one packet id
-    /// apart: not every server marks a repeat with DUP, and not every marked one is a repeat.
+    /// apart: not every one that is marked with `dup` is a repeat. At QoS 1 one that is not marked never is: a server that
+    /// crashed may have forgotten under which id it sent a message, and use the id for another one with the same content.
+    /// A QoS 2 message keeps its id, and not every server marks its repeat.
     ///
     /// Spec: v5 [MQTT-4.3.2-4] [MQTT-4.3.3-10] [MQTT-4.4.0-1].
     pub fn entrust(
         &mut self,
         qos: QoS,
         packet_id: PacketId,
+        dup: bool,
         digest: u64,
         link: &mut Link,
         journal: &mut Journal,
@@ -70,8 +76,9 @@ impl Session {
         self.arrivals.line_up(qos, packet_id);
         let is_done = qos == QoS::ExactlyOnce && self.received.contains(packet_id);
         let known = self.arrivals.entry_mut(packet_id);
-        let known =
-            known.filter(|entry| entry.arrived.qos == qos && entry.arrived.digest == digest);
+        let may_be = dup || qos == QoS::ExactlyOnce;
+        let known = known
+            .filter(|entry| may_be && entry.arrived.qos == qos && entry.arrived.digest == digest);
         if is_done || known.as_ref().is_some_and(|entry| entry.arrived.is_acknowledged) {
             self.answer_arrivals(link, journal);
             return Entrusted::Known;
@@ -86,6 +93,9 @@ impl Session {
         let seq = self.change(fact, None, journal);
         if let Some(entry) = self.arrivals.entry_mut(packet_id) {
             entry.is_out = true;
+        }
+        if planted(Mutation::AckNotWithheld) {
+            self.answer_arrivals(link, journal);
         }
         Entrusted::New { number, seq }
     }
@@ -129,7 +139,7 @@ impl Session {
         if let Some((packet_id, _)) = self.arrivals.unacknowledged(number)
             && let Some(entry) = self.arrivals.entry_mut(packet_id)
         {
-            entry.is_out = false;
+            entry.is_out = planted(Mutation::DroppedNotAgain);
         }
     }
 
@@ -162,7 +172,9 @@ impl Session {
                 self.inbound_seq = self.inbound_seq.max(seq);
             }
             let (reason, properties) = (ReasonCode::Success, Properties::new());
-            let gate = Gate { stored: self.inbound_seq, fence: 0 };
+            let is_early = planted(Mutation::OwnAckBeforeStore) && kind == AckKind::PubAck;
+            let stored = if is_early { 0 } else { self.inbound_seq };
+            let gate = Gate { stored, fence: 0 };
             link.send_ack(kind, Ack { packet_id, reason, properties }, gate);
         }
     }
@@ -234,7 +246,13 @@ impl Arrivals {
         let Table { by_id, at_least_once, exactly_once, .. } = &mut **self.0.as_mut()?;
         let is_ready = |packet_id: &mut PacketId| {
             by_id.get(packet_id).is_none_or(|entry| entry.arrived.is_acknowledged)
+                || planted(Mutation::AckNotWithheld)
         };
+        if planted(Mutation::AcksOutOfOrder)
+            && let Some(at) = at_least_once.iter().position(|id| is_ready(&mut id.clone()))
+        {
+            return at_least_once.remove(at).map(|id| (AckKind::PubAck, id));
+        }
         let puback = at_least_once.pop_front_if(is_ready).map(|id| (AckKind::PubAck, id));
         puback.or_else(|| exactly_once.pop_front_if(is_ready).map(|id| (AckKind::PubRec, id)))
     }

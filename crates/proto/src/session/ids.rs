@@ -153,6 +153,10 @@ impl IdSet {
         self.len > 0 && self.words.get(&number).is_some_and(|word| word & (1 << bit) != 0)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// All identifiers, lowest first.
     pub(super) fn iter(&self) -> impl Iterator<Item = PacketId> + '_ {
         let pages = if self.len == 0 { 0 } else { PAGES };

@@ -3,13 +3,14 @@
 //! A QoS 2 message is delivered at PUBLISH (method B of the standard); its id is kept until PUBREL, so that a repeat is
 //! recognised. Spec: v5 section 4.3.3, figure 4.3.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use postrider_wire::{Ack, AckKind, PacketId, Properties, QoS, ReasonCode};
 
 use crate::{
     Arrival, Fact, Gate, Journal, Link, Session, Takers,
     mutation::{Mutation, planted},
+    session::ids::IdSet,
 };
 
 impl Session {
@@ -98,6 +99,50 @@ impl Session {
         let is_early = planted(Mutation::PubCompBeforeStore);
         let stored = if is_early { 0 } else { self.inbound_seq };
         link.send_ack(AckKind::PubComp, answer, Gate { stored, fence: 0 });
+    }
+
+    /// The peer may have begun the session anew without our knowledge, so that ids and messages received belong to an
+    /// older one. Returns whether there are any.
+    pub fn doubt_received(&mut self) -> bool {
+        let mut doubted = IdSet::new();
+        self.received.iter().for_each(|id| doubted.insert(id));
+        self.doubted = Some(Box::new(doubted));
+        self.has_received()
+    }
+
+    /// What was doubted belongs to this session.
+    pub fn trust_received(&mut self) {
+        self.doubted = None;
+    }
+
+    /// The peer has begun the session anew: ids and messages received belong to an older one.
+    pub fn discard_received(&mut self, journal: &mut Journal) {
+        let released = self.received.iter().map(Fact::Released);
+        let gone = self.arrivals.facts().map(|(packet_id, _)| Fact::ArrivedGone(packet_id));
+        let facts: Vec<_> = released.chain(gone).collect();
+        for fact in facts {
+            let seq = self.change(fact, None, journal);
+            self.inbound_seq = self.inbound_seq.max(seq);
+        }
+    }
+
+    /// A PUBLISH with DUP came: if its id was doubted and discarded on this link, the peer has the old session after all,
+    /// since a new one sends everything for the first time here.
+    pub fn recall(&mut self, packet_id: PacketId, journal: &mut Journal) {
+        let was_doubted = self.doubted.as_ref().is_some_and(|doubted| doubted.contains(packet_id));
+        if was_doubted && !self.received.contains(packet_id) {
+            let seq = self.change(Fact::Received(packet_id), None, journal);
+            self.inbound_seq = self.inbound_seq.max(seq);
+        }
+        if let Some(doubted) = &mut self.doubted {
+            doubted.remove(packet_id);
+        }
+    }
+
+    /// Whether there is a message of the peer whose exchange is not over.
+    #[must_use]
+    pub fn has_received(&self) -> bool {
+        !self.received.is_empty() || self.arrivals.facts().next().is_some()
     }
 
     fn has_codes(&self) -> bool {

@@ -30,6 +30,7 @@ mod state;
 mod tail;
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, VecDeque},
     vec::Vec,
 };
@@ -332,6 +333,8 @@ pub struct Session {
     durability: Durability,
     /// Flights that take one of the peer's receive maximum; at most `window` but for PUBRELs sent again.
     used: u32,
+    /// Received ids that may belong to an older session of the peer.
+    doubted: Option<Box<IdSet>>,
     /// Whether PUBRELs must be sent again before anything else.
     must_release: bool,
     is_congested: bool,
@@ -373,6 +376,7 @@ impl Session {
             link: None,
             durability: Durability::default(),
             used: 0,
+            doubted: None,
             must_release: false,
             is_congested: false,
         }
@@ -547,6 +551,7 @@ impl Session {
         self.arrivals.reset_link();
         self.flights.reset_link();
         self.used = 0;
+        self.doubted = None;
         self.must_release = false;
         self.is_congested = false;
     }

@@ -115,13 +115,7 @@ impl Session {
                 self.change(Fact::Requeued { number }, Some(slot), journal);
             }
         }
-        let released = self.received.iter().map(Fact::Released);
-        let gone = self.arrivals.facts().map(|(packet_id, _)| Fact::ArrivedGone(packet_id));
-        let facts: Vec<_> = released.chain(gone).collect();
-        for fact in facts {
-            let seq = self.change(fact, None, journal);
-            self.inbound_seq = self.inbound_seq.max(seq);
-        }
+        self.discard_received(journal);
     }
 
     /// Records all there is: the session becomes persistent while it has state.

@@ -7,8 +7,8 @@ use postrider_proto::{
     client::{ClientConfig, Event, OperationId, Output, PublishError},
     wire::{
         Ack, AckKind, ClientId, ConnAck, Connect, Decoder, DecoderConfig, Filter, PACKET_SIZE_MAX,
-        Packet, PacketId, Properties, Property, Publish, QoS, ReasonCode, SubAck, SubscribeFilter,
-        SubscribeOptions, Topic, UnsubAck, Version, encode,
+        Packet, PacketId, Properties, Property, Publish, QoS, ReasonCode, RetainHandling, SubAck,
+        SubscribeFilter, SubscribeOptions, Topic, UnsubAck, Version, encode,
     },
 };
 
@@ -35,6 +35,8 @@ pub(crate) struct Desk {
     pub(crate) connect: Option<Connect>,
     /// What `Settled` said, one for each connection.
     pub(crate) settled: Vec<Vec<(Filter, ReasonCode)>>,
+    /// What the last SUBSCRIBE says of retained messages.
+    pub(crate) subscribe_options: Option<RetainHandling>,
     log: Vec<String>,
     decoder: Decoder,
     written: BytesMut,
@@ -81,6 +83,7 @@ impl Desk {
             is_writable: true,
             connect: None,
             settled: Vec::new(),
+            subscribe_options: None,
             log: Vec::new(),
             decoder: decoder(version),
             written: BytesMut::new(),
@@ -158,8 +161,13 @@ impl Desk {
                 panic!("no streams here");
             };
             self.log.push(format!("> {}", packet_line(&packet)));
-            if let Packet::Connect(connect) = packet {
-                self.connect = Some(*connect);
+            match packet {
+                Packet::Connect(connect) => self.connect = Some(*connect),
+                Packet::Subscribe(subscribe) => {
+                    let line = subscribe.filters.first();
+                    self.subscribe_options = line.map(|line| line.options.retain_handling);
+                }
+                _ => {}
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The client machine against a scripted server, and against a server made of our own link and session.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm, reason = "tests may fail loudly")]
 
+mod answers;
 mod authenticating;
 mod connecting;
 mod desk;

@@ -122,7 +122,7 @@ fn resubscribing_is_repeated_until_it_is_answered() {
     desk.cut_and_open();
     desk.log();
     desk.accept(true);
-    assert_eq!(desk.log(), ["Connected present", "> SUBSCRIBE 3 a b"]);
+    assert_eq!(desk.log(), ["Connected present again=2", "> SUBSCRIBE 3 a b"]);
     desk.suback(3, &[OK, OK]);
     desk.cut_and_open();
     desk.log();

@@ -1,4 +1,5 @@
-//! Runs seeds for a while: `cargo run --release -p postrider-sim --bin soak -- --seconds 60 [--from SEED]`.
+//! Runs seeds for a while: `cargo run --release -p postrider-sim --bin soak -- --seconds 60 [--from SEED] [--seeds N]`.
+//! With `--plain 1` without what was added to runs later.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -7,15 +8,19 @@ use std::{
 };
 
 fn main() -> ExitCode {
-    let (mut seconds, mut seed) = (60, 1);
+    let (mut seconds, mut seed, mut most, mut run) = (60, 1, u64::MAX, FULL);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let value = arguments.next().and_then(|value| value.parse::<u64>().ok());
         match (name.as_str(), value) {
             ("--seconds", Some(value)) => seconds = value,
             ("--from", Some(value)) => seed = value,
+            ("--seeds", Some(value)) => most = value,
+            ("--plain", Some(1)) => run = postrider_sim::run_plain,
             _ => {
-                eprintln!("usage: soak [--seconds N] [--from SEED]; not understood: {name}");
+                eprintln!(
+                    "usage: soak [--seconds N] [--from SEED] [--seeds N] [--plain 1]; not understood: {name}"
+                );
                 return ExitCode::from(2);
             }
         }
@@ -23,8 +28,8 @@ fn main() -> ExitCode {
     let start = Instant::now();
     let mut counts = postrider_sim::Counts::default();
     let mut seeds = 0_u64;
-    while start.elapsed() < Duration::from_secs(seconds) {
-        match postrider_sim::run_seed(seed) {
+    while seeds < most && start.elapsed() < Duration::from_secs(seconds) {
+        match run(seed) {
             Ok(run) => counts.add(&run),
             Err(failure) => {
                 println!("{failure}");
@@ -41,3 +46,5 @@ fn main() -> ExitCode {
     println!("{seeds} seeds, {rate:.0} a second, no failure");
     ExitCode::SUCCESS
 }
+
+const FULL: fn(u64) -> Result<postrider_sim::Counts, String> = postrider_sim::run_seed;

@@ -67,7 +67,12 @@ impl Model {
     fn in_order(&self, subscriber: usize) -> Result<(), Violation> {
         let mut last = BTreeMap::new();
         let mut seen = vec![false; self.publications.len()];
-        for receipt in &self.subscribers[subscriber].receipts {
+        if self.subscribers[subscriber].is_loose {
+            return Ok(());
+        }
+        let mut receipts: Vec<_> = self.subscribers[subscriber].receipts.iter().collect();
+        receipts.sort_by_key(|receipt| receipt.order);
+        for receipt in receipts {
             let index = receipt.publication;
             let publication = &self.publications[index];
             // Who subscribed meanwhile may get it with a repetition only, as may all if the first copy expired, or
@@ -78,7 +83,7 @@ impl Model {
                 || publication.may_expire
                 || !receipt.is_expected
                 || publication.may_repeat
-                || publication.was_interrupted
+                || publication.interrupted.is_some()
                 || std::mem::replace(&mut seen[index], true)
             {
                 continue;

@@ -32,6 +32,9 @@ impl World {
             payload
         });
         self.clients[client].start(&self.script, will, now);
+        let (kept, removed) = self.clients[client].spools_kept;
+        self.counts.more("restart: payload of a client kept", kept);
+        self.counts.more("restart: orphan removed by a client", removed);
         self.note(|| format!("client {client} starts"));
         self.clients[client].machine.connect(now);
         self.drain_client(client)
@@ -61,7 +64,7 @@ impl World {
         let index = self.model.published(new);
         let now = self.time();
         let draft = Draft { topic, qos, retain, expiry_s, payload };
-        match self.clients[client].publish(draft, now) {
+        match self.clients[client].publish(draft, self.script.spool_above, now) {
             Ok(number) => {
                 self.count_publish(client, retain, may_expire);
                 let earlier = (qos > QoS::AtMostOnce)
@@ -114,9 +117,11 @@ impl World {
                     }
                 }
                 Output::Hangup => self.hang_up(client)?,
-                Output::Store(seq, record) => self.client_stores(client, seq, &record),
+                Output::Store(seq, record) => self.client_stores(client, seq, &record)?,
                 Output::StoreBatch(seq, records) => {
-                    records.iter().for_each(|record| self.client_stores(client, seq, record));
+                    for record in &records {
+                        self.client_stores(client, seq, record)?;
+                    }
                 }
                 Output::Page(request) => {
                     self.counts.note("page: read back by a client");
@@ -124,7 +129,7 @@ impl World {
                     let process = self.clients[client].process;
                     self.at(at, Happening::ClientPage(client, process, request));
                 }
-                Output::Spool(spool) => self.clients[client].spools.handle(spool),
+                Output::Spool(spool) => self.clients[client].disk.shelf.handle(spool),
                 Output::Event(event) => self.client_event(client, event)?,
                 Output::Wait(at) => {
                     self.seal_client(client);
@@ -152,19 +157,26 @@ impl World {
         self.drain_client(client)
     }
 
-    fn client_stores(&mut self, client: usize, seq: u64, record: &Record) {
+    fn client_stores(&mut self, client: usize, seq: u64, record: &Record) -> Result<(), Violation> {
+        if let Fact::Own { key, .. } = &record.fact {
+            self.own_record(client, key, seq)?;
+        }
         let sim = &mut self.clients[client];
         if let Fact::Received(id) = &record.fact {
             sim.received.insert(id.get(), seq);
         }
         let tag = message_of(&record.fact)
-            .and_then(|payload| facts::tag_of(&sim.spools.payload(payload)));
+            .and_then(|payload| facts::tag_of(&sim.disk.shelf.payload(payload)));
         sim.disk.put(0, seq, record, tag);
         self.counts.more("disk: record waited for room", u64::from(sim.disk.is_full(self.now)));
+        Ok(())
     }
 
     fn seal_client(&mut self, client: usize) {
         if let Some(at) = self.clients[client].disk.seal(0, self.now, &mut self.random) {
+            if let Some(handed) = self.clients[client].disk.handed_at() {
+                self.at(handed, Happening::ClientHanded(client));
+            }
             self.at(at, Happening::ClientSynced(client));
         }
     }
@@ -191,7 +203,7 @@ impl World {
             Event::Message(arrived) => {
                 let sim = &self.clients[client];
                 let is_spooled = matches!(arrived.payload, Payload::Spooled { .. });
-                let payload = sim.spools.payload(&arrived.payload);
+                let payload = sim.disk.shelf.payload(&arrived.payload);
                 let Some(topic) = &arrived.publish.topic else {
                     let what = "a message without a topic".to_owned();
                     return Err(Violation { statement: "MQTT-3.3.2-1", what });
@@ -206,14 +218,15 @@ impl World {
                     publication: facts::tag_of(&payload).unwrap_or(u64::MAX),
                     size: payload.len(),
                     kept_by: kept_by.unwrap_or_default(),
+                    order: None,
                 };
-                let is_will = self.wills.contains(&seen.publication);
-                let is_shared = sim.actor.filters.iter().any(|(name, _)| name.starts_with('$'));
                 self.counts.more("payload spooled", u64::from(is_spooled));
-                self.counts.more("will published", u64::from(is_will));
-                self.counts.more("retained message replayed", u64::from(seen.retain));
-                self.counts.more("shared message delivered", u64::from(is_shared));
+                self.model.arrived(client, seen)?;
                 self.model.delivered(client, seen)?;
+                self.count_delivery(client, seen.publication, seen.retain);
+            }
+            Event::Entrusted { arrived, number, is_redelivery } => {
+                return self.entrusted(client, &arrived, number, is_redelivery);
             }
             Event::Published { number, result, .. } => {
                 return self.client_published(client, number, result.map(|_| ()));
@@ -244,6 +257,15 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    pub(super) fn count_delivery(&mut self, client: usize, tag: u64, is_replay: bool) {
+        let is_will = self.wills.contains(&tag);
+        let filters = &self.clients[client].actor.filters;
+        let is_shared = filters.iter().any(|(name, _)| name.starts_with('$'));
+        self.counts.more("will published", u64::from(is_will));
+        self.counts.more("retained message replayed", u64::from(is_replay));
+        self.counts.more("shared message delivered", u64::from(is_shared));
     }
 
     fn client_published(
@@ -292,7 +314,7 @@ impl World {
             return Ok(());
         }
         let now = self.time();
-        if !self.broker.is_up {
+        if !self.broker.is_up || self.now < self.clients[client].away_until {
             self.clients[client].machine.handle_dial_failed("nobody there".to_owned(), now);
             return self.drain_client(client);
         }
@@ -307,7 +329,9 @@ impl World {
         let hubs = self.broker.hubs.len() as u64;
         let hub = self.random.between(0, hubs - 1) as u16;
         let now = self.time();
-        let link = self.broker.hubs[usize::from(hub)].hub.accept(now);
+        let durability = self.clients[client].actor.durability;
+        let hub_of = &mut self.broker.hubs[usize::from(hub)].hub;
+        let link = hub_of.accept_relying_on(durability, now);
         let index = self.pipes.len();
         let version = self.clients[client].actor.version;
         self.pipes.push(Pipe::new(index, client, version, hub, link));
@@ -328,7 +352,7 @@ impl World {
             match chunk {
                 Chunk::Bytes(piece) => bytes.extend_from_slice(piece),
                 Chunk::Spool { id, offset, len } => {
-                    bytes.extend_from_slice(sim.spools.read(id.number(), offset, len));
+                    bytes.extend_from_slice(sim.disk.shelf.read(id.number(), offset, len));
                 }
             }
         }
@@ -375,10 +399,17 @@ impl World {
             found.to_client.input.clear();
             return Ok(());
         }
+        if self.is_answer_lost(pipe)? {
+            return Ok(());
+        }
+        let found = &mut self.pipes[pipe];
         let before = found.to_client.input.clone();
         self.clients[client].machine.handle_bytes(&mut found.to_client.input, now);
         let taken = before.len() - found.to_client.input.len();
         self.see_taken_by_client(pipe, &before[..taken])?;
+        if taken > 0 {
+            self.answer_read(pipe)?;
+        }
         self.drain_client(client)
     }
 

@@ -1,10 +1,10 @@
 //! Machines that crash, stop and start again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use postrider_hub::{Hub, HubConfig};
 use postrider_proto::{
-    LinkConfig, SessionConfig,
+    Durability, Fact, LinkConfig, Record, SessionConfig,
     wire::{
         ClientId, Connect, Disconnect, PACKET_SIZE_MAX, Packet, Properties, Property, QoS,
         ReasonCode, encode,
@@ -12,7 +12,13 @@ use postrider_proto::{
 };
 
 use super::{Happening, SimHub, World};
-use crate::{Violation, disk::Synced, facts};
+use crate::{
+    Violation,
+    disk::{Fall, Synced, Wreck},
+    facts,
+    script::Who,
+    shelf,
+};
 
 impl World {
     pub(super) fn start_broker(&mut self, hubs: u16) -> Result<(), Violation> {
@@ -29,8 +35,11 @@ impl World {
         self.broker.is_up = true;
         self.broker.hubs.clear();
         self.broker.disk.forget_numbers();
+        self.broker.disk.has_stages = self.script.has_stages;
         self.peer_last_at.clear();
         let records = self.broker.disk.records();
+        let last_spool = self.broker.disk.shelf.last();
+        let mut spools = Vec::new();
         for index in 0..hubs {
             let config = HubConfig {
                 index,
@@ -53,13 +62,18 @@ impl World {
                 shared_bytes_min: 1,
                 ..HubConfig::default()
             };
+            spools.push(spools_of(&config, &records));
             let mut hub = Hub::new(config, now);
+            hub.reserve_spools(last_spool);
             if is_restart {
                 hub.recover(records.iter().cloned(), now);
             }
             self.broker.hubs.push(SimHub { hub, wake_at: None });
         }
         if is_restart {
+            let (kept, removed) = self.broker.disk.shelf.keep(&spools);
+            self.counts.more("restart: payload of the broker kept", kept);
+            self.counts.more("restart: orphan removed by the broker", removed);
             self.broker_recovered();
         }
         for hub in 0..hubs {
@@ -76,7 +90,7 @@ impl World {
             let owner = facts::owners(content, &sim.name).first().copied();
             let stored = owner.map(|owner| facts::flights(content, owner)).unwrap_or_default();
             flights += stored.len() as u64;
-            talk.down.sender_recovered(&exchanges(&stored));
+            talk.down.sender_recovered(&exchanges(&stored), talk.is_loose);
             talk.up.receiver_recovered(|id| {
                 owner.is_some_and(|owner| facts::has_received(content, owner, id))
             });
@@ -87,14 +101,24 @@ impl World {
         self.counts.more("restart: QoS 2 message on its way between hubs", crossing);
     }
 
-    pub(super) fn crash_broker(&mut self) -> Result<(), Violation> {
+    pub(super) fn crash(&mut self, who: Who, fall: Fall) -> Result<(), Violation> {
+        match who {
+            Who::Client(client) => self.crash_client(client, fall),
+            Who::Broker => self.crash_broker(fall),
+        }
+    }
+
+    pub(super) fn crash_broker(&mut self, fall: Fall) -> Result<(), Violation> {
         if !self.broker.is_up || !self.script.is_durable {
             return Ok(());
         }
         self.counts.note("crash: broker");
         self.model.server_crashed();
-        self.note(|| "the broker crashes".to_owned());
-        let wreck = self.broker.disk.crash(&mut self.random);
+        self.note(|| format!("the broker crashes: {fall:?}"));
+        let wreck = self.broker.disk.crash(fall, &mut self.random);
+        self.counts.more("kill: broker", u64::from(fall == Fall::Kill));
+        self.counts.more("power cut: handed records of the broker lost", wreck.lost_handed as u64);
+        self.loosen(Who::Broker, fall, wreck);
         self.counts.more("crash: records lost", u64::from(wreck.lost > 0));
         self.counts.more("crash: records survived unsynced", u64::from(wreck.survived > 0));
         let content = self.broker.disk.content();
@@ -121,6 +145,7 @@ impl World {
             self.drain_hub(hub)?;
         }
         self.broker.disk.flush();
+        self.loosen(Who::Broker, Fall::Kill, Wreck::default());
         self.broker_goes_down()
     }
 
@@ -146,11 +171,11 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn crash_client(&mut self, client: usize) -> Result<(), Violation> {
+    pub(super) fn crash_client(&mut self, client: usize, fall: Fall) -> Result<(), Violation> {
         if !self.clients[client].is_up {
             return Ok(());
         }
-        self.note(|| format!("client {client} crashes"));
+        self.note(|| format!("client {client} crashes: {fall:?}"));
         let sim = &mut self.clients[client];
         let has_store = sim.actor.has_store;
         if !has_store {
@@ -159,9 +184,16 @@ impl World {
         }
         self.counts.note("crash: client with store");
         self.counts.more("crash: client that was recovered before", u64::from(sim.was_recovered));
-        let wreck = sim.disk.crash(&mut self.random);
+        let wreck = sim.disk.crash(fall, &mut self.random);
         self.counts.more("crash: records lost", u64::from(wreck.lost > 0));
         self.counts.more("crash: records survived unsynced", u64::from(wreck.survived > 0));
+        self.counts.more("kill: client with store", u64::from(fall == Fall::Kill));
+        let lost_handed = wreck.lost_handed as u64;
+        self.counts.more("power cut: handed records of a client lost", lost_handed);
+        let unfinished = sim.held.len() as u64;
+        self.counts.more("crash: program had messages", unfinished);
+        self.loosen(Who::Client(client), fall, wreck);
+        let sim = &self.clients[client];
         let talk = &self.talks[client];
         note_halves(&mut self.counts, sim.disk.content(), 0, &talk.up, &talk.down);
         self.client_goes_down(client)
@@ -218,7 +250,7 @@ impl World {
         let content = sim.disk.content();
         let talk = &mut self.talks[client];
         if !sim.actor.has_store {
-            talk.up.sender_recovered(&[]);
+            talk.up.sender_recovered(&[], talk.is_loose);
             talk.down.receiver_recovered(|_| false);
             for index in sim.numbers.values() {
                 self.model.let_go(*index);
@@ -228,7 +260,7 @@ impl World {
         let stored = facts::flights(content, 0);
         let count = stored.len() as u64;
         self.counts.more("restart: flights recovered by a client", count);
-        talk.up.sender_recovered(&exchanges(&stored));
+        talk.up.sender_recovered(&exchanges(&stored), talk.is_loose);
         talk.down.receiver_recovered(|id| facts::has_received(content, 0, id));
         let mut open: BTreeSet<u64> =
             facts::messages(content, 0).into_iter().map(|(number, _)| number).collect();
@@ -246,7 +278,7 @@ impl World {
                 self.counts.note("crash: publish lost before it was stored");
             }
             if *number >= reserved {
-                if is_done {
+                if is_done && !self.model.is_loose(client) {
                     let what = format!("client {client} may use {number} again, which it finished");
                     return Err(Violation { statement: "numbers", what });
                 }
@@ -275,9 +307,23 @@ impl World {
             }
             Synced::Failed => {
                 self.counts.note("disk: sync failed at a client");
-                self.crash_client(client)
+                self.crash_client(client, Fall::PowerCut)
             }
         }
+    }
+
+    /// A store in the mode `process` says so when its records are handed to the operating system.
+    pub(super) fn client_handed(&mut self, client: usize) -> Result<(), Violation> {
+        if !self.clients[client].is_up {
+            return Ok(());
+        }
+        let (news, now) = (self.clients[client].disk.hand(self.now), self.time());
+        if self.clients[client].actor.keeps == Durability::Process {
+            for (_, seq) in news {
+                self.clients[client].machine.handle_stored(seq, now);
+            }
+        }
+        self.drain_client(client)
     }
 
     /// Somebody else connects with the identifier of a client, takes what comes, answers nothing and goes away.
@@ -310,6 +356,19 @@ impl World {
     }
 }
 
+/// The spools that a hub has messages with.
+fn spools_of(config: &HubConfig, records: &[Record]) -> BTreeSet<u64> {
+    let mut homes = BTreeMap::new();
+    for record in records {
+        if let Fact::Session { client_id, .. } = &record.fact {
+            homes.insert(record.owner, config.is_home(client_id.text().as_bytes()));
+        }
+    }
+    // What belongs to no session each hub has.
+    let is_here = |record: &&Record| homes.get(&record.owner).copied().unwrap_or(record.owner == 0);
+    records.iter().filter(is_here).filter_map(shelf::named).map(|(number, _)| number).collect()
+}
+
 fn exchanges(stored: &[facts::StoredFlight]) -> Vec<(u16, QoS, Option<u64>, bool)> {
     let of = |flight: &facts::StoredFlight| {
         let is_one = flight.state == facts::AWAIT_ACK;
@@ -322,7 +381,7 @@ fn exchanges(stored: &[facts::StoredFlight]) -> Vec<(u16, QoS, Option<u64>, bool
 /// Counts the halves of steps that a crash has left: stored and not said, or taken and not stored.
 fn note_halves(
     counts: &mut crate::Counts,
-    content: &std::collections::BTreeMap<Vec<u8>, bytes::Bytes>,
+    content: &facts::Content,
     owner: u64,
     sending: &crate::flow::Flow,
     taking: &crate::flow::Flow,

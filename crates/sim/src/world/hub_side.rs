@@ -4,7 +4,11 @@ use postrider_hub::{LinkId, Output, PeerMessage};
 use postrider_proto::{Chunk, PageRequest, Record, Time};
 
 use super::{Happening, START, World, client_side::message_of};
-use crate::{Violation, disk::Synced, facts};
+use crate::{
+    Violation,
+    disk::{Fall, Synced},
+    facts,
+};
 
 impl World {
     pub(super) fn drain_hub(&mut self, hub: u16) -> Result<(), Violation> {
@@ -62,18 +66,25 @@ impl World {
                     let process = self.broker.process;
                     self.at(at, Happening::HubPage(process, hub, ticket, request));
                 }
-                Output::Spool(spool) => self.broker.shelf.handle(spool),
+                Output::Spool(spool) => self.broker.disk.shelf.handle(spool),
                 Output::Event(event) => self.note(|| format!("hub {hub}: {event:?}")),
                 Output::Wait(at) => {
-                    if let Some(at) = self.broker.disk.seal(hub, self.now, &mut self.random) {
-                        self.at(at, Happening::BrokerSynced);
-                    }
+                    self.seal_hub(hub);
                     self.hub_waits(hub, at);
                     return Ok(());
                 }
             }
         }
         Ok(())
+    }
+
+    fn seal_hub(&mut self, hub: u16) {
+        if let Some(at) = self.broker.disk.seal(hub, self.now, &mut self.random) {
+            if let Some(handed) = self.broker.disk.handed_at() {
+                self.at(handed, Happening::BrokerHanded);
+            }
+            self.at(at, Happening::BrokerSynced);
+        }
     }
 
     pub(super) fn hub_page(
@@ -92,7 +103,7 @@ impl World {
     }
 
     fn hub_stores(&mut self, hub: u16, seq: u64, record: &Record) {
-        let shelf = &self.broker.shelf;
+        let shelf = &self.broker.disk.shelf;
         let tag =
             message_of(&record.fact).and_then(|payload| facts::tag_of(&shelf.payload(payload)));
         self.broker.disk.put(hub, seq, record, tag);
@@ -139,7 +150,7 @@ impl World {
             match chunk {
                 Chunk::Bytes(piece) => bytes.extend_from_slice(piece),
                 Chunk::Spool { id, offset, len } => {
-                    bytes.extend_from_slice(self.broker.shelf.read(id.number(), offset, len));
+                    bytes.extend_from_slice(self.broker.disk.shelf.read(id.number(), offset, len));
                 }
             }
         }
@@ -231,9 +242,21 @@ impl World {
             }
             Synced::Failed => {
                 self.counts.note("disk: sync failed at the broker");
-                self.crash_broker()
+                self.crash_broker(Fall::PowerCut)
             }
         }
+    }
+
+    pub(super) fn broker_handed(&mut self) -> Result<(), Violation> {
+        if !self.broker.is_up {
+            return Ok(());
+        }
+        for (hub, seq) in self.broker.disk.hand(self.now) {
+            let now = self.time();
+            self.broker.hubs[usize::from(hub)].hub.handle_handed(seq, now);
+            self.drain_hub(hub)?;
+        }
+        Ok(())
     }
 
     /// What a session may hold is bounded by its configuration; counted on the disk, which lags behind by whole batches.

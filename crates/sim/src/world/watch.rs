@@ -1,9 +1,18 @@
 //! Every packet on every pipe, when it is sent and when it is taken: held against the standard and against the disk.
 
-use postrider_proto::wire::{Ack, AckKind, ConnAck, Connect, Filter, Packet, Publish, QoS};
+use std::collections::BTreeSet;
+
+use postrider_proto::{
+    Durability,
+    wire::{Ack, AckKind, ConnAck, Connect, Filter, Packet, Publish, QoS},
+};
 
 use super::{Asked, World};
-use crate::{Violation, facts};
+use crate::{
+    Violation,
+    disk::Image,
+    facts::{self, Content},
+};
 
 impl World {
     pub(super) fn see_sent_by_client(
@@ -70,9 +79,9 @@ impl World {
             Packet::Publish(publish) => self.publish_by_client(pipe, &publish),
             Packet::PubRel(ack) => {
                 let is_first = self.talks[client].up.pubrel_sent(&mut self.pipes[pipe].up, &ack)?;
-                let sim = &self.clients[client];
-                if is_first && sim.actor.has_store {
-                    self.released(facts::flights(sim.disk.content(), 0), &ack, &sim.name)?;
+                if let Some(content) = self.kept_by_client(client).filter(|_| is_first) {
+                    let name = &self.clients[client].name;
+                    self.released(facts::flights(content, 0), &ack, name)?;
                 }
                 Ok(())
             }
@@ -80,6 +89,7 @@ impl World {
             Packet::PubRec(ack) => self.ack_by_client(pipe, AckKind::PubRec, &ack),
             Packet::PubComp(ack) => self.ack_by_client(pipe, AckKind::PubComp, &ack),
             Packet::Subscribe(subscribe) => {
+                self.nothing_stale(client)?;
                 let mut asked = Asked::default();
                 for line in subscribe.filters {
                     let qos = line.options.qos;
@@ -113,9 +123,10 @@ impl World {
         let side = &mut self.pipes[pipe].up;
         let is_first = self.talks[client].up.publish_sent(side, publish, tag)?;
         self.counts.more("sent again by a client", u64::from(publish.dup));
-        let sim = &self.clients[client];
-        if is_first && publish.qos == QoS::ExactlyOnce && sim.actor.has_store {
-            self.flying(facts::flights(sim.disk.content(), 0), publish, tag, &sim.name)?;
+        let is_first = is_first && publish.qos == QoS::ExactlyOnce;
+        if let Some(content) = self.kept_by_client(client).filter(|_| is_first) {
+            let name = &self.clients[client].name;
+            self.flying(facts::flights(content, 0), publish, tag, name)?;
         }
         Ok(())
     }
@@ -129,12 +140,16 @@ impl World {
             let what = format!("client {client}: {kind:?} before {} is delivered", confirmed.tag);
             return violation("MQTT-4.3.2-4", what);
         }
+        let Some(content) = self.kept_by_client(client).filter(|_| !confirmed.is_again) else {
+            return Ok(());
+        };
         let sim = &self.clients[client];
-        if sim.actor.has_store && !confirmed.is_again {
-            let content = sim.disk.content();
-            self.kept(kind, facts::has_received(content, 0, ack.packet_id.get()), &sim.name)?;
+        let is_done = kind == AckKind::PubComp || facts::has_own(content, confirmed.tag);
+        if sim.actor.is_manual && is_owed && !is_done {
+            let what = format!("{}: {kind:?} before {} is done with", sim.name, confirmed.tag);
+            return violation("MQTT-4.3.2-4", what);
         }
-        Ok(())
+        self.kept(kind, facts::has_received(content, 0, ack.packet_id.get()), &sim.name)
     }
 
     fn sent_by_hub(&mut self, pipe: usize, packet: Packet) -> Result<(), Violation> {
@@ -145,9 +160,8 @@ impl World {
             Packet::PubRel(ack) => {
                 let side = &mut self.pipes[pipe].down;
                 let is_first = self.talks[client].down.pubrel_sent(side, &ack)?;
-                if let Some(owner) = self.owner(client).filter(|_| is_first) {
-                    let stored = facts::flights(self.broker.disk.content(), owner);
-                    self.released(stored, &ack, "the broker")?;
+                if let Some((content, owner)) = self.owner(client).filter(|_| is_first) {
+                    self.released(facts::flights(content, owner), &ack, "the broker")?;
                 }
                 Ok(())
             }
@@ -188,10 +202,9 @@ impl World {
         self.counts.more("sent again by the broker", u64::from(publish.dup));
         if is_first
             && publish.qos == QoS::ExactlyOnce
-            && let Some(owner) = self.owner(client)
+            && let Some((content, owner)) = self.owner(client)
         {
-            let stored = facts::flights(self.broker.disk.content(), owner);
-            self.flying(stored, publish, tag, "the broker")?;
+            self.flying(facts::flights(content, owner), publish, tag, "the broker")?;
         }
         Ok(())
     }
@@ -202,19 +215,21 @@ impl World {
         if !self.script.is_durable || confirmed.is_again || ack.reason.is_error() {
             return Ok(());
         }
-        if let Some(owner) = self.owner(client) {
-            let is_there =
-                facts::has_received(self.broker.disk.content(), owner, ack.packet_id.get());
+        if let Some((content, owner)) = self.owner(client) {
+            let is_there = facts::has_received(content, owner, ack.packet_id.get());
             self.kept(kind, is_there, "the broker")?;
         }
-        if kind == AckKind::PubComp { Ok(()) } else { self.taken_over(confirmed.tag) }
+        let durability = self.clients[client].actor.durability;
+        match self.broker.disk.image(durability).filter(|_| kind != AckKind::PubComp) {
+            Some(image) => self.taken_over(confirmed.tag, image),
+            None => Ok(()),
+        }
     }
 
     /// An acknowledged message is durable in every session that it is for, or finished there, and as retained. Spec: v5 [MQTT-4.3.2-4]
     /// [MQTT-4.3.3-8], v3.1.1 [MQTT-4.3.2-2] [MQTT-4.3.3-2].
-    fn taken_over(&self, tag: u64) -> Result<(), Violation> {
+    fn taken_over(&self, tag: u64, image: &Image) -> Result<(), Violation> {
         let index = tag as usize;
-        let disk = &self.broker.disk;
         if self.script.queue_max_hub >= super::QUEUE_SMALL {
             for client in self.model.owed(index) {
                 if self.talks[client].presence.is_there(self.now) != Some(true) {
@@ -223,8 +238,11 @@ impl World {
                 if self.talks[client].down.is_finished(tag) {
                     continue;
                 }
-                let owners = facts::owners(disk.content(), &self.clients[client].name);
-                if !owners.iter().any(|owner| disk.taken.contains(&(*owner, tag))) {
+                if self.clients[client].actor.durability == Durability::Memory {
+                    continue;
+                }
+                let owners = facts::owners(&image.content, &self.clients[client].name);
+                if !owners.iter().any(|owner| image.taken.contains(&(*owner, tag))) {
                     let what = format!("{tag} acknowledged, not stored for client {client}");
                     return violation("MQTT-4.3.2-4", what);
                 }
@@ -232,7 +250,7 @@ impl World {
         }
         if self.model.is_retained(index) {
             let rivals = self.model.rivals(index);
-            if !rivals.iter().any(|rival| disk.retained.contains(&(*rival as u64))) {
+            if !rivals.iter().any(|rival| image.retained.contains(&(*rival as u64))) {
                 let what = format!("{tag} acknowledged, not stored as retained");
                 return violation("MQTT-4.3.2-4", what);
             }
@@ -268,33 +286,48 @@ impl World {
         let talk = &mut self.talks[client];
         talk.presence.accepted(expiry_s);
         if said {
-            if talk.unheard.is_some_and(|first| first != pipe) {
-                // It was begun for an earlier CONNECT, whose CONNACK the client did not get. The standard has no word
-                // for it: both ends go on, with nothing in common.
-                self.counts.note("session: new, and the client not told");
+            if let Some(first) = talk.unheard.filter(|first| *first != pipe) {
+                // It may have begun for an earlier CONNECT, whose CONNACK the client did not get. The standard has no
+                // word for it. A client knows of its own CONNECTs, and finds out; but not of those of a stranger.
                 talk.unheard = None;
                 talk.down.sender_unknown();
                 talk.up.receiver_cleared();
-                self.model.confused(client);
+                if self.pipes[first].is_stranger {
+                    self.counts.note("session: new, and the client not told");
+                    self.model.confused(client);
+                } else {
+                    self.counts.note("session: new, and CONNACK lost");
+                    self.model.doubted(client);
+                }
             }
             self.counts.note("session: resumed");
             self.count_resume(client);
         } else {
-            talk.down.sender_cleared();
+            // What is open is published anew, whether or not the client lives to say so.
+            let open: Vec<_> = talk.up.open().map(|(_, open)| open.tag).collect();
+            open.iter().for_each(|tag| self.model.may_repeat(*tag as usize));
+            talk.down.sender_cleared(self.pipes[pipe].down.turn);
             talk.up.receiver_cleared();
             self.model.session_began(client);
         }
-        if self.script.is_durable && expiry_s == 0 && !said {
-            let owners = facts::owners(self.broker.disk.content(), &self.clients[client].name);
-            if !owners.is_empty() {
-                let what = format!("CONNACK to {client}, old sessions on the disk: {owners:?}");
-                return violation("MQTT-3.2.2-2", what);
-            }
+        self.session_stored(client, expiry_s, said)
+    }
+
+    /// What CONNACK says is durable. Spec: v5 section 3.2.2.1.1.
+    fn session_stored(&self, client: usize, expiry_s: u32, said: bool) -> Result<(), Violation> {
+        let durability = self.clients[client].actor.durability;
+        let Some(image) = self.broker.disk.image(durability).filter(|_| self.script.is_durable)
+        else {
+            return Ok(());
+        };
+        let owners = facts::owners(&image.content, &self.clients[client].name);
+        if expiry_s == 0 && !said && !owners.is_empty() {
+            let what = format!("CONNACK to {client}, old sessions on the disk: {owners:?}");
+            return violation("MQTT-3.2.2-2", what);
         }
-        if self.script.is_durable && expiry_s > 0 {
-            let owners = facts::owners(self.broker.disk.content(), &self.clients[client].name);
+        if expiry_s > 0 {
             let is_stored = matches!(owners[..], [owner]
-                if facts::has_session(self.broker.disk.content(), owner));
+                if facts::has_session(&image.content, owner));
             if !is_stored {
                 let what = format!("CONNACK to {client}, sessions on the disk: {owners:?}");
                 return violation("MQTT-3.2.2-2", what);
@@ -367,7 +400,7 @@ impl World {
         let old = presence.pipe.filter(|old| *old != pipe);
         let was_there = presence.is_there(self.now);
         found.session_present = presence.connect(pipe, &connect, self.now);
-        if was_there != Some(!connect.clean_start) {
+        if connect.clean_start || was_there != Some(true) {
             talk.unheard.get_or_insert(pipe);
         }
         if connect.clean_start && was_there == Some(true) {
@@ -399,7 +432,7 @@ impl World {
             Packet::ConnAck(connack) => {
                 talk.unheard = None;
                 if !connack.session_present {
-                    talk.up.sender_cleared();
+                    talk.up.sender_cleared(found.up.turn);
                     talk.down.receiver_cleared();
                 }
             }
@@ -433,6 +466,18 @@ impl World {
             | Packet::Disconnect(_)
             | Packet::Auth(_) => {}
         }
+    }
+
+    /// A SUBSCRIBE leaves only when the ids of an older session are durably forgotten: what follows may have the same.
+    fn nothing_stale(&self, client: usize) -> Result<(), Violation> {
+        let content = self.kept_by_client(client).filter(|_| !self.model.is_confused(client));
+        let stored = content.map(|content| facts::received(content, 0)).unwrap_or_default();
+        let known: BTreeSet<u16> = self.talks[client].down.got().map(|(id, _)| id).collect();
+        if let Some(id) = stored.into_iter().find(|id| !known.contains(id)) {
+            let what = format!("client {client} subscribes before {id} is forgotten");
+            return violation("MQTT-3.2.2-5", what);
+        }
+        Ok(())
     }
 
     /// A QoS 2 PUBLISH leaves only when message, id and state are durable.
@@ -487,10 +532,9 @@ impl World {
 
     /// A SUBACK leaves only when its subscriptions are durable.
     fn subscriptions_kept(&self, client: usize, filters: &[Filter]) -> Result<(), Violation> {
-        let Some(owner) = self.owner(client) else { return Ok(()) };
+        let Some((content, owner)) = self.owner(client) else { return Ok(()) };
         for filter in filters {
-            let is_stored =
-                facts::has_subscription(self.broker.disk.content(), owner, filter.as_str());
+            let is_stored = facts::has_subscription(content, owner, filter.as_str());
             if !is_stored && self.model.is_wanted(client, filter) {
                 let what = format!("SUBACK to {client} before {filter} is stored");
                 return violation("MQTT-3.8.4-1", what);
@@ -499,10 +543,19 @@ impl World {
         Ok(())
     }
 
-    /// The owner number of a client's session, if the broker has a store.
-    fn owner(&self, client: usize) -> Option<u64> {
-        let owners = facts::owners(self.broker.disk.content(), &self.clients[client].name);
-        owners.first().copied().filter(|_| self.script.is_durable)
+    /// What must be stored at the broker before a client hears of it, and the owner number of its session there.
+    fn owner(&self, client: usize) -> Option<(&Content, u64)> {
+        let sim = &self.clients[client];
+        let image = self.broker.disk.image(sim.actor.durability)?;
+        let owner = *facts::owners(&image.content, &sim.name).first()?;
+        Some((&image.content, owner)).filter(|_| self.script.is_durable)
+    }
+
+    /// What must be stored at a client before the broker hears of it.
+    fn kept_by_client(&self, client: usize) -> Option<&Content> {
+        let sim = &self.clients[client];
+        let image = sim.disk.image(sim.actor.keeps).filter(|_| sim.actor.has_store);
+        image.map(|image| &image.content)
     }
 
     fn expiry_s(&self, client: usize, connect: &Connect) -> u32 {
