@@ -119,7 +119,7 @@ impl Vault {
         if let Place::Disk(disk) = &mut self.place
             && !self.changes.is_empty()
         {
-            disk.store.write_batch(self.last, &mut self.changes.drain())?;
+            disk.store.write_gathered(self.last, &mut self.changes)?;
         }
         // What deletes the last record that names a spool is written by now.
         for spool in mem::take(&mut self.drops) {

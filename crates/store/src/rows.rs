@@ -10,12 +10,13 @@ use std::{
 
 use bytes::Bytes;
 use redb::{
-    Database, Error as DatabaseError, Range, ReadableDatabase, ReadableTableMetadata,
-    StorageBackend, TableDefinition,
+    Database, Error as DatabaseError, Range, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, StorageBackend, Table, TableDefinition,
 };
 
 use crate::{
     StoreError,
+    block::Salt,
     layer::{Layer, start},
 };
 
@@ -25,8 +26,11 @@ const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records
 /// Facts about the store itself.
 const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
 
-/// The number of the last block of the tail whose changes are in the rows.
+/// The number of the last block of the log whose changes are in the rows.
 const APPLIED: &str = "applied";
+
+/// What names the blocks of the log, and the run of the operating system in which they were written.
+const LOG: [&str; 3] = ["log salt", "log run, high", "log run, low"];
 
 /// Bytes of the checksum after every value.
 const SUM_LEN: usize = 4;
@@ -61,7 +65,7 @@ impl Rows {
         Ok(Self { path: path.to_owned(), database })
     }
 
-    /// The number of the last block of the tail whose changes are here.
+    /// The number of the last block of the log whose changes are here.
     pub(crate) fn applied(&self) -> Result<u64, StoreError> {
         guard(&self.path, || {
             let facts = self.database.begin_read()?.open_table(FACTS)?;
@@ -69,24 +73,52 @@ impl Rows {
         })
     }
 
-    /// Applies a layer, which holds all up to block `applied` of the tail, and syncs.
+    /// What names the blocks of the log: its salt, and the run of the operating system. `None` if there never was one.
+    pub(crate) fn log(&self) -> Result<Option<(Salt, u128)>, StoreError> {
+        guard(&self.path, || {
+            let facts = self.database.begin_read()?.open_table(FACTS)?;
+            let mut found = [0; LOG.len()];
+            for (place, name) in found.iter_mut().zip(LOG) {
+                let Some(number) = facts.get(name)? else { return Ok(None) };
+                *place = number.value();
+            }
+            let [salt, high, low] = found;
+            Ok(Some((Salt(salt), u128::from(high) << 64 | u128::from(low))))
+        })
+    }
+
+    /// Says what names the blocks of the log from now on, and syncs.
+    pub(crate) fn begin_log(&self, salt: Salt, run: u128) -> Result<(), StoreError> {
+        let half = |number: u128| (number & u128::from(u64::MAX)) as u64;
+        guard(&self.path, || {
+            let write = self.database.begin_write()?;
+            {
+                let mut facts = write.open_table(FACTS)?;
+                for (name, number) in LOG.into_iter().zip([salt.0, half(run >> 64), half(run)]) {
+                    facts.insert(name, number)?;
+                }
+            }
+            write.commit()?;
+            Ok(())
+        })
+    }
+
+    /// Applies a layer, which holds all up to block `applied` of the log, and syncs.
     pub(crate) fn commit(&self, layer: &Layer, applied: u64) -> Result<(), StoreError> {
         guard(&self.path, || {
             let write = self.database.begin_write()?;
             {
                 let mut records = write.open_table(RECORDS)?;
                 for prefix in layer.cuts() {
-                    let end = end_of(prefix);
-                    let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-                    let under = (Bound::Included(&prefix[..]), end);
-                    records.retain_in::<&[u8], _>(under, |_, _| false)?;
+                    cut(&mut records, prefix.bytes())?;
                 }
                 let mut row = Vec::new();
                 for (key, entry) in layer.puts() {
+                    let key = key.bytes();
                     row.clear();
                     row.extend_from_slice(&entry.value);
                     row.extend_from_slice(&sum(key, &entry.value));
-                    records.insert(&key[..], &row[..])?;
+                    records.insert(key, &row[..])?;
                 }
                 write.open_table(FACTS)?.insert(APPLIED, applied)?;
             }
@@ -182,6 +214,32 @@ fn guard<T>(path: &Path, work: impl FnOnce() -> Result<T, DatabaseError>) -> Res
     Err(StoreError::corrupt(path, error.to_string()))
 }
 
+/// Removes every row whose key begins with `prefix`. Often there is none, or one: to look costs less than to retain.
+fn cut(
+    records: &mut Table<'_, &'static [u8], &'static [u8]>,
+    prefix: &[u8],
+) -> Result<(), DatabaseError> {
+    let end = end_of(prefix);
+    let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let under = (Bound::Included(prefix), end);
+    let mut last = None;
+    {
+        let mut rows = records.range::<&[u8]>(under)?;
+        if let Some(row) = rows.next() {
+            last = Some(row?.0.value().to_vec());
+        }
+        if rows.next().is_some() {
+            last = None;
+            drop(rows);
+            records.retain_in::<&[u8], _>(under, |_, _| false)?;
+        }
+    }
+    if let Some(key) = last {
+        records.remove(&key[..])?;
+    }
+    Ok(())
+}
+
 /// The first key after all that begin with `prefix`; `None` if nothing comes after them.
 fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
@@ -200,7 +258,7 @@ fn sum(key: &[u8], value: &[u8]) -> [u8; SUM_LEN] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Change, platter::Platter};
+    use crate::platter::Platter;
 
     /// Every byte of a small database, flipped in turn: an error, or what was written.
     #[test]
@@ -209,7 +267,7 @@ mod tests {
         let rows = open(&platter).unwrap();
         for number in 1..=60 {
             let mut layer = Layer::default();
-            layer.apply(Change::Put(vec![7, number].into(), vec![number; 50].into()));
+            layer.put(&[7, number], vec![number; 50].into(), false);
             rows.commit(&layer, number.into()).unwrap();
         }
         let good = content(&rows).unwrap();
