@@ -98,11 +98,6 @@ impl Vault {
         }
     }
 
-    /// Whether the store is busy with what was written before.
-    pub(crate) fn is_busy(&self) -> bool {
-        matches!(self.place, Place::Disk(_)) && self.handed < self.last
-    }
-
     /// Sees to it that what was taken up to now is synced soon: somebody waits for that.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
         match &self.place {

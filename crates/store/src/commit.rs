@@ -186,4 +186,4 @@ impl Drop for LastWords<'_> {
 }
 
 /// Bytes of batches that are folded into the layer at a time: while they are in the cache, and seldom.
-pub(crate) const FOLD_BYTES: usize = 512 << 10;
+pub(crate) const FOLD_BYTES: usize = 256 << 10;

@@ -3,7 +3,7 @@
 use std::{cmp::Ordering, fmt};
 
 /// A key, in the order of its bytes.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) enum Key {
     /// Padded with zeros; the last byte is the length, so that what looks alike is ordered by it.
     Short([u8; SHORT_LEN]),
@@ -50,9 +50,20 @@ impl From<&[u8]> for Key {
 impl Ord for Key {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
-            (Self::Short(a), Self::Short(b)) => words(a).cmp(&words(b)),
+            (Self::Short(a), Self::Short(b)) => {
+                let ([a1, a2, a3], [b1, b2, b3]) = (words(a), words(b));
+                (a1, a2, a3).cmp(&(b1, b2, b3))
+            }
             _ => self.bytes().cmp(other.bytes()),
         }
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    batch::{self, Damaged, Kind},
+    batch::{self, Damaged, Kind, Raw},
     key::Key,
 };
 
@@ -62,23 +62,31 @@ impl Layer {
 
     /// Applies the changes of a batch.
     pub(crate) fn apply(&mut self, changes: &Bytes) -> Result<(), Damaged> {
-        self.apply_under(changes, b"")
+        self.apply_if(changes, |_| true)
     }
 
     /// Applies those changes of a batch that matter to keys under `prefix`.
     pub(crate) fn apply_under(&mut self, changes: &Bytes, prefix: &[u8]) -> Result<(), Damaged> {
+        self.apply_if(changes, |raw| {
+            raw.key.starts_with(prefix) || raw.kind == Kind::Delete && prefix.starts_with(raw.key)
+        })
+    }
+
+    fn apply_if(
+        &mut self,
+        changes: &Bytes,
+        matters: impl Fn(&Raw<'_>) -> bool,
+    ) -> Result<(), Damaged> {
         let mut at = 0;
         while let Some(raw) = batch::next(changes, &mut at) {
             let raw = raw?;
-            let value = || changes.slice(raw.value.0..raw.value.1);
             match raw.kind {
-                Kind::Delete if raw.key.starts_with(prefix) || prefix.starts_with(raw.key) => {
-                    self.cut(raw.key);
+                _ if !matters(&raw) => (),
+                Kind::Delete => self.cut(raw.key),
+                Kind::Put | Kind::Insert => {
+                    let value = changes.slice(raw.value.0..raw.value.1);
+                    self.put(raw.key, value, raw.kind == Kind::Insert);
                 }
-                Kind::Put | Kind::Insert if raw.key.starts_with(prefix) => {
-                    self.put(raw.key, value(), raw.kind == Kind::Insert);
-                }
-                Kind::Delete | Kind::Put | Kind::Insert => (),
             }
         }
         Ok(())

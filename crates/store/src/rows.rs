@@ -3,6 +3,7 @@
 //! The database is `redb`. It never sees what it did not check, and if it panics all the same, the store is corrupt.
 
 use std::{
+    collections::BTreeSet,
     ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -17,6 +18,7 @@ use redb::{
 use crate::{
     StoreError,
     block::Salt,
+    key::Key,
     layer::{Layer, start},
 };
 
@@ -37,6 +39,11 @@ const SUM_LEN: usize = 4;
 
 /// A store with at most this many records is compacted when it is closed, so that a drained store gives back its room.
 const COMPACT_RECORDS_MAX: u64 = 1000;
+
+/// Rows that are removed one by one before the rest is removed at once.
+const FEW: usize = 3;
+
+type Records<'a> = Table<'a, &'static [u8], &'static [u8]>;
 
 #[derive(Debug)]
 pub(crate) struct Rows {
@@ -109,9 +116,7 @@ impl Rows {
             let write = self.database.begin_write()?;
             {
                 let mut records = write.open_table(RECORDS)?;
-                for prefix in layer.cuts() {
-                    cut(&mut records, prefix.bytes())?;
-                }
+                cut(&mut records, layer.cuts())?;
                 let mut row = Vec::new();
                 for (key, entry) in layer.puts() {
                     let key = key.bytes();
@@ -214,30 +219,44 @@ fn guard<T>(path: &Path, work: impl FnOnce() -> Result<T, DatabaseError>) -> Res
     Err(StoreError::corrupt(path, error.to_string()))
 }
 
-/// Removes every row whose key begins with `prefix`. Often there is none, or one: to look costs less than to retain.
-fn cut(
-    records: &mut Table<'_, &'static [u8], &'static [u8]>,
-    prefix: &[u8],
-) -> Result<(), DatabaseError> {
-    let end = end_of(prefix);
-    let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-    let under = (Bound::Included(prefix), end);
-    let mut last = None;
-    {
-        let mut rows = records.range::<&[u8]>(under)?;
-        if let Some(row) = rows.next() {
-            last = Some(row?.0.value().to_vec());
-        }
-        if rows.next().is_some() {
-            last = None;
-            drop(rows);
-            records.retain_in::<&[u8], _>(under, |_, _| false)?;
-        }
-    }
-    if let Some(key) = last {
-        records.remove(&key[..])?;
+/// Removes every row whose key begins with one of these. Most cuts find nothing: from one row to the next, all cuts in
+/// between are passed over.
+fn cut(records: &mut Records<'_>, cuts: &BTreeSet<Key>) -> Result<(), DatabaseError> {
+    let mut next = cuts.first();
+    while let Some(prefix) = next {
+        let Some(row) = first_from(records, prefix.bytes())? else { break };
+        let behind = (Bound::Excluded(prefix), Bound::Unbounded);
+        next = if row.starts_with(prefix.bytes()) {
+            cut_one(records, prefix.bytes(), &row)?;
+            cuts.range(behind).next()
+        } else {
+            let key = Key::from(&row[..]);
+            let before = cuts.range(..=&key).next_back();
+            before.filter(|cut| row.starts_with(cut.bytes())).or_else(|| cuts.range(&key..).next())
+        };
     }
     Ok(())
+}
+
+/// Removes all rows under a prefix, of which this is the first. Mostly they are few.
+fn cut_one(records: &mut Records<'_>, prefix: &[u8], row: &[u8]) -> Result<(), DatabaseError> {
+    records.remove(row)?;
+    for _ in 0..FEW {
+        let Some(row) = first_from(records, prefix)?.filter(|row| row.starts_with(prefix)) else {
+            return Ok(());
+        };
+        records.remove(&row[..])?;
+    }
+    let end = end_of(prefix);
+    let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    records.retain_in::<&[u8], _>((Bound::Included(prefix), end), |_, _| false)?;
+    Ok(())
+}
+
+/// The first row from a key on.
+fn first_from(records: &Records<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, DatabaseError> {
+    let row = records.range::<&[u8]>(key..)?.next().transpose()?;
+    Ok(row.map(|(key, _)| key.value().to_vec()))
 }
 
 /// The first key after all that begin with `prefix`; `None` if nothing comes after them.
@@ -322,6 +341,28 @@ mod tests {
             found.push(row);
         }
         Ok(found)
+    }
+
+    #[test]
+    fn cuts_take_all_that_begins_with_them_and_nothing_else() {
+        let rows = open(&Platter::default()).unwrap();
+        let mut layer = Layer::default();
+        let keys: Vec<Vec<u8>> = (0..5_u8)
+            .flat_map(|a| (0..12_u8).map(move |b| vec![a, b]).chain([vec![a], vec![a, 3, 1]]))
+            .collect();
+        keys.iter().for_each(|key| layer.put(key, Bytes::new(), false));
+        rows.commit(&layer, 1).unwrap();
+        let cuts: [&[u8]; 9] =
+            [&[0, 2], &[0, 3], &[0, 4, 1], &[1], &[2, 9, 9], &[2, 11], &[3, 12], &[4, 3], &[9]];
+        let mut layer = Layer::default();
+        cuts.iter().for_each(|cut| layer.cut(cut));
+        rows.commit(&layer, 2).unwrap();
+        let found: Vec<_> = content(&rows).unwrap().into_iter().map(|(key, _)| key).collect();
+        let mut left = keys;
+        left.retain(|key| !cuts.iter().any(|cut| key.starts_with(cut)));
+        left.sort();
+        assert_eq!(found, left);
+        assert_eq!(rows.applied().unwrap(), 2);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { layer_bytes: 8 << 20, sheet_bytes: 64 << 20, sheet_bytes_max: 128 << 20 }
+        Self { layer_bytes: 16 << 20, sheet_bytes: 64 << 20, sheet_bytes_max: 128 << 20 }
     }
 }
 
