@@ -277,7 +277,6 @@ impl Driver {
 
     /// Does what the hub asks for until it waits.
     fn drain(&mut self) -> Result<(), StoreError> {
-        self.hub.hold_records(self.vault.is_busy());
         loop {
             match self.hub.poll_output() {
                 Output::Transmit(link) => self.transmit(link),
@@ -315,7 +314,6 @@ impl Driver {
                         Some(stored) => {
                             self.hub.handle_stored(stored.synced, self.now);
                             self.hub.handle_handed(stored.handed, self.now);
-                            self.hub.hold_records(self.vault.is_busy());
                         }
                         None => return Ok(()),
                     }

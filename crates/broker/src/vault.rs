@@ -98,11 +98,6 @@ impl Vault {
         }
     }
 
-    /// Whether the store is busy with what was written before.
-    pub(crate) fn is_busy(&self) -> bool {
-        matches!(self.place, Place::Disk(_)) && self.handed < self.last
-    }
-
     /// Sees to it that what was taken up to now is synced soon: somebody waits for that.
     pub(crate) fn sync(&mut self) -> Result<(), StoreError> {
         match &self.place {
@@ -119,7 +114,7 @@ impl Vault {
         if let Place::Disk(disk) = &mut self.place
             && !self.changes.is_empty()
         {
-            disk.store.write_batch(self.last, &mut self.changes.drain())?;
+            disk.store.write_gathered(self.last, &mut self.changes)?;
         }
         // What deletes the last record that names a spool is written by now.
         for spool in mem::take(&mut self.drops) {

@@ -138,7 +138,7 @@ impl Vault {
             && let Keep::Disk { store, .. } = &mut self.keep
         {
             let bytes = cost(&self.changes);
-            let written = store.write_batch(self.seq, &mut self.changes.drain());
+            let written = store.write_gathered(self.seq, &mut self.changes);
             self.has_failed |= written.is_err();
             written?;
             self.open.push_back((self.seq, bytes));

@@ -20,7 +20,8 @@ use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use postrider_proto::{
-    Arrived, Chunk, Delivery, Durability, Journal, Link, PageRows, Record, Spools, Time, Wheel,
+    Arrived, Chunk, Delivery, Durability, Journal, Link, PageRows, Record, SpoolOutput, Spools,
+    Time, Wheel,
     wire::{Filter, ReasonCode},
 };
 use smallvec::SmallVec;
@@ -101,6 +102,9 @@ pub struct Hub {
     // Batch: what the next drain has to do.
     outputs: VecDeque<Output>,
     is_draining: bool,
+    /// What is appended to spools comes before all other outputs, and records after that.
+    appends: VecDeque<SpoolOutput>,
+    is_fetching: bool,
     /// Sessions that may be able to send.
     pumps: Vec<usize>,
     /// Sessions that want a part of their queue back from the store.
@@ -120,8 +124,6 @@ pub struct Hub {
     opened: Opened,
     /// Whether something waits until what was handed to the store is synced.
     awaits_sync: bool,
-    /// Spools to be dropped, once the records are handed to the store that name them no more.
-    dropped: Vec<Output>,
     /// Deliveries caused by the input that is being handled.
     turn: u32,
 
@@ -171,11 +173,7 @@ impl Hub {
             shares: Shares::new(seed),
             keeper: Keeper::new(seed, config.index, hubs > 1, limits),
             peers: Peers::new(seed, config.index, hubs),
-            // Several hubs rely on their records being with the store before a peer hears of them.
-            journal: match hubs {
-                1 => Journal::lazy(config.is_durable),
-                _ => Journal::new(config.is_durable),
-            },
+            journal: Journal::new(config.is_durable),
             // All hubs of a broker share one store, so their spools have different numbers.
             spools: Spools::numbered(
                 config.spool_bytes_max,
@@ -193,6 +191,8 @@ impl Hub {
             stats: HubStats::default(),
             outputs: VecDeque::new(),
             is_draining: false,
+            appends: VecDeque::new(),
+            is_fetching: false,
             pumps: Vec::new(),
             paging: Vec::new(),
             replays: Vec::new(),
@@ -203,7 +203,6 @@ impl Hub {
             turns: Vec::new(),
             opened: Opened::default(),
             awaits_sync: false,
-            dropped: Vec::new(),
             turn: 0,
             mark: 0,
             hits: Vec::new(),
@@ -286,12 +285,6 @@ impl Hub {
     pub fn handle_peer(&mut self, from: u16, message: PeerMessage, now: Time) {
         self.advance(now);
         self.handle_parcel(from, *message.0);
-    }
-
-    /// Whether records may stay in the hub for now, because the store is busy with those before: messages that are
-    /// finished meanwhile never go there. To be said before a drain.
-    pub fn hold_records(&mut self, is_held: bool) {
-        self.journal.hold(is_held && !self.is_shut);
     }
 
     /// Records up to `seq` are durable.

@@ -54,7 +54,8 @@ impl Will {
 
     /// The fact to record.
     pub(crate) fn fact(&self) -> Fact {
-        Fact::Will { publish: self.publish.clone(), delay_s: self.delay_s, due: self.due }
+        let publish = Box::new(self.publish.clone());
+        Fact::Will { publish, delay_s: self.delay_s, due: self.due }
     }
 
     /// When it is due if the link ends now and the session `expiry_s` seconds later.

@@ -46,7 +46,6 @@ mutations! {
     NumbersNotReserved: "message numbers are given out without being reserved",
     NumbersEarly: "a message leaves before the record that reserves its number is stored",
     FinishNotRecorded: "the end of a message is not recorded",
-    HeldEndLost: "the end of a message that is held back with its flight is not recorded",
     MessageNotRecorded: "a queued message is not recorded",
     StateMisread: "a restart takes a flight that awaits PUBCOMP for one that awaits PUBREC",
     LostSessionResumed: "the client goes on with its flights although the server lost the session",

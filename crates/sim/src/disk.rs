@@ -148,11 +148,6 @@ impl Disk {
         Some(at)
     }
 
-    /// Whether something of this writer is not durable yet.
-    pub(crate) fn is_busy(&self, writer: u16) -> bool {
-        self.pending.iter().any(|batch| batch.writer == writer)
-    }
-
     /// Whether a record would wait for room.
     pub(crate) fn is_full(&self, now: u64) -> bool {
         now < self.full_until

@@ -310,7 +310,7 @@ fn open(place: &Place) -> Outcome<Line> {
     let Some(disk) = place.disk.clone() else { return Ok(line) };
     let (path, copy) = (disk.path().to_owned(), disk.path().with_extension("copy"));
     fs::create_dir_all(copy.join("spools"))?;
-    for name in ["format", "records.redb", "tail"] {
+    for name in ["format", "records.redb", "log-0", "log-1"] {
         if path.join(name).exists() {
             fs::copy(path.join(name), copy.join(name))?;
         }

@@ -1,98 +1,107 @@
-//! The commit thread: takes what all owners wrote, and stores it as one.
+//! The commit thread: appends what owners wrote to the log, and syncs it for those who need that.
 //!
-//! While one sync runs, writes collect; the next sync answers for all of them.
+//! While one sync runs, writes collect; the next sync answers for all of them. An owner that needs no sync appends by
+//! itself where it can, which costs less than to wake this thread.
 
 use std::{
     mem,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, PoisonError},
+    sync::PoisonError,
     thread,
-    time::{Duration, Instant},
 };
 
 use crate::{
     StoreError,
     disk::{Shared, State},
-    layer::Layer,
-    rows::Rows,
-    tail::Tail,
+    log::Log,
 };
 
-/// Bytes of memory of what is in the tail before it goes into the rows; bounds what recovery reads, too.
-const TAIL_BYTES_MAX: usize = 8 << 20;
-
-/// Bytes of the file of the tail before its changes go into the rows. Most of them cancel out in memory, but each of those
-/// that are left holds the buffer in which it came with others.
-const TAIL_LEN_MAX: usize = 32 << 20;
-
-/// How long anything is in the tail only. A power cut takes no more than what was written in this time.
-const TAIL_AGE_MAX: Duration = Duration::from_secs(5);
-
-/// What is to be done, seen under the lock.
-enum Work {
-    /// Store what was taken; `is_synced`: on the disk, with all before it.
-    Store { is_synced: bool },
-    /// All is on the disk, and the store is to be closed.
-    End,
-}
-
 /// Runs until the store is closed or fails.
-pub(crate) fn run(shared: &Shared, rows: &Rows, mut tail: Tail) {
+pub(crate) fn run(shared: &Shared) {
     let _last_words = LastWords(shared);
-    let mut oldest = None;
-    loop {
-        let Work::Store { is_synced } = wait(shared, oldest, tail.len()) else { return };
-        let stored =
-            if is_synced { sync(shared, rows, &mut tail) } else { hand_over(shared, &mut tail) };
-        oldest = if is_synced { None } else { oldest.or_else(|| Some(Instant::now())) };
-        match stored {
-            Ok(()) => tell(shared),
-            Err(error) => return fail(shared, error),
+    while let Some(needs_sync) = wait(shared) {
+        let stored = if needs_sync { sync(shared) } else { hand_over(shared) };
+        if let Err(error) = stored {
+            return fail(shared, error);
         }
+        tell(shared);
     }
 }
 
-/// Waits for work, and takes it.
-fn wait(shared: &Shared, oldest: Option<Instant>, tail_len: usize) -> Work {
+/// Waits for work; says whether it must be synced. `None` at the end.
+fn wait(shared: &Shared) -> Option<bool> {
     let mut state = shared.lock();
     loop {
-        let age = oldest.map_or(Duration::ZERO, |oldest| oldest.elapsed());
-        let is_tail_long = state.tailed.bytes() >= TAIL_BYTES_MAX || tail_len >= TAIL_LEN_MAX;
-        let is_tail_full = age >= TAIL_AGE_MAX || is_tail_long;
-        // What was dropped after all else was synced.
-        let has_late_drops =
-            state.pending.is_empty() && state.tailed.is_empty() && !state.drops.is_empty();
-        let is_synced = state.needs_sync || is_tail_full || has_late_drops;
-        if is_synced || state.has_written() || (state.is_closing && !state.tailed.is_empty()) {
-            let is_synced = is_synced || state.is_closing;
-            state.take(is_synced);
-            // There is room for what comes next.
-            shared.progress.notify_all();
-            return Work::Store { is_synced };
+        if state.failed.is_some() {
+            return None;
         }
-        if state.is_closing {
-            return Work::End;
+        let has_room = state.log_bytes < shared.limits.sheet_bytes_max;
+        if has_room && (state.needs_sync || state.has_written()) {
+            return Some(mem::take(&mut state.needs_sync));
         }
-        let left = TAIL_AGE_MAX.saturating_sub(age);
-        state = if state.tailed.is_empty() {
-            shared.work.wait(state).unwrap_or_else(PoisonError::into_inner)
-        } else {
-            let waited = shared.work.wait_timeout(state, left);
-            waited.unwrap_or_else(PoisonError::into_inner).0
-        };
+        if state.is_closing && has_room {
+            return None;
+        }
+        state.is_commit_idle = true;
+        state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.is_commit_idle = false;
     }
 }
 
-/// Hands what was taken to the operating system.
-fn hand_over(shared: &Shared, tail: &mut Tail) -> Result<(), StoreError> {
-    let taken = shared.lock().taken.clone();
-    if !taken.is_empty() {
-        tail.append(&taken)?;
+fn hand_over(shared: &Shared) -> Result<(), StoreError> {
+    if shared.spools.is_dirty() {
+        shared.spools.sync()?;
     }
-    drop(taken);
+    append(shared, &mut shared.log())?;
+    shared.lock().counts.handed += 1;
+    Ok(())
+}
+
+/// Brings all that was written to the disk.
+fn sync(shared: &Shared) -> Result<(), StoreError> {
+    let flushes = shared.lock().flushes_asked;
+    // A record may name a spool: its bytes and its name come first.
+    shared.spools.sync()?;
+    let (sheets, number) = {
+        let log = &mut *shared.log();
+        append(shared, log)?;
+        for owner in shared.lock().owners.values_mut() {
+            owner.syncing = owner.handed;
+        }
+        (log.unsynced(), log.number())
+    };
+    for sheet in &sheets {
+        sheet.sync().map_err(|error| StoreError::io(&shared.path, &error))?;
+    }
+    shared.log().note_synced(number);
+    let drops = {
+        let state = &mut *shared.lock();
+        state.counts.synced += u64::from(!sheets.is_empty());
+        state.flushes_done = flushes;
+        for owner in state.owners.values_mut() {
+            owner.note_synced(owner.syncing);
+        }
+        state.note_synced(number)
+    };
+    unlink(shared, &drops)
+}
+
+/// Hands all that waits to the operating system, as one block.
+pub(crate) fn append(shared: &Shared, log: &mut Log) -> Result<(), StoreError> {
+    let body = {
+        let state = &mut *shared.lock();
+        state.take()
+    };
+    if !body.is_empty() {
+        log.append(&body).map_err(|error| StoreError::io(&shared.path, &error))?;
+    }
     let state = &mut *shared.lock();
-    state.pass_on();
-    state.counts.handed += 1;
+    debug_assert!(state.taken == log.number(), "a block for each number");
+    let was_empty = mem::replace(&mut state.log_bytes, log.bytes()) == 0;
+    let is_long = state.log_bytes >= shared.limits.sheet_bytes;
+    if was_empty || is_long || state.unfolded_bytes >= FOLD_BYTES {
+        shared.wake_settler(state);
+    }
     for owner in state.owners.values_mut() {
         owner.has_news |= owner.handed < owner.taken;
         owner.handed = owner.taken;
@@ -100,39 +109,16 @@ fn hand_over(shared: &Shared, tail: &mut Tail) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Brings what was taken and all that is in the tail to the disk.
-fn sync(shared: &Shared, rows: &Rows, tail: &mut Tail) -> Result<(), StoreError> {
-    let (layer, drops) = {
-        let state = &mut *shared.lock();
-        state.pass_on();
-        (state.tailed.clone(), mem::take(&mut state.drops_taken))
-    };
-    // A record may name a spool: its bytes and its name come first.
-    shared.spools.sync()?;
-    if !layer.is_empty() {
-        rows.commit(&layer, tail.number())?;
-        tail.clear()?;
-    }
-    for spool in drops {
-        shared.spools.unlink(spool)?;
-    }
-    let state = &mut *shared.lock();
-    state.tailed = Arc::new(Layer::default());
-    state.counts.synced += u64::from(!layer.is_empty());
-    state.batch_synced = state.batch;
-    for owner in state.owners.values_mut() {
-        owner.has_news |= owner.synced < owner.taken;
-        owner.handed = owner.taken;
-        owner.synced = owner.taken;
-    }
-    Ok(())
+/// Removes the files of dropped spools.
+pub(crate) fn unlink(shared: &Shared, drops: &[u64]) -> Result<(), StoreError> {
+    drops.iter().try_for_each(|spool| shared.spools.unlink(*spool))
 }
 
 /// Tells those for whom there is news.
-fn tell(shared: &Shared) {
-    shared.progress.notify_all();
+pub(crate) fn tell(shared: &Shared) {
     let hooks: Vec<_> = {
         let state = &mut *shared.lock();
+        shared.notify_waiting(state);
         let has_failed = state.failed.is_some();
         let told = state.owners.values_mut();
         told.filter_map(|owner| {
@@ -148,51 +134,56 @@ fn tell(shared: &Shared) {
 }
 
 /// Nothing is stored from here on, and nothing that waits will be.
-fn fail(shared: &Shared, error: StoreError) {
-    shared.lock().failed.get_or_insert(error);
+pub(crate) fn fail(shared: &Shared, error: StoreError) {
+    {
+        let state = &mut *shared.lock();
+        state.failed.get_or_insert(error);
+        shared.work.notify_all();
+        shared.settling.notify_all();
+    }
     tell(shared);
 }
 
 impl State {
-    /// Whether any owner wrote since the last batch was taken, even if it left no change.
-    fn has_written(&self) -> bool {
+    /// Whether any owner wrote since the last block was taken, even if it left no change.
+    pub(crate) fn has_written(&self) -> bool {
         !self.pending.is_empty() || self.owners.values().any(|owner| owner.written > owner.taken)
     }
 
-    /// Puts what was taken over what is in the tail.
-    fn pass_on(&mut self) {
-        let taken = mem::take(&mut self.taken);
-        if self.tailed.is_empty() {
-            self.tailed = taken;
-        } else {
-            Arc::make_mut(&mut self.tailed).merge(Arc::unwrap_or_clone(taken));
-        }
-    }
-
-    fn take(&mut self, is_synced: bool) {
-        debug_assert!(self.taken.is_empty(), "one batch at a time");
-        self.taken = Arc::new(mem::take(&mut self.pending));
-        if is_synced {
-            self.needs_sync = false;
-            // Not those that come later: what was written before them may not be in this batch.
-            self.drops_taken = mem::take(&mut self.drops);
-        }
-        self.batch += 1;
+    /// Takes what is to be the next block.
+    fn take(&mut self) -> Vec<bytes::Bytes> {
+        let body = mem::take(&mut self.pending);
         for owner in self.owners.values_mut() {
             owner.taken = owner.written;
         }
+        if !body.is_empty() {
+            self.taken += 1;
+            self.unfolded_bytes += mem::take(&mut self.pending_bytes);
+            self.unfolded.extend(body.iter().cloned());
+        }
+        body
+    }
+
+    /// All blocks up to this one are on the disk. Returns the spools whose files may go.
+    pub(crate) fn note_synced(&mut self, number: u64) -> Vec<u64> {
+        self.synced = self.synced.max(number);
+        let synced = self.synced;
+        self.drops.extract_if(.., |(after, _)| *after <= synced).map(|(_, spool)| spool).collect()
     }
 }
 
-/// Marks the store as failed if the commit thread panics, so that nobody waits for it.
-struct LastWords<'a>(&'a Shared);
+/// Marks the store as failed if a thread of it panics, so that nobody waits for it.
+pub(crate) struct LastWords<'a>(pub(crate) &'a Shared);
 
 impl Drop for LastWords<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            let what = "the commit thread panicked".to_owned();
+            let what = "a thread of the store panicked".to_owned();
             let path = self.0.path.clone();
             fail(self.0, StoreError::Io { path, what });
         }
     }
 }
+
+/// Bytes of batches that are folded into the layer at a time: while they are in the cache, and seldom.
+pub(crate) const FOLD_BYTES: usize = 256 << 10;

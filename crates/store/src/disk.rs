@@ -2,21 +2,28 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
+    mem,
     path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
 };
 
+use bytes::Bytes;
 use redb::{StorageBackend, backends::FileBackend};
 
 use crate::{
-    DiskStore, Mode, SideDoor, StoreError, commit,
+    DiskStore, Mode, SideDoor, StoreError,
+    block::Salt,
+    commit,
     folder::{self, Folder},
     layer::Layer,
+    log::{self, Log, Sheets},
     rows::Rows,
+    settle::{self, Limits},
+    sheet,
     spools::Spools,
-    tail::Tail,
+    tail,
 };
 
 /// How a store is opened.
@@ -44,9 +51,9 @@ impl Default for DiskOptions {
 pub struct Counts {
     /// Writes taken from owners.
     pub writes: u64,
-    /// Batches handed to the operating system without a sync.
+    /// Times that writes were handed to the operating system without a sync.
     pub handed: u64,
-    /// Batches synced to the disk, one sync each.
+    /// Times that the log was synced to the disk.
     pub synced: u64,
 }
 
@@ -62,47 +69,70 @@ pub struct Disk {
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
     folder: Mutex<Option<Folder>>,
     aside: Option<PathBuf>,
 }
 
-/// What owners and the commit thread share.
+/// What owners and the threads of the store share. Locks are taken in this order: log, layers, state.
 pub(crate) struct Shared {
     pub(crate) path: PathBuf,
+    pub(crate) limits: Limits,
     pub(crate) spools: Spools,
     /// For the commit thread: there is work.
     pub(crate) work: Condvar,
+    /// For the settling thread: there is work.
+    pub(crate) settling: Condvar,
     /// For owners: something was stored, there is room, or the store failed.
-    pub(crate) progress: Condvar,
+    progress: Condvar,
+    log: Mutex<Log>,
+    layers: Mutex<Layers>,
     state: Mutex<State>,
 }
 
-/// Layers from young to old, and what owners know of them.
+/// What is in the log and not in the rows yet, from young to old.
+#[derive(Debug, Default)]
+pub(crate) struct Layers {
+    pub(crate) young: Arc<Layer>,
+    /// What is on its way into the rows.
+    pub(crate) frozen: Arc<Layer>,
+}
+
+/// What owners know of the store, and what it knows of them.
 #[derive(Default)]
 pub(crate) struct State {
-    /// Written since the commit thread last looked.
-    pub(crate) pending: Layer,
-    /// What the commit thread is about to store.
-    pub(crate) taken: Arc<Layer>,
-    /// In the tail, not in the rows yet.
-    pub(crate) tailed: Arc<Layer>,
+    /// Batches that are in no block yet.
+    pub(crate) pending: Vec<Bytes>,
+    pub(crate) pending_bytes: usize,
+    /// Batches that are in a block, but not in the young layer yet. They are older than those that are pending.
+    pub(crate) unfolded: Vec<Bytes>,
+    pub(crate) unfolded_bytes: usize,
+    /// Bytes of the log, and of the young layer.
+    pub(crate) log_bytes: usize,
+    pub(crate) layer_bytes: usize,
     /// `None` once the store is closed.
     pub(crate) rows: Option<Arc<Rows>>,
-    /// Spools whose files go once the rows are synced.
-    pub(crate) drops: Vec<u64>,
-    /// Those of them whose turn comes with the batch that was taken.
-    pub(crate) drops_taken: Vec<u64>,
+    /// Spools whose files go once a block is on the disk.
+    pub(crate) drops: Vec<(u64, u64)>,
+    /// The last block that was begun, and the last one that is on the disk, as a block or in the rows.
+    pub(crate) taken: u64,
+    pub(crate) synced: u64,
     /// Someone needs a sync of all that was written.
     pub(crate) needs_sync: bool,
     pub(crate) is_closing: bool,
+    /// The commit thread has ended.
+    pub(crate) is_ending: bool,
+    pub(crate) is_commit_idle: bool,
+    pub(crate) is_settler_idle: bool,
+    /// Threads that wait for progress.
+    waiting: usize,
     /// Set once, for good.
     pub(crate) failed: Option<StoreError>,
     pub(crate) owners: BTreeMap<u64, Owner>,
     pub(crate) owners_made: u64,
-    /// Batches taken by the commit thread, and the last of them that is synced with all before.
-    pub(crate) batch: u64,
-    pub(crate) batch_synced: u64,
+    /// Calls of [`Disk::flush`], and how many of them are answered.
+    pub(crate) flushes_asked: u64,
+    pub(crate) flushes_done: u64,
     pub(crate) counts: Counts,
 }
 
@@ -113,9 +143,21 @@ pub(crate) struct Owner {
     pub(crate) written: u64,
     pub(crate) taken: u64,
     pub(crate) handed: u64,
+    /// What is being synced in the log, and what goes into the rows.
+    pub(crate) syncing: u64,
+    pub(crate) settling: u64,
     pub(crate) synced: u64,
     /// Something changed since `notify` was called.
     pub(crate) has_news: bool,
+}
+
+/// What one opening of a store gets from outside.
+pub(crate) struct Surroundings {
+    pub(crate) sheets: Sheets,
+    /// Names the run of the operating system; 0 if it has no name.
+    pub(crate) run: u128,
+    pub(crate) salt: Salt,
+    pub(crate) limits: Limits,
 }
 
 impl Disk {
@@ -134,45 +176,54 @@ impl Disk {
         folder.forget_unmade(&file).map_err(io)?;
         let backend =
             FileBackend::new(file).map_err(|error| StoreError::corrupt(path, error.to_string()))?;
-        Self::open_with(path, folder, backend, &options)
+        let [one, other] = folder.sheets().map(|path| sheet::open(&path).map_err(io));
+        let sheets: Sheets = [Arc::new(one?), Arc::new(other?)];
+        folder::sync_folder(path).map_err(io)?;
+        let (run, salt) = (folder::run(&folder::boot()), folder::salt());
+        let around = Surroundings { sheets, run, salt, limits: Limits::default() };
+        Self::open_with(path, folder, backend, around, &options)
     }
 
     pub(crate) fn open_with(
         path: &Path,
         mut folder: Folder,
         backend: impl StorageBackend,
+        around: Surroundings,
         options: &DiskOptions,
     ) -> Result<Self, StoreError> {
+        let io = |error| StoreError::io(path, &error);
         let rows = Rows::open(path, backend, options.cache_bytes, options.is_checked)?;
         let spools = Spools::open(path, folder.spools(), options.spool_bytes_max)?;
-        let (mut tail, recovered) =
-            Tail::open(path, folder.tail(), rows.applied()?, folder::boot())?;
-        if !recovered.layer.is_empty() {
-            spools.sync()?;
-            rows.commit(&recovered.layer, tail.number())?;
-        }
-        tail.clear()?;
+        let (number, aside) = recover(path, &folder, &rows, &spools, &around)?;
+        rows.begin_log(around.salt, around.run)?;
+        let log = Log::begin(around.sheets, around.salt, number).map_err(io)?;
         folder.finish()?;
         let rows = Arc::new(rows);
+        let (taken, synced) = (number, number);
+        let state = State { rows: Some(rows.clone()), taken, synced, ..State::default() };
         let shared = Arc::new(Shared {
             path: path.to_owned(),
+            limits: around.limits,
             spools,
             work: Condvar::new(),
+            settling: Condvar::new(),
             progress: Condvar::new(),
-            state: Mutex::new(State { rows: Some(rows.clone()), ..State::default() }),
+            log: Mutex::new(log),
+            layers: Mutex::default(),
+            state: Mutex::new(state),
         });
-        let for_thread = shared.clone();
-        let thread = thread::Builder::new()
-            .name("postrider-store".to_owned())
-            .spawn(move || commit::run(&for_thread, &rows, tail))
-            .map_err(|error| StoreError::io(path, &error))?;
         let core = Core {
-            shared,
-            thread: Mutex::new(Some(thread)),
+            shared: shared.clone(),
+            threads: Mutex::default(),
             folder: Mutex::new(Some(folder)),
-            aside: recovered.aside,
+            aside,
         };
-        Ok(Self { core: Arc::new(core) })
+        // If the second cannot be begun, dropping the core ends the first.
+        let core = Arc::new(core);
+        let for_thread = shared.clone();
+        core.begin("postrider-store", move || commit::run(&for_thread))?;
+        core.begin("postrider-rows", move || settle::run(&shared, &rows))?;
+        Ok(Self { core })
     }
 
     /// Sets a store aside that cannot be opened: its folder gets the name `PATH.corrupt-N`, which is returned.
@@ -185,18 +236,22 @@ impl Disk {
 
     /// A handle for one owner, which counts its writes for itself.
     ///
-    /// `notify` is called on the commit thread when more of this owner's writes is stored in some sense, and when the
-    /// store has failed; the owner then asks [`crate::Store::stored`]. It must not block, and must not use the store.
+    /// `notify` is called when more of this owner's writes is stored in some sense, and when the store has failed; the
+    /// owner then asks [`crate::Store::stored`]. It is called on a thread of the store or, in a write, of any owner. It must
+    /// not block, and must not use the store.
     pub fn handle(&self, mode: Mode, notify: impl Fn() + Send + Sync + 'static) -> DiskStore {
         let owner = {
             let state = &mut *self.core.shared.lock();
             state.owners_made += 1;
+            let notify = Arc::new(notify);
             let owner = Owner {
                 mode,
-                notify: Arc::new(notify),
+                notify,
                 written: 0,
                 taken: 0,
                 handed: 0,
+                syncing: 0,
+                settling: 0,
                 synced: 0,
                 has_news: false,
             };
@@ -214,14 +269,15 @@ impl Disk {
         let shared = &self.core.shared;
         let mut state = shared.lock();
         state.needs_sync = true;
-        let batch = state.batch + 1;
-        shared.work.notify_one();
+        state.flushes_asked += 1;
+        let asked = state.flushes_asked;
+        shared.wake_commit(&state);
         loop {
             state.check(&shared.path)?;
-            if state.batch_synced >= batch {
+            if state.flushes_done >= asked {
                 return Ok(());
             }
-            state = shared.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = shared.wait(state);
         }
     }
 
@@ -274,30 +330,52 @@ impl Disk {
 }
 
 impl Core {
+    fn begin(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+        let thread = thread.map_err(|error| StoreError::io(&self.shared.path, &error))?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
+    }
+
     fn close(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
         shared.lock().is_closing = true;
         shared.spools.close();
         shared.work.notify_one();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // The last handle may go in a call of `notify`, on the commit thread itself.
-        if let Some(thread) = thread.filter(|it| it.thread().id() != thread::current().id()) {
-            // A panic over there has left its mark in `failed`.
-            drop(thread.join());
+        let threads = mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        // The commit thread first: what it writes is the last that goes into the rows.
+        for thread in threads {
+            // The last handle may go in a call of `notify`, on a thread of the store itself.
+            if thread.thread().id() != thread::current().id() {
+                // A panic over there has left its mark in `failed`.
+                drop(thread.join());
+            }
+            shared.lock().is_ending = true;
+            shared.settling.notify_one();
         }
         let (rows, failed) = {
             let state = &mut *shared.lock();
             let failed = state.failed.clone();
             state.failed.get_or_insert_with(|| StoreError::Closed(shared.path.clone()));
+            shared.notify_waiting(state);
             (state.rows.take(), failed)
         };
-        shared.progress.notify_all();
+        let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if failed.is_none()
+            && let Some(folder) = &folder
+        {
+            // All of it is in the rows; a log that stays does no harm.
+            drop(shared.log().end());
+            for sheet in folder.sheets() {
+                drop(fs::remove_file(sheet));
+            }
+        }
         // Someone may be in the middle of a scan; then the database is closed when that ends.
         let closed = match rows.map(Arc::try_unwrap) {
             Some(Ok(rows)) if failed.is_none() => rows.close(),
             Some(_) | None => Ok(()),
         };
-        drop(self.folder.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(folder);
         match failed {
             Some(error) => Err(error),
             None => closed,
@@ -316,6 +394,47 @@ impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The log, if nobody is using it.
+    pub(crate) fn try_log(&self) -> Option<MutexGuard<'_, Log>> {
+        self.log.try_lock().ok()
+    }
+
+    pub(crate) fn layers(&self) -> MutexGuard<'_, Layers> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something was stored, there is room, or the store failed.
+    pub(crate) fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        state = self.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state
+    }
+
+    // A call to the system for nobody is left out.
+
+    pub(crate) fn notify_waiting(&self, state: &State) {
+        if state.waiting > 0 {
+            self.progress.notify_all();
+        }
+    }
+
+    pub(crate) fn wake_commit(&self, state: &State) {
+        if state.is_commit_idle {
+            self.work.notify_one();
+        }
+    }
+
+    pub(crate) fn wake_settler(&self, state: &State) {
+        if state.is_settler_idle {
+            self.settling.notify_one();
+        }
+    }
 }
 
 impl State {
@@ -329,213 +448,43 @@ impl State {
     }
 }
 
+/// Brings into the rows what a log or a tail holds; the folder still has it after that. Returns the number of the last
+/// block, and where a copy is of what was damaged.
+fn recover(
+    path: &Path,
+    folder: &Folder,
+    rows: &Rows,
+    spools: &Spools,
+    around: &Surroundings,
+) -> Result<(u64, Option<PathBuf>), StoreError> {
+    let io = |error| StoreError::io(path, &error);
+    let applied = rows.applied()?;
+    let (mut recovered, mut aside) = (log::Recovered::default(), None);
+    recovered.number = applied;
+    let [one, other] = around.sheets.each_ref().map(|sheet| sheet.read().map(Bytes::from));
+    let sheets = [one.map_err(io)?, other.map_err(io)?];
+    if let Some(tail) = folder.tail() {
+        let tail = tail::read(path, &tail, applied, &folder::boot())?;
+        (recovered.layer, recovered.number, aside) = (tail.layer, tail.number, tail.aside);
+    } else if let Some((salt, run)) = rows.log()? {
+        let is_same_run = run != 0 && run == around.run;
+        recovered = log::recover(path, &sheets, salt, applied, is_same_run)?;
+        if recovered.has_lost {
+            aside = Some(log::set_aside(&folder.log(), &sheets).map_err(io)?);
+        }
+    } else if sheets.iter().flatten().any(|byte| *byte != 0) {
+        return Err(StoreError::corrupt(path, "the rows know of no log, but there is one"));
+    }
+    if recovered.number > applied {
+        spools.sync()?;
+        rows.commit(&recovered.layer, recovered.number)?;
+    }
+    folder.drop_tail()?;
+    Ok((recovered.number, aside))
+}
+
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared").field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{fs, sync::mpsc};
-
-    use super::*;
-    use crate::{
-        Change, Store,
-        platter::{Platter, Random},
-    };
-
-    #[test]
-    fn one_sync_answers_for_all_that_came_while_the_last_one_ran() {
-        let folder = tempfile::tempdir().unwrap();
-        let platter = Platter::default();
-        let disk = open(folder.path(), &platter).unwrap();
-        platter.hold();
-        let mut first = disk.handle(Mode::Durable, || ());
-        first.write(1, put(0, 1)).unwrap();
-        platter.wait_for_sync();
-        let mut owners: Vec<_> = (1..=50).map(|_| disk.handle(Mode::Durable, || ())).collect();
-        for (at, owner) in owners.iter_mut().enumerate() {
-            for seq in 1..=20 {
-                owner.write(seq, put(at as u64 + 1, seq)).unwrap();
-                assert_eq!(owner.stored().unwrap(), 0);
-                assert_eq!(owner.stored_in(Mode::Memory).unwrap(), seq);
-            }
-        }
-        platter.release();
-        for owner in &mut owners {
-            owner.wait(20).unwrap();
-            assert_eq!(owner.stored().unwrap(), 20);
-        }
-        assert_eq!(disk.counts(), Counts { writes: 1001, handed: 0, synced: 2 });
-    }
-
-    #[test]
-    fn owners_are_told_when_their_writes_are_stored() {
-        let folder = tempfile::tempdir().unwrap();
-        let disk = open(folder.path(), &Platter::default()).unwrap();
-        for mode in [Mode::Process, Mode::Durable] {
-            let (sender, told) = mpsc::channel();
-            let mut store = disk.handle(mode, move || sender.send(()).unwrap());
-            let _silent = disk.handle(mode, || panic!("nothing was written here"));
-            for seq in 1..=100 {
-                store.write(seq, put(1, seq)).unwrap();
-                while store.stored().unwrap() < seq {
-                    told.recv().unwrap();
-                }
-            }
-        }
-        let counts = disk.counts();
-        assert_eq!(counts.writes, 200);
-        assert!(counts.handed <= 100, "{counts:?}");
-        assert!(counts.synced <= 101, "{counts:?}");
-        disk.close().unwrap();
-    }
-
-    #[test]
-    fn a_failed_sync_is_final() {
-        let folder = tempfile::tempdir().unwrap();
-        let platter = Platter::default();
-        let disk = open(folder.path(), &platter).unwrap();
-        let (sender, told) = mpsc::channel();
-        let mut store = disk.handle(Mode::Durable, move || sender.send(()).unwrap());
-        store.write(1, put(1, 1)).unwrap();
-        store.wait(1).unwrap();
-        told.recv().unwrap();
-        platter.break_sync();
-        store.write(2, put(1, 2)).unwrap();
-        told.recv().unwrap();
-        let error = store.stored().unwrap_err();
-        assert!(error.to_string().contains("the cable came off"), "{error}");
-        assert_eq!(store.write(3, put(1, 3)), Err(error.clone()));
-        assert_eq!(store.wait(1), Err(error.clone()));
-        assert_eq!(store.read(b"k"), Err(error.clone()));
-        assert_eq!(disk.flush(), Err(error.clone()));
-        assert_eq!(disk.close(), Err(error));
-        // What was reported stored is there; what was not may be.
-        let left = platter.after_power_cut(&mut Random(1));
-        let disk = open(folder.path(), &Platter::of(left)).unwrap();
-        let store = disk.handle(Mode::Durable, || ());
-        assert_eq!(numbers(&store, 1).first(), Some(&1));
-    }
-
-    #[test]
-    fn a_full_disk_is_said_and_harms_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let platter = Platter::default();
-        let disk = open(folder.path(), &platter).unwrap();
-        let mut store = disk.handle(Mode::Durable, || ());
-        store.write(1, put(1, 1)).unwrap();
-        store.wait(1).unwrap();
-        platter.limit(platter.bytes().len());
-        let error = (2..5000)
-            .find_map(|seq| {
-                let big = Change::Put(key(1, seq).into(), vec![seq as u8; 4000].into());
-                store.write(seq, big).and_then(|()| store.wait(seq)).err()
-            })
-            .unwrap();
-        assert!(matches!(error, StoreError::Full { .. }), "{error}");
-        assert!(error.to_string().starts_with("no room on the disk for the store "), "{error}");
-        drop((store, disk));
-        // Room again, and a restart.
-        let disk = open(folder.path(), &Platter::of(platter.bytes())).unwrap();
-        let mut store = disk.handle(Mode::Durable, || ());
-        let count = numbers(&store, 1).len() as u64;
-        assert!(count >= 1);
-        assert_eq!(numbers(&store, 1), (1..=count).collect::<Vec<_>>());
-        store.write(1, put(2, 1)).unwrap();
-        store.wait(1).unwrap();
-    }
-
-    /// What was reported stored survives, in order and without a gap, however the cut leaves what was not synced.
-    #[test]
-    fn power_cuts_take_nothing_that_was_stored() {
-        let mut random = Random(7);
-        let mut cuts_in_a_sync = 0;
-        for round in 0..60 {
-            let folder = tempfile::tempdir().unwrap();
-            let platter = Platter::default();
-            let disk = open(folder.path(), &platter).unwrap();
-            let mut store = disk.handle(Mode::Durable, || ());
-            let count = 1 + random.below(200);
-            for seq in 1..=count {
-                let number =
-                    |number| Change::Put(key(1, number).into(), vec![number as u8; 50].into());
-                let gone = (seq > 20).then(|| Change::Delete(key(1, seq - 20).into()));
-                store.write_batch(seq, &mut [number(seq)].into_iter().chain(gone)).unwrap();
-                if random.below(4) == 0 {
-                    store.wait(seq).unwrap();
-                }
-            }
-            let is_in_sync = round % 2 == 0;
-            if is_in_sync {
-                platter.hold();
-                store.write(count + 1, put(2, 1)).unwrap();
-                platter.wait_for_sync();
-                cuts_in_a_sync += 1;
-            }
-            let stored = store.stored().unwrap();
-            let left = platter.after_power_cut(&mut random);
-            platter.release();
-            drop((store, disk));
-            let disk = open(folder.path(), &Platter::of(left)).unwrap();
-            let found = numbers(&disk.handle(Mode::Durable, || ()), 1);
-            let last = found.last().copied().unwrap_or(0);
-            assert!(last >= stored, "{stored} were stored, {last} are there");
-            assert_eq!(found, (last.saturating_sub(19).max(1)..=last).collect::<Vec<_>>());
-        }
-        assert_eq!(cuts_in_a_sync, 30);
-    }
-
-    #[test]
-    fn a_store_of_unknown_format_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let platter = Platter::default();
-        open(folder.path(), &platter).unwrap().close().unwrap();
-        let format = folder.path().join("format");
-        let text = fs::read(&format).unwrap();
-        for at in 0..text.len() {
-            let mut bad = text.clone();
-            bad[at] ^= 0x41;
-            fs::write(&format, bad).unwrap();
-            let error = open(folder.path(), &platter).unwrap_err();
-            assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
-        }
-        fs::write(&format, "postrider store, format 2\n").unwrap();
-        let error = open(folder.path(), &platter).unwrap_err();
-        let path = folder.path().to_owned();
-        assert_eq!(error, StoreError::Newer { path, found: 2, known: 1 });
-        fs::write(&format, text).unwrap();
-        open(folder.path(), &platter).unwrap();
-    }
-
-    fn open(path: &Path, platter: &Platter) -> Result<Disk, StoreError> {
-        let folder = Folder::open(path)?;
-        // The rows are in memory, but a store without this file has lost them.
-        fs::write(folder.rows(), b"").unwrap();
-        Disk::open_with(path, folder, platter.clone(), &DiskOptions::default())
-    }
-
-    fn key(owner: u64, number: u64) -> Vec<u8> {
-        [owner.to_be_bytes(), number.to_be_bytes()].concat()
-    }
-
-    fn put(owner: u64, number: u64) -> Change {
-        Change::Put(key(owner, number).into(), vec![number as u8; 50].into())
-    }
-
-    /// The numbers of an owner's records, all of which are as they were written.
-    fn numbers(store: &DiskStore, owner: u64) -> Vec<u64> {
-        let mut found = Vec::new();
-        store
-            .scan(&owner.to_be_bytes(), &mut |key, value| found.push(number(key, &value)))
-            .unwrap();
-        found
-    }
-
-    fn number(key: &[u8], value: &[u8]) -> u64 {
-        let number = u64::from_be_bytes(key[8..].try_into().unwrap());
-        assert!(value.iter().all(|byte| *byte == number as u8));
-        number
     }
 }

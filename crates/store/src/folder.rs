@@ -1,19 +1,29 @@
 //! The folder of a store: what lies where, whose it is, and its format.
 
 use std::{
+    collections::hash_map::RandomState,
     fs::{self, File, OpenOptions, TryLockError},
+    hash::{BuildHasher, Hasher},
     io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
-use crate::StoreError;
+use crate::{StoreError, block::Salt};
 
 /// The newest format this program knows, and the only one it writes. See `docs/format.md`.
-pub(crate) const FORMAT: u64 = 1;
+pub(crate) const FORMAT: u64 = 2;
+
+/// The oldest one that it reads.
+const FORMAT_MIN: u64 = 1;
+
+/// The format that had a tail where there is a log.
+const FORMAT_WITH_TAIL: u64 = 1;
 
 const FORMAT_FILE: &str = "format";
 const FORMAT_WORDS: &str = "postrider store, format ";
 const LOCK_FILE: &str = "lock";
+const LOG_FILE: &str = "log";
+const SHEET_FILES: [&str; 2] = ["log-0", "log-1"];
 const ROWS_FILE: &str = "records.redb";
 /// Bytes by which the database knows its file.
 const ROWS_MAGIC_LEN: u64 = 9;
@@ -24,7 +34,8 @@ const TAIL_FILE: &str = "tail";
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    is_new: bool,
+    /// The one it has; `None` if it is new.
+    format: Option<u64>,
     lock: File,
 }
 
@@ -41,9 +52,9 @@ impl Folder {
             return Err(StoreError::NotAStore(path.to_owned()));
         }
         let lock = lock(path)?;
-        let folder = Self { path: path.to_owned(), is_new, lock };
+        let mut folder = Self { path: path.to_owned(), format: None, lock };
         if !is_new {
-            folder.check_format()?;
+            folder.format = Some(folder.read_format()?);
             if !folder.rows().try_exists().map_err(io)? {
                 return Err(StoreError::corrupt(path, format!("{ROWS_FILE} is missing")));
             }
@@ -56,12 +67,16 @@ impl Folder {
     pub(crate) fn forget_unmade(&self, rows: &File) -> io::Result<()> {
         let mut first = Vec::new();
         rows.take(ROWS_MAGIC_LEN).read_to_end(&mut first)?;
-        if self.is_new && first.iter().all(|byte| *byte == 0) { rows.set_len(0) } else { Ok(()) }
+        if self.format.is_none() && first.iter().all(|byte| *byte == 0) {
+            rows.set_len(0)
+        } else {
+            Ok(())
+        }
     }
 
-    /// Says on the disk that this is a store, if it is new. Called when all else is in place.
+    /// Says on the disk that this is a store of our format, if it does not yet. Called when all else is in place.
     pub(crate) fn finish(&mut self) -> Result<(), StoreError> {
-        if !self.is_new {
+        if self.format == Some(FORMAT) {
             return Ok(());
         }
         let write = || {
@@ -74,7 +89,7 @@ impl Folder {
             self.path.parent().map_or(Ok(()), sync_folder)
         };
         write().map_err(|error| StoreError::io(&self.path, &error))?;
-        self.is_new = false;
+        self.format = Some(FORMAT);
         Ok(())
     }
 
@@ -86,18 +101,39 @@ impl Folder {
         self.path.join(SPOOLS_FOLDER)
     }
 
-    pub(crate) fn tail(&self) -> PathBuf {
-        self.path.join(TAIL_FILE)
+    /// The files of the log.
+    pub(crate) fn sheets(&self) -> [PathBuf; 2] {
+        SHEET_FILES.map(|name| self.path.join(name))
     }
 
-    fn check_format(&self) -> Result<(), StoreError> {
+    /// What copies of a damaged log are named after.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.path.join(LOG_FILE)
+    }
+
+    /// The tail of an older store, if it may have one.
+    pub(crate) fn tail(&self) -> Option<PathBuf> {
+        (self.format == Some(FORMAT_WITH_TAIL)).then(|| self.path.join(TAIL_FILE))
+    }
+
+    /// Removes the tail: the rows hold its blocks.
+    pub(crate) fn drop_tail(&self) -> Result<(), StoreError> {
+        match fs::remove_file(self.path.join(TAIL_FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::io(&self.path, &error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn read_format(&self) -> Result<u64, StoreError> {
         let bytes = fs::read(self.path.join(FORMAT_FILE))
             .map_err(|error| StoreError::io(&self.path, &error))?;
         let text = str::from_utf8(&bytes).ok();
         let found =
             text.and_then(|text| text.strip_prefix(FORMAT_WORDS)?.strip_suffix('\n')?.parse().ok());
         match found {
-            Some(FORMAT) => Ok(()),
+            Some(found @ FORMAT_MIN..=FORMAT) => Ok(found),
             Some(found) if found > FORMAT => {
                 Err(StoreError::Newer { path: self.path.clone(), found, known: FORMAT })
             }
@@ -148,6 +184,18 @@ pub(crate) fn boot() -> Vec<u8> {
     fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
+/// The same as a number; 0 if it has no name.
+pub(crate) fn run(boot: &[u8]) -> u128 {
+    let text = str::from_utf8(boot).unwrap_or_default();
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).unwrap_or(0)
+}
+
+/// A number that nobody outside can know.
+pub(crate) fn salt() -> Salt {
+    Salt(RandomState::new().build_hasher().finish())
+}
+
 fn lock(path: &Path) -> Result<File, StoreError> {
     let file = OpenOptions::new()
         .write(true)
@@ -164,7 +212,8 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 
 /// Whether nothing is in a folder but what the making of a store that was interrupted left.
 fn is_blank(path: &Path) -> io::Result<bool> {
-    let ours = [LOCK_FILE, ROWS_FILE, SPOOLS_FOLDER, TAIL_FILE, "format.new"];
+    let [one, other] = SHEET_FILES;
+    let ours = [LOCK_FILE, one, other, ROWS_FILE, SPOOLS_FOLDER, TAIL_FILE, "format.new"];
     for entry in fs::read_dir(path)? {
         let name = entry?.file_name();
         if !ours.iter().any(|ours| name == **ours) {

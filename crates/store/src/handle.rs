@@ -1,16 +1,11 @@
 //! One owner's handle to a store on the disk.
 
-use std::{
-    iter::Peekable,
-    ops::ControlFlow,
-    path::Path,
-    sync::{Arc, PoisonError},
-};
+use std::{iter::Peekable, ops::ControlFlow, path::Path, sync::Arc};
 
 use bytes::Bytes;
 
 use crate::{
-    Change, Each, Mode, Store, StoreError,
+    Batch, Change, Each, Mode, Store, StoreError, commit,
     disk::{Core, Owner, State},
     layer::{Found, Layer},
     rows::Rows,
@@ -43,7 +38,7 @@ impl DiskStore {
             if state.owners.get(&self.owner).is_none_or(|owner| owner.stored(owner.mode) >= seq) {
                 return Ok(());
             }
-            state = shared.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = shared.wait(state);
         }
     }
 
@@ -57,7 +52,7 @@ impl DiskStore {
         let mut state = shared.lock();
         state.check(&shared.path)?;
         state.needs_sync = true;
-        shared.work.notify_one();
+        shared.wake_commit(&state);
         Ok(())
     }
 
@@ -67,17 +62,77 @@ impl DiskStore {
         &self.core.shared.path
     }
 
-    /// What is known of the keys under `prefix` after `after` without reading the disk, young to old; and the rows.
-    fn layers(
-        &self,
-        prefix: &[u8],
-        after: &[u8],
-    ) -> Result<([Arc<Layer>; 3], Arc<Rows>), StoreError> {
-        let state = self.core.shared.lock();
-        state.check(&self.core.shared.path)?;
-        let pending = Arc::new(state.pending.part(prefix, after));
-        let layers = [pending, state.taken.clone(), state.tailed.clone()];
-        Ok((layers, self.rows(&state)?))
+    /// Takes changes as the log has them.
+    fn take(&mut self, seq: u64, changes: Bytes) -> Result<(), StoreError> {
+        let shared = &self.core.shared;
+        let mut state = shared.lock();
+        loop {
+            state.check(&shared.path)?;
+            if state.pending_bytes < PENDING_BYTES_MAX {
+                break;
+            }
+            state = shared.wait(state);
+        }
+        if !changes.is_empty() {
+            state.pending_bytes += changes.len();
+            state.pending.push(changes);
+        }
+        state.counts.writes += 1;
+        let mut is_durable = false;
+        if let Some(owner) = state.owners.get_mut(&self.owner) {
+            debug_assert!(seq > owner.written, "sequence numbers rise");
+            owner.written = seq;
+            is_durable = owner.mode == Mode::Durable;
+        }
+        state.needs_sync |= is_durable;
+        let has_room = state.log_bytes < shared.limits.sheet_bytes_max;
+        if is_durable || !has_room || shared.spools.is_dirty() {
+            shared.wake_commit(&state);
+            return Ok(());
+        }
+        drop(state);
+        self.hand_over()
+    }
+
+    /// Hands what was written to the operating system here and now, if nobody else is about to.
+    fn hand_over(&self) -> Result<(), StoreError> {
+        let shared = &self.core.shared;
+        let Some(mut log) = shared.try_log() else {
+            shared.wake_commit(&shared.lock());
+            return Ok(());
+        };
+        let appended = commit::append(shared, &mut log);
+        drop(log);
+        shared.lock().counts.handed += 1;
+        match appended {
+            Ok(()) => commit::tell(shared),
+            Err(error) => {
+                commit::fail(shared, error.clone());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was written since the last block, as far as it matters to keys under `prefix`; what is in the log, young to
+    /// old; and the rows.
+    fn layers(&self, prefix: &[u8]) -> Result<([Arc<Layer>; 3], Arc<Rows>), StoreError> {
+        let shared = &self.core.shared;
+        shared.lock().check(&shared.path)?;
+        let (batches, layers, rows) = {
+            let layers = shared.fold()?;
+            let state = shared.lock();
+            // A block that was begun since then is not in the layer.
+            let batches = [&state.unfolded[..], &state.pending].concat();
+            (batches, [layers.young.clone(), layers.frozen.clone()], self.rows(&state)?)
+        };
+        let mut pending = Layer::default();
+        for batch in &batches {
+            let applied = pending.apply_under(batch, prefix);
+            applied.map_err(|_| StoreError::corrupt(&shared.path, "a batch in memory"))?;
+        }
+        let [young, frozen] = layers;
+        Ok(([Arc::new(pending), young, frozen], rows))
     }
 
     fn rows(&self, state: &State) -> Result<Arc<Rows>, StoreError> {
@@ -91,27 +146,13 @@ impl Store for DiskStore {
         seq: u64,
         changes: &mut dyn Iterator<Item = Change>,
     ) -> Result<(), StoreError> {
-        let shared = &self.core.shared;
-        let mut state = shared.lock();
-        loop {
-            state.check(&shared.path)?;
-            if state.pending.bytes() < PENDING_BYTES_MAX {
-                break;
-            }
-            state = shared.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        let state = &mut *state;
-        for change in changes {
-            state.pending.apply(change);
-        }
-        state.counts.writes += 1;
-        if let Some(owner) = state.owners.get_mut(&self.owner) {
-            debug_assert!(seq > owner.written, "sequence numbers rise");
-            owner.written = seq;
-            state.needs_sync |= owner.mode == Mode::Durable;
-        }
-        shared.work.notify_one();
-        Ok(())
+        let mut batch = Batch::default();
+        changes.for_each(|change| batch.push_change(&change));
+        self.take(seq, batch.take())
+    }
+
+    fn write_gathered(&mut self, seq: u64, batch: &mut Batch) -> Result<(), StoreError> {
+        self.take(seq, batch.take())
     }
 
     fn stored(&mut self) -> Result<u64, StoreError> {
@@ -129,18 +170,14 @@ impl Store for DiskStore {
     }
 
     fn read(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let rows = {
-            let state = self.core.shared.lock();
-            state.check(&self.core.shared.path)?;
-            for layer in [&state.pending, &*state.taken, &*state.tailed] {
-                match layer.find(key) {
-                    Found::Put(value) => return Ok(Some(value)),
-                    Found::Cut => return Ok(None),
-                    Found::Unknown => (),
-                }
+        let (layers, rows) = self.layers(key)?;
+        for layer in layers {
+            match layer.find(key) {
+                Found::Put(value) => return Ok(Some(value)),
+                Found::Cut => return Ok(None),
+                Found::Unknown => (),
             }
-            self.rows(&state)?
-        };
+        }
         rows.read(key)
     }
 
@@ -150,14 +187,14 @@ impl Store for DiskStore {
         after: &[u8],
         each: &mut Each<'_>,
     ) -> Result<(), StoreError> {
-        let (layers, rows) = self.layers(prefix, after)?;
+        let (layers, rows) = self.layers(prefix)?;
         let mut older = rows.after(prefix, after)?;
         let mut row = older.next()?;
         let mut puts = layers.each_ref().map(|layer| layer.puts_after(prefix, after).peekable());
         while let Some((age, key)) = first(&mut puts, row.as_ref(), prefix) {
             let mut value = None;
             for (at, puts) in puts.iter_mut().enumerate() {
-                if let Some((_, found)) = puts.next_if(|(found, _)| **found == key)
+                if let Some((_, found)) = puts.next_if(|(found, _)| *found == key)
                     && at == age
                 {
                     value = Some(found.clone());
@@ -193,11 +230,12 @@ impl Store for DiskStore {
         }
         let state = &mut *shared.lock();
         state.check(&shared.path)?;
-        if state.pending.is_empty() && state.taken.is_empty() && state.tailed.is_empty() {
+        // A record on the disk may name it until what was written after that is there too.
+        let after = state.taken + u64::from(!state.pending.is_empty());
+        if after <= state.synced {
             return shared.spools.unlink(spool);
         }
-        // A record on the disk may name it until what was written after that is there too.
-        state.drops.push(spool);
+        state.drops.push((after, spool));
         Ok(())
     }
 }
@@ -209,6 +247,12 @@ impl Drop for DiskStore {
 }
 
 impl Owner {
+    /// This much of it is on the disk.
+    pub(crate) fn note_synced(&mut self, seq: u64) {
+        self.has_news |= self.synced < seq;
+        self.synced = self.synced.max(seq);
+    }
+
     /// The last of its sequence numbers that is stored in this sense.
     pub(crate) fn stored(&self, mode: Mode) -> u64 {
         match mode {
@@ -221,7 +265,7 @@ impl Owner {
 
 /// The smallest key that comes next, and the youngest layer that has it; the rows count as the oldest.
 fn first<'a>(
-    puts: &mut [Peekable<impl Iterator<Item = (&'a Bytes, &'a Bytes)>>],
+    puts: &mut [Peekable<impl Iterator<Item = (&'a [u8], &'a Bytes)>>],
     row: Option<&(Vec<u8>, Bytes)>,
     prefix: &[u8],
 ) -> Option<(usize, Vec<u8>)> {
@@ -229,9 +273,9 @@ fn first<'a>(
     for (age, puts) in puts.iter_mut().enumerate().rev() {
         if let Some((key, _)) = puts.peek()
             && key.starts_with(prefix)
-            && first.is_none_or(|(_, least)| key[..] <= *least)
+            && first.is_none_or(|(_, least)| *key <= least)
         {
-            first = Some((age, &key[..]));
+            first = Some((age, key));
         }
     }
     first.map(|(age, key)| (age, key.to_vec()))

@@ -1,4 +1,4 @@
-//! Changes that lie above what is older: what was written but is not in the rows yet.
+//! Changes that lie above what is older: what is in the log but not in the rows yet.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map},
@@ -7,16 +7,19 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::Change;
+use crate::{
+    batch::{self, Damaged, Kind, Raw},
+    key::Key,
+};
 
 /// The sum of changes: everything under `cuts` that is older is gone, then `puts` are there.
 ///
 /// What was put and deleted in one layer leaves nothing of its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layer {
-    puts: BTreeMap<Bytes, Entry>,
+    puts: BTreeMap<Key, Entry>,
     /// No cut begins with another, so the greatest one up to a key is the only one that can cover it.
-    cuts: BTreeSet<Bytes>,
+    cuts: BTreeSet<Key>,
     /// Bytes of all keys and values, and of what keeps them.
     bytes: usize,
 }
@@ -44,88 +47,91 @@ pub(crate) enum Found {
 }
 
 impl Layer {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.puts.is_empty() && self.cuts.is_empty()
-    }
-
     /// Bytes of memory it takes, about.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(crate) fn puts(&self) -> &BTreeMap<Bytes, Entry> {
+    pub(crate) fn puts(&self) -> &BTreeMap<Key, Entry> {
         &self.puts
     }
 
-    pub(crate) fn cuts(&self) -> &BTreeSet<Bytes> {
+    pub(crate) fn cuts(&self) -> &BTreeSet<Key> {
         &self.cuts
     }
 
-    pub(crate) fn apply(&mut self, change: Change) {
-        match change {
-            Change::Put(key, value) => self.put(key, value),
-            Change::Insert(key, value) => {
-                self.put_entry(key, Entry { value, is_first: true });
+    /// Applies the changes of a batch.
+    pub(crate) fn apply(&mut self, changes: &Bytes) -> Result<(), Damaged> {
+        self.apply_if(changes, |_| true)
+    }
+
+    /// Applies those changes of a batch that matter to keys under `prefix`.
+    pub(crate) fn apply_under(&mut self, changes: &Bytes, prefix: &[u8]) -> Result<(), Damaged> {
+        self.apply_if(changes, |raw| {
+            raw.key.starts_with(prefix) || raw.kind == Kind::Delete && prefix.starts_with(raw.key)
+        })
+    }
+
+    fn apply_if(
+        &mut self,
+        changes: &Bytes,
+        matters: impl Fn(&Raw<'_>) -> bool,
+    ) -> Result<(), Damaged> {
+        let mut at = 0;
+        while let Some(raw) = batch::next(changes, &mut at) {
+            let raw = raw?;
+            match raw.kind {
+                _ if !matters(&raw) => (),
+                Kind::Delete => self.cut(raw.key),
+                Kind::Put | Kind::Insert => {
+                    let value = changes.slice(raw.value.0..raw.value.1);
+                    self.put(raw.key, value, raw.kind == Kind::Insert);
+                }
             }
-            Change::Delete(prefix) => self.cut(prefix),
         }
+        Ok(())
     }
 
-    pub(crate) fn put(&mut self, key: Bytes, value: Bytes) {
-        self.put_entry(key, Entry { value, is_first: false });
-    }
-
-    fn put_entry(&mut self, key: Bytes, entry: Entry) {
-        self.bytes += ENTRY_BYTES + key.len() + entry.value.len();
-        match self.puts.entry(key) {
+    pub(crate) fn put(&mut self, key: &[u8], value: Bytes, is_first: bool) {
+        self.bytes += ENTRY_BYTES + key.len() + value.len();
+        let entry = Entry { value, is_first };
+        match self.puts.entry(Key::from(key)) {
             btree_map::Entry::Vacant(place) => {
                 place.insert(entry);
             }
             btree_map::Entry::Occupied(mut place) => {
-                self.bytes -= ENTRY_BYTES + place.key().len() + place.get().value.len();
+                self.bytes -= ENTRY_BYTES + key.len() + place.get().value.len();
                 let is_first = place.get().is_first;
                 place.insert(Entry { is_first, ..entry });
             }
         }
     }
 
-    pub(crate) fn cut(&mut self, prefix: Bytes) {
+    pub(crate) fn cut(&mut self, prefix: &[u8]) {
+        let from = Key::from(prefix);
+        let under = (Bound::Included(from.clone()), end_of(prefix));
         let mut was_first = false;
-        while let Some(key) = first_under(&self.puts, &prefix) {
-            if let Some(entry) = self.puts.remove(&key) {
-                self.bytes -= ENTRY_BYTES + key.len() + entry.value.len();
-                was_first |= entry.is_first && key == prefix;
-            }
+        for (key, entry) in self.puts.extract_if(under, |_, _| true) {
+            self.bytes -= ENTRY_BYTES + key.len() + entry.value.len();
+            was_first |= entry.is_first && key == from;
         }
-        if self.covers(&prefix) {
+        // Where there is nothing older nothing would have to go, but for what narrower cuts hide.
+        if was_first || self.covers(prefix) {
             return;
         }
-        while let Some(narrower) = self.cuts.range(prefix.clone()..).next()
-            && narrower.starts_with(&prefix)
+        while let Some(narrower) = self.cuts.range(&from..).next()
+            && narrower.starts_with(prefix)
         {
             let narrower = narrower.clone();
             self.bytes -= ENTRY_BYTES + narrower.len();
             self.cuts.remove(&narrower);
         }
-        // There is nothing older that would have to go.
-        if !was_first {
-            self.bytes += ENTRY_BYTES + prefix.len();
-            self.cuts.insert(prefix);
-        }
-    }
-
-    /// Puts a younger layer over this one.
-    pub(crate) fn merge(&mut self, younger: Self) {
-        for prefix in younger.cuts {
-            self.cut(prefix);
-        }
-        for (key, entry) in younger.puts {
-            self.put_entry(key, entry);
-        }
+        self.bytes += ENTRY_BYTES + prefix.len();
+        self.cuts.insert(from);
     }
 
     pub(crate) fn find(&self, key: &[u8]) -> Found {
-        match self.puts.get(key) {
+        match self.puts.get(&Key::from(key)) {
             Some(entry) => Found::Put(entry.value.clone()),
             None if self.covers(key) => Found::Cut,
             None => Found::Unknown,
@@ -134,8 +140,11 @@ impl Layer {
 
     /// Whether what is older under this key is gone.
     pub(crate) fn covers(&self, key: &[u8]) -> bool {
-        let up_to_key = (Bound::Unbounded, Bound::Included(key));
-        self.cuts.range::<[u8], _>(up_to_key).next_back().is_some_and(|cut| key.starts_with(cut))
+        if self.cuts.is_empty() {
+            return false;
+        }
+        let up_to_key = (Bound::Unbounded, Bound::Included(Key::from(key)));
+        self.cuts.range(up_to_key).next_back().is_some_and(|cut| key.starts_with(cut.bytes()))
     }
 
     /// Puts greater than `after` (or from `prefix` on if that is greater), in order, past the end of the prefix.
@@ -143,37 +152,14 @@ impl Layer {
         &self,
         prefix: &[u8],
         after: &[u8],
-    ) -> impl Iterator<Item = (&Bytes, &Bytes)> {
-        self.entries_after(prefix, after).map(|(key, entry)| (key, &entry.value))
-    }
-
-    fn entries_after(&self, prefix: &[u8], after: &[u8]) -> btree_map::Range<'_, Bytes, Entry> {
-        self.puts.range::<[u8], _>((start(prefix, after), Bound::Unbounded))
-    }
-
-    /// The part of this layer that says anything about keys under `prefix` that are greater than `after`.
-    pub(crate) fn part(&self, prefix: &[u8], after: &[u8]) -> Self {
-        let mut part = Self::default();
-        for (key, entry) in self.entries_after(prefix, after) {
-            if !key.starts_with(prefix) {
-                break;
-            }
-            part.puts.insert(key.clone(), entry.clone());
-        }
-        let from = prefix.max(after);
-        let up_to = (Bound::Unbounded, Bound::Included(from));
-        if let Some(cut) = self.cuts.range::<[u8], _>(up_to).next_back()
-            && from.starts_with(cut)
-        {
-            part.cuts.insert(cut.clone());
-        }
-        for cut in self.cuts.range::<[u8], _>((Bound::Excluded(from), Bound::Unbounded)) {
-            if !cut.starts_with(prefix) {
-                break;
-            }
-            part.cuts.insert(cut.clone());
-        }
-        part
+    ) -> impl Iterator<Item = (&[u8], &Bytes)> {
+        let from = match start(prefix, after) {
+            Bound::Included(key) => Bound::Included(Key::from(key)),
+            Bound::Excluded(key) => Bound::Excluded(Key::from(key)),
+            Bound::Unbounded => Bound::Unbounded,
+        };
+        let after = self.puts.range((from, Bound::Unbounded));
+        after.map(|(key, entry)| (key.bytes(), &entry.value))
     }
 }
 
@@ -183,10 +169,22 @@ pub(crate) fn start<'a>(prefix: &'a [u8], after: &'a [u8]) -> Bound<&'a [u8]> {
     if is_open { Bound::Included(prefix) } else { Bound::Excluded(after) }
 }
 
-/// The first key that begins with `prefix`.
-fn first_under(puts: &BTreeMap<Bytes, Entry>, prefix: &[u8]) -> Option<Bytes> {
-    let (key, _) = puts.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded)).next()?;
-    key.starts_with(prefix).then(|| key.clone())
+/// Where keys end that begin with `prefix`.
+fn end_of(prefix: &[u8]) -> Bound<Key> {
+    let mut end = prefix;
+    while let Some((&u8::MAX, before)) = end.split_last() {
+        end = before;
+    }
+    let Some((last, before)) = end.split_last() else { return Bound::Unbounded };
+    let mut short = [0; 64];
+    match short.get_mut(..end.len()) {
+        Some(place) => {
+            place.copy_from_slice(end);
+            place[before.len()] = last + 1;
+            Bound::Excluded(Key::from(&*place))
+        }
+        None => Bound::Excluded(Key::from(&[before, &[last + 1]].concat()[..])),
+    }
 }
 
 #[cfg(test)]
@@ -194,17 +192,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{Batch, Change};
 
     #[test]
     fn a_put_and_its_delete_leave_only_the_cut() {
         let mut layer = Layer::default();
-        layer.apply(Change::Put("m1".into(), vec![7; 100].into()));
-        layer.apply(Change::Put("m1F".into(), vec![1].into()));
-        layer.apply(Change::Delete("m1".into()));
+        add(&mut layer, Change::Put("m1".into(), vec![7; 100].into()));
+        add(&mut layer, Change::Put("m1F".into(), vec![1].into()));
+        add(&mut layer, Change::Delete("m1".into()));
         assert_eq!(layer.find(b"m1F"), Found::Cut);
         assert_eq!(layer.find(b"m2"), Found::Unknown);
         assert_eq!(layer.bytes(), ENTRY_BYTES + 2);
-        layer.apply(Change::Delete("m".into()));
+        add(&mut layer, Change::Delete("m".into()));
         assert_eq!(layer.find(b"m2"), Found::Cut);
         assert_eq!(layer.bytes(), ENTRY_BYTES + 1);
     }
@@ -212,40 +211,41 @@ mod tests {
     #[test]
     fn an_insert_and_its_delete_leave_nothing() {
         let mut layer = Layer::default();
-        layer.apply(Change::Insert("m1".into(), vec![7; 100].into()));
-        layer.apply(Change::Put("m1F".into(), vec![1].into()));
-        layer.apply(Change::Delete("m1F".into()));
-        layer.apply(Change::Put("m1F".into(), vec![2].into()));
-        let older = layer.clone();
-        layer.apply(Change::Delete("m1".into()));
+        add(&mut layer, Change::Insert("m1".into(), vec![7; 100].into()));
+        add(&mut layer, Change::Put("m1F".into(), vec![1].into()));
+        add(&mut layer, Change::Put("m1F".into(), vec![2].into()));
+        add(&mut layer, Change::Delete("m1".into()));
         assert_eq!(layer, Layer::default());
         let mut younger = Layer::default();
-        younger.apply(Change::Delete("m1".into()));
+        add(&mut younger, Change::Delete("m1".into()));
         assert_eq!(younger.find(b"m1F"), Found::Cut, "an older layer may have it");
-        let mut merged = older;
-        merged.merge(younger);
-        assert_eq!(merged, Layer::default());
     }
 
     proptest! {
-        /// Layers over each other, merged or not, say what a map says to which the changes were applied one by one.
+        /// Layers over each other, and one of all, say what a map says to which the changes were applied one by one.
         #[test]
         fn layers_are_the_sum_of_their_changes(
             older in prop::collection::vec(change(), 0..40),
             younger in prop::collection::vec(change(), 0..40),
             prefix in key(),
-            after in key(),
         ) {
             let mut map = BTreeMap::new();
             let (mut first, mut second) = (Layer::default(), Layer::default());
+            let mut all = Batch::default();
             for change in older {
-                first.apply(naive(&mut map, change));
+                let change = naive(&mut map, change);
+                all.push_change(&change);
+                add(&mut first, change);
             }
             for change in younger {
-                second.apply(naive(&mut map, change));
+                let change = naive(&mut map, change);
+                all.push_change(&change);
+                add(&mut second, change);
             }
-            let mut merged = first.clone();
-            merged.merge(second.clone());
+            let all = all.take();
+            let (mut merged, mut part) = (Layer::default(), Layer::default());
+            merged.apply(&all).unwrap();
+            part.apply_under(&all, &prefix).unwrap();
             for a in 0..3_u8 {
                 for key in [vec![a], vec![a, 0], vec![a, 1], vec![a, 1, 2]] {
                     let stacked = match second.find(&key) {
@@ -255,16 +255,23 @@ mod tests {
                     let at_once = merged.find(&key);
                     prop_assert_eq!(map.get(&key[..]), value(&stacked));
                     prop_assert_eq!(map.get(&key[..]), value(&at_once));
-                    if key.starts_with(&prefix) && key > after {
-                        prop_assert_eq!(merged.part(&prefix, &after).find(&key), at_once);
+                    if key.starts_with(&prefix) {
+                        let in_part = part.find(&key);
+                        prop_assert_eq!(value(&in_part), value(&at_once));
                     }
                 }
             }
             let puts: usize = merged.puts().iter().map(|(key, entry)| key.len() + entry.value.len()).sum();
-            let cuts: usize = merged.cuts().iter().map(Bytes::len).sum();
+            let cuts: usize = merged.cuts().iter().map(Key::len).sum();
             let entries = merged.puts().len() + merged.cuts().len();
             prop_assert_eq!(merged.bytes(), puts + cuts + ENTRY_BYTES * entries);
         }
+    }
+
+    fn add(layer: &mut Layer, change: Change) {
+        let mut batch = Batch::default();
+        batch.push_change(&change);
+        layer.apply(&batch.take()).unwrap();
     }
 
     fn value(found: &Found) -> Option<&Bytes> {

@@ -3,15 +3,16 @@
 //! The store knows no MQTT: records are opaque keys and values, spools are opaque bytes.
 //!
 //! ```text
-//!  hub --write(seq)--> DiskStore --.                    .--> tail    handed to the operating system
-//!  hub --write(seq)--> DiskStore --+--> layer --commit--+
-//!                          ^            (memory)        `--> rows    synced, one sync for all that waited
-//!                          `------- stored(N), notify -------'
+//!  hub --write(seq)--> DiskStore --.          .--> layer (memory) --now and then--> rows    synced
+//!  hub --write(seq)--> DiskStore --+--block---+
+//!                          ^                  '--> log    handed over, or synced: one sync for all that waited
+//!                          `------- stored(N), notify --------'
 //! ```
 //!
 //! Read in this order: [`Store`], what every store does; [`MemoryStore`], the simplest; [`Disk`], a folder with a
-//! database behind one commit thread, and [`DiskStore`], the handle of one owner to it; [`Scratch`], spools alone. How bytes lie on the disk is
-//! written in `docs/format.md`, why this database in `docs/decisions/002-storage-engine.md`.
+//! database and a log before it, and [`DiskStore`], the handle of one owner to it; [`Scratch`], spools alone. How bytes lie on the disk is
+//! written in `docs/format.md`; why this database, and why a log before it, in `docs/decisions/002-storage-engine.md` and
+//! `005-a-log-before-the-rows.md`.
 //!
 //! ```
 //! # fn main() -> Result<(), postrider_store::StoreError> {
@@ -31,17 +32,24 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod block;
 mod commit;
 mod disk;
 mod error;
+#[cfg(test)]
+mod faults;
 mod folder;
 mod handle;
+mod key;
 mod layer;
+mod log;
 mod memory;
 #[cfg(test)]
 mod platter;
 mod rows;
 mod scratch;
+mod settle;
+mod sheet;
 mod side;
 mod spool;
 mod spools;
@@ -99,6 +107,14 @@ pub trait Store: Send {
         seq: u64,
         changes: &mut dyn Iterator<Item = Change>,
     ) -> Result<(), StoreError>;
+
+    /// As [`Store::write_batch`], of changes that were gathered before.
+    ///
+    /// # Errors
+    /// As [`Store::write_batch`].
+    fn write_gathered(&mut self, seq: u64, batch: &mut Batch) -> Result<(), StoreError> {
+        self.write_batch(seq, &mut batch.drain())
+    }
 
     /// Takes one change under a sequence number greater than all before.
     ///

@@ -1,14 +1,20 @@
 //! A disk in memory that can be full, fail to sync, wait, and lose its power.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     sync::{Arc, Condvar, Mutex, MutexGuard},
 };
 
 use redb::StorageBackend;
 
+use crate::sheet::Sheet;
+
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Platter(Arc<(Mutex<State>, Condvar)>);
+pub(crate) struct Platter {
+    place: Arc<(Mutex<State>, Condvar)>,
+    /// Held for a moment by whoever changes anything: the power of all disks goes at once.
+    power: Arc<Mutex<()>>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -40,6 +46,11 @@ impl Platter {
         platter
     }
 
+    /// Another disk at the same power.
+    pub(crate) fn beside(&self, bytes: Vec<u8>) -> Self {
+        Self { power: self.power.clone(), ..Self::of(bytes) }
+    }
+
     pub(crate) fn bytes(&self) -> Vec<u8> {
         self.lock().bytes.clone()
     }
@@ -60,27 +71,51 @@ impl Platter {
 
     pub(crate) fn release(&self) {
         self.lock().is_held = false;
-        self.0.1.notify_all();
+        self.place.1.notify_all();
     }
 
     pub(crate) fn wait_for_sync(&self) {
         let mut state = self.lock();
         while state.syncs_waiting == 0 {
-            state = self.0.1.wait(state).unwrap();
+            state = self.place.1.wait(state).unwrap();
         }
     }
 
-    /// What is left after a power cut: all that was synced, and of the rest some sectors and not others.
-    pub(crate) fn after_power_cut(&self, random: &mut Random) -> Vec<u8> {
+    /// What is left on each of these disks after a power cut: all that was synced, and of the rest some sectors and not
+    /// others.
+    pub(crate) fn after_power_cut<const N: usize>(
+        disks: [&Self; N],
+        random: &mut Random,
+    ) -> [Vec<u8>; N] {
+        let [first, ..] = &disks[..] else { panic!("no disk") };
+        let _power = first.power.lock().unwrap();
+        disks.map(|disk| disk.left(random))
+    }
+
+    /// What is on each of these disks at one moment.
+    pub(crate) fn all_bytes<const N: usize>(disks: [&Self; N]) -> [Vec<u8>; N] {
+        let [first, ..] = &disks[..] else { panic!("no disk") };
+        let _power = first.power.lock().unwrap();
+        disks.map(Self::bytes)
+    }
+
+    /// Whether somebody waits for a sync.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.lock().syncs_waiting > 0
+    }
+
+    fn left(&self, random: &mut Random) -> Vec<u8> {
         let state = self.lock();
         let mut bytes = state.synced.clone();
+        // Of some cuts nearly all is left, of others nearly nothing.
+        let share = random.below(5);
         for change in &state.unsynced {
             match change {
-                Unsynced::SetLen(len) if random.below(2) == 0 => bytes.resize(*len, 0),
+                Unsynced::SetLen(len) if random.below(4) < share => bytes.resize(*len, 0),
                 Unsynced::SetLen(_) => (),
                 Unsynced::Write(offset, data) => {
                     for (at, sector) in data.chunks(SECTOR).enumerate() {
-                        if random.below(2) == 0 {
+                        if random.below(4) < share {
                             put(&mut bytes, offset + at * SECTOR, sector);
                         }
                     }
@@ -91,7 +126,7 @@ impl Platter {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.0.lock().unwrap()
+        self.place.0.lock().unwrap()
     }
 }
 
@@ -109,6 +144,7 @@ impl StorageBackend for Platter {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        let _power = self.power.lock().unwrap();
         let mut state = self.lock();
         let len = usize::try_from(len).unwrap();
         if state.bytes_max.is_some_and(|max| len > max) {
@@ -121,27 +157,60 @@ impl StorageBackend for Platter {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.lock();
+        // What is written from here on is not part of it.
+        let count = state.unsynced.len();
         state.syncs_waiting += 1;
-        self.0.1.notify_all();
+        self.place.1.notify_all();
         while state.is_held {
-            state = self.0.1.wait(state).unwrap();
+            state = self.place.1.wait(state).unwrap();
         }
         state.syncs_waiting -= 1;
+        drop(state);
+        let _power = self.power.lock().unwrap();
+        let mut state = self.lock();
         if state.fails_to_sync {
             return Err(io::Error::other("the cable came off"));
         }
         let state = &mut *state;
-        state.synced.clone_from(&state.bytes);
-        state.unsynced.clear();
+        for change in state.unsynced.drain(..count.min(state.unsynced.len())) {
+            match change {
+                Unsynced::SetLen(len) => state.synced.resize(len, 0),
+                Unsynced::Write(offset, data) => put(&mut state.synced, offset, &data),
+            }
+        }
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let _power = self.power.lock().unwrap();
         let mut state = self.lock();
         let offset = usize::try_from(offset).unwrap();
         put(&mut state.bytes, offset, data);
         state.unsynced.push(Unsynced::Write(offset, data.to_vec()));
         Ok(())
+    }
+}
+
+impl Sheet for Platter {
+    fn read(&self) -> io::Result<Vec<u8>> {
+        Ok(self.bytes())
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        self.set_len(0)
+    }
+
+    fn write(&self, at: u64, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let end = usize::try_from(at).unwrap() + bytes.len();
+        if self.lock().bytes_max.is_some_and(|max| end > max) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        StorageBackend::write(self, at, &bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
     }
 }
 

@@ -3,6 +3,7 @@
 //! The database is `redb`. It never sees what it did not check, and if it panics all the same, the store is corrupt.
 
 use std::{
+    collections::BTreeSet,
     ops::Bound,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -10,12 +11,14 @@ use std::{
 
 use bytes::Bytes;
 use redb::{
-    Database, Error as DatabaseError, Range, ReadableDatabase, ReadableTableMetadata,
-    StorageBackend, TableDefinition,
+    Database, Error as DatabaseError, Range, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, StorageBackend, Table, TableDefinition,
 };
 
 use crate::{
     StoreError,
+    block::Salt,
+    key::Key,
     layer::{Layer, start},
 };
 
@@ -25,14 +28,22 @@ const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records
 /// Facts about the store itself.
 const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
 
-/// The number of the last block of the tail whose changes are in the rows.
+/// The number of the last block of the log whose changes are in the rows.
 const APPLIED: &str = "applied";
+
+/// What names the blocks of the log, and the run of the operating system in which they were written.
+const LOG: [&str; 3] = ["log salt", "log run, high", "log run, low"];
 
 /// Bytes of the checksum after every value.
 const SUM_LEN: usize = 4;
 
 /// A store with at most this many records is compacted when it is closed, so that a drained store gives back its room.
 const COMPACT_RECORDS_MAX: u64 = 1000;
+
+/// Rows that are removed one by one before the rest is removed at once.
+const FEW: usize = 3;
+
+type Records<'a> = Table<'a, &'static [u8], &'static [u8]>;
 
 #[derive(Debug)]
 pub(crate) struct Rows {
@@ -61,7 +72,7 @@ impl Rows {
         Ok(Self { path: path.to_owned(), database })
     }
 
-    /// The number of the last block of the tail whose changes are here.
+    /// The number of the last block of the log whose changes are here.
     pub(crate) fn applied(&self) -> Result<u64, StoreError> {
         guard(&self.path, || {
             let facts = self.database.begin_read()?.open_table(FACTS)?;
@@ -69,24 +80,50 @@ impl Rows {
         })
     }
 
-    /// Applies a layer, which holds all up to block `applied` of the tail, and syncs.
+    /// What names the blocks of the log: its salt, and the run of the operating system. `None` if there never was one.
+    pub(crate) fn log(&self) -> Result<Option<(Salt, u128)>, StoreError> {
+        guard(&self.path, || {
+            let facts = self.database.begin_read()?.open_table(FACTS)?;
+            let mut found = [0; LOG.len()];
+            for (place, name) in found.iter_mut().zip(LOG) {
+                let Some(number) = facts.get(name)? else { return Ok(None) };
+                *place = number.value();
+            }
+            let [salt, high, low] = found;
+            Ok(Some((Salt(salt), u128::from(high) << 64 | u128::from(low))))
+        })
+    }
+
+    /// Says what names the blocks of the log from now on, and syncs.
+    pub(crate) fn begin_log(&self, salt: Salt, run: u128) -> Result<(), StoreError> {
+        let half = |number: u128| (number & u128::from(u64::MAX)) as u64;
+        guard(&self.path, || {
+            let write = self.database.begin_write()?;
+            {
+                let mut facts = write.open_table(FACTS)?;
+                for (name, number) in LOG.into_iter().zip([salt.0, half(run >> 64), half(run)]) {
+                    facts.insert(name, number)?;
+                }
+            }
+            write.commit()?;
+            Ok(())
+        })
+    }
+
+    /// Applies a layer, which holds all up to block `applied` of the log, and syncs.
     pub(crate) fn commit(&self, layer: &Layer, applied: u64) -> Result<(), StoreError> {
         guard(&self.path, || {
             let write = self.database.begin_write()?;
             {
                 let mut records = write.open_table(RECORDS)?;
-                for prefix in layer.cuts() {
-                    let end = end_of(prefix);
-                    let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-                    let under = (Bound::Included(&prefix[..]), end);
-                    records.retain_in::<&[u8], _>(under, |_, _| false)?;
-                }
+                cut(&mut records, layer.cuts())?;
                 let mut row = Vec::new();
                 for (key, entry) in layer.puts() {
+                    let key = key.bytes();
                     row.clear();
                     row.extend_from_slice(&entry.value);
                     row.extend_from_slice(&sum(key, &entry.value));
-                    records.insert(&key[..], &row[..])?;
+                    records.insert(key, &row[..])?;
                 }
                 write.open_table(FACTS)?.insert(APPLIED, applied)?;
             }
@@ -182,6 +219,46 @@ fn guard<T>(path: &Path, work: impl FnOnce() -> Result<T, DatabaseError>) -> Res
     Err(StoreError::corrupt(path, error.to_string()))
 }
 
+/// Removes every row whose key begins with one of these. Most cuts find nothing: from one row to the next, all cuts in
+/// between are passed over.
+fn cut(records: &mut Records<'_>, cuts: &BTreeSet<Key>) -> Result<(), DatabaseError> {
+    let mut next = cuts.first();
+    while let Some(prefix) = next {
+        let Some(row) = first_from(records, prefix.bytes())? else { break };
+        let behind = (Bound::Excluded(prefix), Bound::Unbounded);
+        next = if row.starts_with(prefix.bytes()) {
+            cut_one(records, prefix.bytes(), &row)?;
+            cuts.range(behind).next()
+        } else {
+            let key = Key::from(&row[..]);
+            let before = cuts.range(..=&key).next_back();
+            before.filter(|cut| row.starts_with(cut.bytes())).or_else(|| cuts.range(&key..).next())
+        };
+    }
+    Ok(())
+}
+
+/// Removes all rows under a prefix, of which this is the first. Mostly they are few.
+fn cut_one(records: &mut Records<'_>, prefix: &[u8], row: &[u8]) -> Result<(), DatabaseError> {
+    records.remove(row)?;
+    for _ in 0..FEW {
+        let Some(row) = first_from(records, prefix)?.filter(|row| row.starts_with(prefix)) else {
+            return Ok(());
+        };
+        records.remove(&row[..])?;
+    }
+    let end = end_of(prefix);
+    let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    records.retain_in::<&[u8], _>((Bound::Included(prefix), end), |_, _| false)?;
+    Ok(())
+}
+
+/// The first row from a key on.
+fn first_from(records: &Records<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, DatabaseError> {
+    let row = records.range::<&[u8]>(key..)?.next().transpose()?;
+    Ok(row.map(|(key, _)| key.value().to_vec()))
+}
+
 /// The first key after all that begin with `prefix`; `None` if nothing comes after them.
 fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
@@ -200,7 +277,7 @@ fn sum(key: &[u8], value: &[u8]) -> [u8; SUM_LEN] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Change, platter::Platter};
+    use crate::platter::Platter;
 
     /// Every byte of a small database, flipped in turn: an error, or what was written.
     #[test]
@@ -209,7 +286,7 @@ mod tests {
         let rows = open(&platter).unwrap();
         for number in 1..=60 {
             let mut layer = Layer::default();
-            layer.apply(Change::Put(vec![7, number].into(), vec![number; 50].into()));
+            layer.put(&[7, number], vec![number; 50].into(), false);
             rows.commit(&layer, number.into()).unwrap();
         }
         let good = content(&rows).unwrap();
@@ -264,6 +341,28 @@ mod tests {
             found.push(row);
         }
         Ok(found)
+    }
+
+    #[test]
+    fn cuts_take_all_that_begins_with_them_and_nothing_else() {
+        let rows = open(&Platter::default()).unwrap();
+        let mut layer = Layer::default();
+        let keys: Vec<Vec<u8>> = (0..5_u8)
+            .flat_map(|a| (0..12_u8).map(move |b| vec![a, b]).chain([vec![a], vec![a, 3, 1]]))
+            .collect();
+        keys.iter().for_each(|key| layer.put(key, Bytes::new(), false));
+        rows.commit(&layer, 1).unwrap();
+        let cuts: [&[u8]; 9] =
+            [&[0, 2], &[0, 3], &[0, 4, 1], &[1], &[2, 9, 9], &[2, 11], &[3, 12], &[4, 3], &[9]];
+        let mut layer = Layer::default();
+        cuts.iter().for_each(|cut| layer.cut(cut));
+        rows.commit(&layer, 2).unwrap();
+        let found: Vec<_> = content(&rows).unwrap().into_iter().map(|(key, _)| key).collect();
+        let mut left = keys;
+        left.retain(|key| !cuts.iter().any(|cut| key.starts_with(cut)));
+        left.sort();
+        assert_eq!(found, left);
+        assert_eq!(rows.applied().unwrap(), 2);
     }
 
     #[test]

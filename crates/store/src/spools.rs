@@ -5,7 +5,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -26,6 +29,11 @@ pub(crate) struct Spools {
     folder: PathBuf,
     bytes_max: u64,
     state: Mutex<State>,
+    /// Held while files are synced: who comes second must find all that was appended before synced.
+    syncing: Mutex<()>,
+    /// Appends begun, and how many of them are synced.
+    appended: AtomicU64,
+    synced: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -69,7 +77,15 @@ impl Spools {
             Ok(())
         };
         find().map_err(|error| StoreError::io(store, &error))?;
-        Ok(Self { store: store.to_owned(), folder, bytes_max, state: Mutex::new(state) })
+        Ok(Self {
+            store: store.to_owned(),
+            folder,
+            bytes_max,
+            state: Mutex::new(state),
+            syncing: Mutex::default(),
+            appended: AtomicU64::new(0),
+            synced: AtomicU64::new(0),
+        })
     }
 
     /// The spools that are there, with their lengths.
@@ -100,6 +116,7 @@ impl Spools {
         })?;
         let Some(file) = &spool.file else { return Err(StoreError::NoSpool(number)) };
         place.append(file, len, &mut spool.sum, bytes)?;
+        self.appended.fetch_add(1, Ordering::AcqRel);
         spool.len += added;
         spool.is_dirty = true;
         state.is_folder_dirty |= is_new;
@@ -178,9 +195,21 @@ impl Spools {
         Ok(orphans.len())
     }
 
+    /// Whether something was appended that is not synced.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.synced.load(Ordering::Acquire) < self.appended.load(Ordering::Acquire)
+    }
+
     /// Syncs what was appended, and the names of new files.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        self.sync_files().map_err(|error| StoreError::io(&self.store, &error))
+        let _syncing = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_dirty() {
+            return Ok(());
+        }
+        let appended = self.appended.load(Ordering::Acquire);
+        self.sync_files().map_err(|error| StoreError::io(&self.store, &error))?;
+        self.synced.store(appended, Ordering::Release);
+        Ok(())
     }
 
     fn sync_files(&self) -> io::Result<()> {

@@ -1,16 +1,14 @@
-//! The tail: what was handed to the operating system since the rows were last synced.
+//! The tail of a store of format 1: what was handed to the operating system since its rows were last synced.
 //!
-//! Only `process` mode needs it: the rows cannot be committed without a sync and still be whole after a power cut. A
-//! file is appended to, block by block, and emptied when the rows have been synced; so it is never synced itself, never
-//! larger than a few MiB, and read only after the process died. `docs/format.md` shows the bytes.
+//! Where that format had a tail there is a log now. A tail is only read, when an older store is opened that was killed.
+//! `docs/format.md` shows the bytes.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::{Buf, Bytes};
 
 use crate::{StoreError, layer::Layer};
 
@@ -23,123 +21,50 @@ const PUT: u8 = 1;
 /// A tail is emptied long before it grows to this many bytes; a longer one is not ours.
 const TAIL_BYTES_MAX: u64 = 1 << 30;
 
-#[derive(Debug)]
-pub(crate) struct Tail {
-    store: PathBuf,
-    path: PathBuf,
-    boot: Vec<u8>,
-    /// Open once something was appended.
-    file: Option<File>,
-    /// Whether there is a file at all.
-    is_there: bool,
-    /// The number of the last block, in the file or in the rows.
-    number: u64,
-    /// Bytes in the file.
-    len: usize,
-}
-
 /// What a tail held.
 #[derive(Debug, Default)]
-pub(crate) struct Recovered {
+pub(crate) struct Tail {
     pub(crate) layer: Layer,
+    /// The last block that is in the layer or the rows.
+    pub(crate) number: u64,
     /// Where a damaged tail was set aside. Its end was lost in a power cut.
     pub(crate) aside: Option<PathBuf>,
 }
 
+/// Reads the tail of a store whose rows hold all up to block `applied`, if there is one.
+///
+/// `boot` names this run of the operating system, if it has a name: within one run what was handed over is whole.
+pub(crate) fn read(
+    store: &Path,
+    path: &Path,
+    applied: u64,
+    boot: &[u8],
+) -> Result<Tail, StoreError> {
+    let mut tail = Tail { number: applied, ..Tail::default() };
+    let bytes = match fs::metadata(path) {
+        Ok(found) if found.len() > TAIL_BYTES_MAX => {
+            return Err(StoreError::corrupt(store, "the tail is too long"));
+        }
+        Ok(_) => fs::read(path).map_err(|error| StoreError::io(store, &error))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(tail),
+        Err(error) => return Err(StoreError::io(store, &error)),
+    };
+    match tail.read(Bytes::from(bytes), boot) {
+        End::Whole => (),
+        End::Damaged => return Err(StoreError::corrupt(store, "the tail is damaged")),
+        End::PowerCut => {
+            let aside = set_aside(path).map_err(|error| StoreError::io(store, &error))?;
+            tail.aside = Some(aside);
+        }
+    }
+    Ok(tail)
+}
+
 impl Tail {
-    /// Reads the tail of a store whose rows hold all up to block `applied`. It goes on being there until
-    /// [`Tail::clear`].
-    ///
-    /// `boot` names this run of the operating system, if it has a name: within one run what was handed over is whole.
-    pub(crate) fn open(
-        store: &Path,
-        path: PathBuf,
-        applied: u64,
-        boot: Vec<u8>,
-    ) -> Result<(Self, Recovered), StoreError> {
-        let mut tail = Self {
-            store: store.to_owned(),
-            path,
-            boot,
-            file: None,
-            is_there: true,
-            number: applied,
-            len: 0,
-        };
-        let bytes = match fs::metadata(&tail.path) {
-            Ok(found) if found.len() > TAIL_BYTES_MAX => {
-                return Err(StoreError::corrupt(store, "the tail is too long"));
-            }
-            Ok(_) => fs::read(&tail.path).map_err(|error| StoreError::io(store, &error))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                tail.is_there = false;
-                Vec::new()
-            }
-            Err(error) => return Err(StoreError::io(store, &error)),
-        };
-        let mut recovered = Recovered::default();
-        match tail.read(Bytes::from(bytes), &mut recovered.layer) {
-            End::Whole => (),
-            End::Damaged => return Err(StoreError::corrupt(store, "the tail is damaged")),
-            End::PowerCut => {
-                let aside = tail.set_aside().map_err(|error| StoreError::io(store, &error))?;
-                recovered.aside = Some(aside);
-            }
-        }
-        Ok((tail, recovered))
-    }
-
-    /// The number of the last block.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// Bytes of all blocks since the last [`Tail::clear`].
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Hands a layer to the operating system.
-    pub(crate) fn append(&mut self, layer: &Layer) -> Result<(), StoreError> {
-        let mut bytes = Vec::with_capacity(layer.bytes() + layer.bytes() / 4 + 64);
-        if self.file.is_none() {
-            put_head(&mut bytes, &self.boot);
-        }
-        put_block(&mut bytes, self.number + 1, layer);
-        let written = match &mut self.file {
-            Some(file) => file.write_all(&bytes),
-            None => self.begin(&bytes),
-        };
-        written.map_err(|error| StoreError::io(&self.store, &error))?;
-        self.number += 1;
-        self.len += bytes.len();
-        Ok(())
-    }
-
-    /// Forgets all blocks: the rows hold them.
-    pub(crate) fn clear(&mut self) -> Result<(), StoreError> {
-        self.file = None;
-        self.len = 0;
-        if !self.is_there {
-            return Ok(());
-        }
-        fs::remove_file(&self.path).map_err(|error| StoreError::io(&self.store, &error))?;
-        self.is_there = false;
-        Ok(())
-    }
-
-    fn begin(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut file = OpenOptions::new().append(true).create(true).open(&self.path)?;
-        self.is_there = true;
-        file.write_all(bytes)?;
-        self.file = Some(file);
-        Ok(())
-    }
-
     /// Applies all blocks that are not in the rows yet.
-    fn read(&mut self, mut bytes: Bytes, layer: &mut Layer) -> End {
+    fn read(&mut self, mut bytes: Bytes, our_boot: &[u8]) -> End {
         let Some(boot) = take_head(&mut bytes) else {
-            let is_cut_short = bytes.len() < MAGIC.len() + 1 + self.boot.len() + SUM_LEN;
+            let is_cut_short = bytes.len() < MAGIC.len() + 1 + our_boot.len() + SUM_LEN;
             let is_blank = bytes.iter().take(MAGIC.len()).all(|byte| *byte == 0);
             return match (is_cut_short, is_blank) {
                 (true, _) => End::Whole,
@@ -148,13 +73,13 @@ impl Tail {
             };
         };
         // Within one run of the operating system what was handed over is whole.
-        let is_same_boot = !boot.is_empty() && boot[..] == self.boot[..];
+        let is_same_boot = !boot.is_empty() && boot[..] == *our_boot;
         let damage = if is_same_boot { End::Damaged } else { End::PowerCut };
         loop {
             match take_block(&mut bytes) {
                 Ok(Some((number, _))) if number <= self.number => (),
                 Ok(Some((number, body))) => {
-                    if number != self.number + 1 || apply(body, layer).is_none() {
+                    if number != self.number + 1 || apply(body, &mut self.layer).is_none() {
                         return damage;
                     }
                     self.number = number;
@@ -164,17 +89,17 @@ impl Tail {
             }
         }
     }
+}
 
-    fn set_aside(&self) -> io::Result<PathBuf> {
-        let mut at = 1_u32;
-        loop {
-            let aside = self.path.with_extension(format!("damaged-{at}"));
-            if !aside.try_exists()? {
-                fs::copy(&self.path, &aside)?;
-                return Ok(aside);
-            }
-            at += 1;
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let mut at = 1_u32;
+    loop {
+        let aside = path.with_extension(format!("damaged-{at}"));
+        if !aside.try_exists()? {
+            fs::copy(path, &aside)?;
+            return Ok(aside);
         }
+        at += 1;
     }
 }
 
@@ -193,15 +118,6 @@ enum End {
 #[derive(Debug)]
 struct Damaged;
 
-fn put_head(out: &mut Vec<u8>, boot: &[u8]) {
-    let from = out.len();
-    out.put_slice(MAGIC);
-    let boot = boot.get(..usize::from(u8::MAX)).unwrap_or(boot);
-    out.put_u8(u8::try_from(boot.len()).unwrap_or(0));
-    out.put_slice(boot);
-    out.put_u32(crc32fast::hash(out.get(from..).unwrap_or_default()));
-}
-
 /// Takes the head off; returns the boot.
 fn take_head(bytes: &mut Bytes) -> Option<Bytes> {
     let boot_len = usize::from(*bytes.get(MAGIC.len())?);
@@ -214,26 +130,6 @@ fn take_head(bytes: &mut Bytes) -> Option<Bytes> {
     let head = bytes.split_to(len);
     bytes.advance(SUM_LEN);
     Some(head.slice(MAGIC.len() + 1..))
-}
-
-fn put_block(out: &mut Vec<u8>, number: u64, layer: &Layer) {
-    let mut body =
-        Vec::with_capacity(layer.bytes() + 9 * (layer.puts().len() + layer.cuts().len()));
-    for prefix in layer.cuts() {
-        body.put_u8(CUT);
-        put_bytes(&mut body, prefix);
-    }
-    for (key, entry) in layer.puts() {
-        body.put_u8(PUT);
-        put_bytes(&mut body, key);
-        put_bytes(&mut body, &entry.value);
-    }
-    let from = out.len();
-    out.put_u64(number);
-    out.put_u32(u32::try_from(body.len()).unwrap_or(u32::MAX));
-    out.put_u32(crc32fast::hash(&body));
-    out.put_u32(crc32fast::hash(out.get(from..).unwrap_or_default()));
-    out.put_slice(&body);
 }
 
 /// Takes a block off; `None` if only the beginning of one is left, or nothing.
@@ -254,11 +150,6 @@ fn take_block(bytes: &mut Bytes) -> Result<Option<(u64, Bytes)>, Damaged> {
     if crc32fast::hash(&body) == sum { Ok(Some((number, body))) } else { Err(Damaged) }
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.put_u32(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-    out.put_slice(bytes);
-}
-
 fn take_bytes(bytes: &mut Bytes) -> Option<Bytes> {
     let len = usize::try_from(bytes.try_get_u32().ok()?).ok()?;
     (len <= bytes.len()).then(|| bytes.split_to(len))
@@ -268,10 +159,10 @@ fn apply(mut body: Bytes, layer: &mut Layer) -> Option<()> {
     while let Ok(kind) = body.try_get_u8() {
         let key = take_bytes(&mut body)?;
         match kind {
-            CUT => layer.cut(key),
+            CUT => layer.cut(&key),
             PUT => {
                 let value = take_bytes(&mut body)?;
-                layer.put(key, value);
+                layer.put(&key, value, false);
             }
             _ => return None,
         }
@@ -281,34 +172,35 @@ fn apply(mut body: Bytes, layer: &mut Layer) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BufMut;
+
     use super::*;
-    use crate::Change;
 
     #[test]
     fn a_tail_is_read_from_the_block_that_the_rows_lack() {
         let folder = tempfile::tempdir().unwrap();
-        let bytes = three_blocks(folder.path());
+        let bytes = three_blocks();
         for applied in 0..=4 {
-            let (tail, recovered) = open(folder.path(), &bytes, applied, b"boot").unwrap();
-            assert_eq!(tail.number(), applied.max(3));
-            let puts: Vec<_> = recovered.layer.puts().keys().map(|key| key[0]).collect();
+            let tail = open(folder.path(), &bytes, applied, b"boot").unwrap();
+            assert_eq!(tail.number, applied.max(3));
+            let puts: Vec<_> = tail.layer.puts().keys().map(|key| key.bytes()[0]).collect();
             let expected: Vec<u8> = (1..=3).filter(|number| u64::from(*number) > applied).collect();
             assert_eq!(puts, expected);
-            assert_eq!(recovered.aside, None);
+            assert_eq!(tail.aside, None);
         }
     }
 
     #[test]
     fn a_tail_cut_anywhere_gives_the_blocks_before_the_cut() {
         let folder = tempfile::tempdir().unwrap();
-        let bytes = three_blocks(folder.path());
+        let bytes = three_blocks();
         let mut last = 0;
         for len in 0..bytes.len() {
-            let (tail, recovered) = open(folder.path(), &bytes[..len], 0, b"boot").unwrap();
-            assert_eq!(recovered.layer.puts().len() as u64, tail.number());
-            assert!(tail.number() >= last);
-            assert!(tail.number() < 3);
-            last = tail.number();
+            let tail = open(folder.path(), &bytes[..len], 0, b"boot").unwrap();
+            assert_eq!(tail.layer.puts().len() as u64, tail.number);
+            assert!(tail.number >= last);
+            assert!(tail.number < 3);
+            last = tail.number;
         }
         assert_eq!(last, 2);
     }
@@ -316,7 +208,7 @@ mod tests {
     #[test]
     fn a_changed_byte_is_an_error_in_the_same_boot_and_set_aside_in_another() {
         let folder = tempfile::tempdir().unwrap();
-        let bytes = three_blocks(folder.path());
+        let bytes = three_blocks();
         let head_len = MAGIC.len() + 1 + 4 + SUM_LEN;
         for at in 0..bytes.len() {
             for bit in [1, 0x80] {
@@ -327,36 +219,44 @@ mod tests {
                 if at < head_len {
                     continue;
                 }
-                let (tail, recovered) = open(folder.path(), &bad, 0, b"then").unwrap();
-                assert_eq!(recovered.layer.puts().len() as u64, tail.number());
-                assert!(tail.number() < 3);
-                let aside = recovered.aside.unwrap();
+                let tail = open(folder.path(), &bad, 0, b"then").unwrap();
+                assert_eq!(tail.layer.puts().len() as u64, tail.number);
+                assert!(tail.number < 3);
+                let aside = tail.aside.unwrap();
                 assert_eq!(fs::read(&aside).unwrap(), bad);
                 fs::remove_file(aside).unwrap();
             }
         }
     }
 
-    fn three_blocks(folder: &Path) -> Vec<u8> {
-        let path = folder.join("tail");
-        let (mut tail, _) = Tail::open(folder, path.clone(), 0, b"boot".to_vec()).unwrap();
+    /// As a store of format 1 wrote it.
+    fn three_blocks() -> Vec<u8> {
+        let mut bytes = [&MAGIC[..], &[4], b"boot"].concat();
+        bytes.put_u32(crc32fast::hash(&bytes));
         for number in 1..=3_u8 {
-            let mut layer = Layer::default();
-            layer.apply(Change::Put(vec![number].into(), vec![number; 5].into()));
-            layer.apply(Change::Delete(vec![number, 0].into()));
-            tail.append(&layer).unwrap();
+            let mut body = vec![CUT];
+            put_bytes(&mut body, &[number, 0]);
+            body.put_u8(PUT);
+            put_bytes(&mut body, &[number]);
+            put_bytes(&mut body, &[number; 5]);
+            let from = bytes.len();
+            bytes.put_u64(number.into());
+            bytes.put_u32(body.len() as u32);
+            bytes.put_u32(crc32fast::hash(&body));
+            bytes.put_u32(crc32fast::hash(&bytes[from..]));
+            bytes.put_slice(&body);
         }
-        fs::read(path).unwrap()
+        bytes
     }
 
-    fn open(
-        folder: &Path,
-        bytes: &[u8],
-        applied: u64,
-        boot: &[u8],
-    ) -> Result<(Tail, Recovered), StoreError> {
+    fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+        out.put_u32(bytes.len() as u32);
+        out.put_slice(bytes);
+    }
+
+    fn open(folder: &Path, bytes: &[u8], applied: u64, boot: &[u8]) -> Result<Tail, StoreError> {
         let path = folder.join("tail");
         fs::write(&path, bytes).unwrap();
-        Tail::open(folder, path, applied, boot.to_vec())
+        read(folder, &path, applied, boot)
     }
 }

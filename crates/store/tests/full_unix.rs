@@ -7,13 +7,13 @@ use std::os::unix::fs::symlink;
 use postrider_store::{Change, Disk, DiskOptions, Mode, Store, StoreError};
 
 #[test]
-fn a_tail_on_a_full_disk_is_refused() {
+fn a_log_on_a_full_disk_is_refused() {
     let folder = tempfile::tempdir().unwrap();
+    symlink("/dev/full", folder.path().join("log-0")).unwrap();
     let disk = Disk::open(folder.path(), DiskOptions::default()).unwrap();
-    symlink("/dev/full", folder.path().join("tail")).unwrap();
     let mut store = disk.handle(Mode::Process, || ());
-    store.write(1, Change::Put(b"k".to_vec().into(), b"v".to_vec().into())).unwrap();
-    let error = store.wait(1).unwrap_err();
+    let put = Change::Put(b"k".to_vec().into(), b"v".to_vec().into());
+    let error = store.write(1, put).and_then(|()| store.wait(1)).unwrap_err();
     assert!(matches!(error, StoreError::Full { .. }), "{error}");
     assert_eq!(store.stored(), Err(error.clone()));
     assert_eq!(disk.close(), Err(error));

@@ -56,10 +56,10 @@ async fn a_large_message_is_refused_while_there_is_no_room_and_others_go_on() {
 async fn a_store_that_fails_ends_the_broker_without_an_acknowledgement() {
     for hubs in [1, 2] {
         let folder = tempfile::tempdir().unwrap();
+        symlink("/dev/full", folder.path().join("log-0")).unwrap();
         let builder = Broker::builder().store(folder.path()).mode(Mode::Process).hubs(hubs);
         let broker = start(builder);
         let mut silent = Peer::connect(&broker, Version::V5, "silent").await;
-        symlink("/dev/full", folder.path().join("tail")).unwrap();
         let mut peer = Peer::connect(&broker, Version::V5, "c").await;
         let mut kept = publish("t", "x", QoS::AtLeastOnce);
         if let Packet::Publish(publish) = &mut kept {

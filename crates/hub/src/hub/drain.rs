@@ -15,6 +15,16 @@ impl Hub {
             self.is_draining = true;
             self.flush();
         }
+        if let Some(output) = self.appends.pop_front() {
+            return Output::Spool(output);
+        }
+        // From the journal one by one, without a queue in between: they are many.
+        if self.is_fetching {
+            if let Some((seq, record)) = self.journal.poll_record() {
+                return Output::Store(seq, record);
+            }
+            self.is_fetching = false;
+        }
         if let Some(output) = self.outputs.pop_front() {
             return output;
         }
@@ -52,22 +62,13 @@ impl Hub {
             self.replay(session);
         }
         // A record may name a spool: what is appended comes before records, what is dropped behind them.
-        // A page must hold all that was written.
-        if !self.paging.is_empty() {
-            self.journal.hold(false);
-        }
         while let Some(output) = self.spools.poll_output() {
             match output {
-                SpoolOutput::Append(..) => self.outputs.push_back(Output::Spool(output)),
-                SpoolOutput::Drop(_) => self.dropped.push(Output::Spool(output)),
+                SpoolOutput::Append(..) => self.appends.push_back(output),
+                SpoolOutput::Drop(_) => self.outputs.push_back(Output::Spool(output)),
             }
         }
-        while let Some((seq, record)) = self.journal.poll_record() {
-            self.outputs.push_back(Output::Store(seq, record));
-        }
-        if !self.journal.is_held() {
-            self.outputs.extend(self.dropped.drain(..));
-        }
+        self.is_fetching = true;
         self.ask_pages();
         self.awaits_sync = self.peers.flush(&self.journal, &mut self.outputs);
         self.transmit();

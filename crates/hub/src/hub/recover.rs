@@ -165,7 +165,7 @@ impl Recorded {
             Fact::Subscription { filter, options, identifier } => {
                 self.subscriptions.push((filter, options, identifier));
             }
-            Fact::Will { publish, delay_s, due } => self.will = Some((publish, delay_s, due)),
+            Fact::Will { publish, delay_s, due } => self.will = Some((*publish, delay_s, due)),
             // The session's state has them.
             Fact::Queued { .. }
             | Fact::Flight { .. }

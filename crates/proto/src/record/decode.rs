@@ -1,6 +1,6 @@
 //! Facts from keys and values. What a store gives back is not trusted: every fault is an error.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use bytes::{Buf, Bytes, BytesMut};
 use postrider_wire::{
@@ -168,7 +168,8 @@ impl Reader {
             return fault("unknown kind of payload");
         }
         let payload = self.payload()?;
-        Ok(Fact::Will { publish: Publish { qos, retain, payload, ..head }, delay_s, due })
+        let publish = Box::new(Publish { qos, retain, payload, ..head });
+        Ok(Fact::Will { publish, delay_s, due })
     }
 
     fn payload(&mut self) -> Result<Bytes, RecordError> {

@@ -1,11 +1,10 @@
 //! Numbers records and remembers how far the store is.
 
-use alloc::vec::Vec;
+use alloc::{collections::VecDeque, vec::Vec};
 
 use crate::{
     Record,
     mutation::{Mutation, planted},
-    record::pending::Pending,
 };
 
 /// What "stored" must mean before a link hears of it.
@@ -52,19 +51,13 @@ pub struct Gate {
 /// Numbers records and remembers how far the store is.
 ///
 /// With durability off nothing is handed out and everything counts as stored.
-///
-/// A lazy journal may be told to hold its records while the store is busy with those before. A message that is finished
-/// meanwhile never gets there: its records go, and count as stored once all before them are.
 #[derive(Debug)]
 pub struct Journal {
     is_on: bool,
-    is_held: bool,
     /// Records that the driver has not fetched, in the order of their numbers.
-    pending: Pending,
+    pending: VecDeque<(u64, Record)>,
     /// The last number given.
     last: u64,
-    /// The last number that the driver fetched.
-    fetched: u64,
     progress: Progress,
 }
 
@@ -72,27 +65,7 @@ impl Journal {
     /// A journal; `is_on` says whether there is a store behind it.
     #[must_use]
     pub fn new(is_on: bool) -> Self {
-        let (pending, progress) = (Pending::default(), Progress::default());
-        Self { is_on, is_held: false, pending, last: 0, fetched: 0, progress }
-    }
-
-    /// A journal that may be told to hold its records.
-    #[must_use]
-    pub fn lazy(is_on: bool) -> Self {
-        let mut journal = Self::new(is_on);
-        journal.pending.is_lazy = true;
-        journal
-    }
-
-    /// Whether records stay here for now. They do not beyond a bound, nor in a journal that is not lazy.
-    pub fn hold(&mut self, is_held: bool) {
-        self.is_held = is_held && self.pending.is_lazy;
-    }
-
-    /// Whether [`Journal::poll_record`] hands nothing out for now.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        self.is_held && self.pending.len() < HELD_MAX
+        Self { is_on, pending: VecDeque::new(), last: 0, progress: Progress::default() }
     }
 
     /// Takes a record; returns its sequence number (from 1), or 0 if nothing must be waited for.
@@ -101,22 +74,18 @@ impl Journal {
             return 0;
         }
         self.last += 1;
-        self.pending.push(self.last, record);
+        self.pending.push_back((self.last, record));
         self.last
     }
 
     /// Takes records that survive together or not at all, under one sequence number; returns it, or 0.
     pub fn write_batch(&mut self, records: impl IntoIterator<Item = Record>) -> u64 {
-        debug_assert!(
-            !self.pending.is_lazy,
-            "in a lazy journal every record has a number of its own"
-        );
         if !self.is_on {
             return 0;
         }
         self.last += 1;
         for record in records {
-            self.pending.push(self.last, record);
+            self.pending.push_back((self.last, record));
         }
         self.last
     }
@@ -136,22 +105,13 @@ impl Journal {
 
     /// The next record for the store, in order. Of a batch, the first; [`Journal::poll_rest`] must follow.
     pub fn poll_record(&mut self) -> Option<(u64, Record)> {
-        if self.is_held() {
-            return None;
-        }
-        // Once begun all must go, whatever the bound says when fewer are left.
-        self.is_held = false;
-        let (seq, record) = self.pending.pop()?;
-        self.fetched = seq;
-        Some((seq, record))
+        self.pending.pop_front()
     }
 
     /// The rest of the batch with this number; nothing where there was no batch.
     pub fn poll_rest(&mut self, seq: u64) -> Vec<Record> {
         let mut rest = Vec::new();
-        while self.pending.first() == Some(seq)
-            && let Some((_, record)) = self.pending.pop()
-        {
+        while let Some((_, record)) = self.pending.pop_front_if(|(found, _)| *found == seq) {
             rest.push(record);
         }
         rest
@@ -175,10 +135,7 @@ impl Journal {
         if !self.is_on {
             return Progress { handed: u64::MAX, synced: u64::MAX };
         }
-        // Behind all that was fetched stand numbers whose records went before they were fetched.
-        let behind = self.pending.first().map_or(self.last, |first| first - 1);
-        let reach = |seq: u64| if seq >= self.fetched { behind.max(seq) } else { seq };
-        Progress { handed: reach(self.progress.handed), synced: reach(self.progress.synced) }
+        self.progress
     }
 
     /// Highest durable number, as [`Journal::progress`].
@@ -197,9 +154,6 @@ impl Journal {
         self.is_on
     }
 }
-
-/// Records that a journal holds at most; more go to the store, busy or not.
-const HELD_MAX: usize = 32 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -238,43 +192,6 @@ mod tests {
         assert_eq!(journal.poll_rest(1), [record(2), record(3)]);
         assert_eq!(journal.poll_record(), Some((2, record(4))));
         assert_eq!(journal.poll_rest(2), []);
-    }
-
-    #[test]
-    fn what_is_finished_while_it_is_held_never_goes() {
-        let mut journal = Journal::lazy(true);
-        let write = |journal: &mut Journal, fact| journal.write(Record { owner: 7, fact });
-        let gone = |number| Fact::Finished { number };
-        let back = |number| Fact::Requeued { number };
-        write(&mut journal, Fact::WillGone);
-        assert_eq!(journal.poll_record().map(|(seq, _)| seq), Some(1));
-        journal.hold(true);
-        let first = write(&mut journal, back(5));
-        let second = write(&mut journal, gone(5));
-        assert!(journal.is_held());
-        assert_eq!((journal.poll_record(), journal.last()), (None, 3));
-        assert!(!journal.is_stored(second, Durability::Process), "what was fetched is not stored");
-        journal.handle_stored(1);
-        assert!(!journal.is_stored(first, Durability::Durable), "message 5 is in the store");
-        journal.hold(false);
-        let rest: Vec<_> = core::iter::from_fn(|| journal.poll_record()).collect();
-        assert_eq!(rest.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [first, second]);
-        journal.handle_stored(second);
-        assert_eq!(journal.stored(), second);
-    }
-
-    #[test]
-    fn a_bound_ends_the_holding() {
-        let mut journal = Journal::lazy(true);
-        journal.hold(true);
-        let record = |number| Record { owner: 1, fact: Fact::Finished { number } };
-        for number in 1..HELD_MAX as u64 {
-            journal.write(record(number));
-        }
-        assert_eq!(journal.poll_record(), None);
-        journal.write(record(HELD_MAX as u64));
-        let all = core::iter::from_fn(|| journal.poll_record()).count();
-        assert_eq!(all, HELD_MAX);
     }
 
     #[test]

@@ -55,9 +55,8 @@
 mod decode;
 mod encode;
 mod journal;
-mod pending;
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 
 use bytes::Bytes;
 use postrider_wire::{ClientId, Filter, PacketId, Publish, QoS, SubscribeOptions, Topic};
@@ -191,8 +190,8 @@ pub enum Fact {
     RetainedGone(Topic),
     /// The session's will, and when it is due; `None` while the link lives.
     Will {
-        /// The will as a PUBLISH.
-        publish: Publish,
+        /// The will as a PUBLISH. Behind a pointer, since records are moved often and are seldom wills.
+        publish: Box<Publish>,
         /// Will Delay Interval in seconds.
         delay_s: u32,
         /// When it is published.

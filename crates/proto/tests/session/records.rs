@@ -137,7 +137,7 @@ fn put() -> impl Strategy<Value = Fact> {
             .prop_map(|(message, stamp)| Fact::Retained { message, stamp }),
         (publish(), bytes(), any::<u32>(), prop::option::of(time())).prop_map(
             |(publish, payload, delay_s, due)| Fact::Will {
-                publish: Publish { payload, ..publish },
+                publish: Box::new(Publish { payload, ..publish }),
                 delay_s,
                 due,
             }

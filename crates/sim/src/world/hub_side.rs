@@ -12,10 +12,6 @@ use crate::{
 
 impl World {
     pub(super) fn drain_hub(&mut self, hub: u16) -> Result<(), Violation> {
-        let is_busy = self.broker.disk.is_busy(hub);
-        if let Some(sim) = self.broker.hubs.get_mut(usize::from(hub)) {
-            sim.hub.hold_records(is_busy);
-        }
         while let Some(sim) = self.broker.hubs.get_mut(usize::from(hub)) {
             match sim.hub.poll_output() {
                 Output::Transmit(link) => {
