@@ -284,7 +284,10 @@ impl World {
         }
         let expiry_s = self.expiry_s(client, &connect);
         let talk = &mut self.talks[client];
-        talk.presence.accepted(expiry_s);
+        // One that was taken over before its CONNACK left says nothing of the session that there is.
+        if talk.presence.pipe == Some(pipe) {
+            talk.presence.accepted(expiry_s);
+        }
         if said {
             if let Some(first) = talk.unheard.filter(|first| *first != pipe) {
                 // It may have begun for an earlier CONNECT, whose CONNACK the client did not get. The standard has no
