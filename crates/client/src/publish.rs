@@ -229,9 +229,11 @@ impl<'a, S> PublishRequest<'a, S> {
             }
             Content::There(source) => return Sending::filling(self.handle, self.head, source),
         };
-        let mut command = PublishCommand { head: self.head, payload, answer: None };
+        let mut command = PublishCommand::new(self.head, payload, None);
         let cost = command.cost();
-        let slot = if !wants_receipt && is_plain(&command.head, cost, shared.packet_size_max()) {
+        command.is_certain = shared.takes(command.head.qos)
+            && is_plain(&command.head, cost, shared.packet_size_max());
+        let slot = if !wants_receipt && is_qos0 && command.is_certain {
             None
         } else {
             let slot = Arc::new(PublishSlot::default());
@@ -273,8 +275,7 @@ impl PublishRequest<'_> {
 
 /// Whether the machine cannot refuse a message, so that nobody must wait for its verdict.
 fn is_plain(head: &Publish, cost: usize, packet_size_max: u32) -> bool {
-    head.qos == QoS::AtMostOnce
-        && !head.retain
+    !head.retain
         && head.properties.is_empty()
         && cost.saturating_add(HEAD_LEN_MAX) <= usize::try_from(packet_size_max).unwrap_or(0)
 }
@@ -530,6 +531,13 @@ impl PublishAnswer {
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
+        }
+    }
+
+    /// The message has its number, and will not be refused.
+    pub(crate) fn numbered(&self, number: u64) {
+        if let Some(slot) = &self.0 {
+            lock(&slot.0).number = Some(number);
         }
     }
 
