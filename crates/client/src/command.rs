@@ -10,8 +10,8 @@ use postrider_proto::{
 
 use crate::{
     DisconnectError, PendingMessage, PublishError, ReauthenticateError, Receipt, StoredError,
-    SubscribeError, UnsubscribeError, answer::Answer, filling::Space, publish::PublishAnswer,
-    queue::StreamQueue,
+    SubscribeError, UnsubscribeError, answer::Answer, filling::Space, mailbox::Numbered,
+    publish::PublishAnswer, queue::StreamQueue,
 };
 
 /// One request. Publications stand here whole, so that they cost no allocation; the rest is rare and boxed.
@@ -55,6 +55,10 @@ pub(crate) enum Command {
 pub(crate) struct PublishCommand {
     pub(crate) head: Publish,
     pub(crate) payload: Payload,
+    /// Of the message; 0 at QoS 0, and until there is a place in the mailbox.
+    pub(crate) number: u64,
+    /// The machine will not refuse it, so its number is known as soon as it has one.
+    pub(crate) is_certain: bool,
     /// `None`: QoS 0, and nobody waits.
     pub(crate) answer: Option<PublishAnswer>,
 }
@@ -104,7 +108,27 @@ pub(crate) struct DisconnectCommand {
     pub(crate) answer: Answer<Result<(), DisconnectError>>,
 }
 
+impl Numbered for Command {
+    fn number(&mut self, next: &mut u64) {
+        if let Self::Publish(publish) = self
+            && publish.head.qos > QoS::AtMostOnce
+        {
+            publish.number = *next;
+            *next += 1;
+            if publish.is_certain
+                && let Some(answer) = &publish.answer
+            {
+                answer.numbered(publish.number);
+            }
+        }
+    }
+}
+
 impl PublishCommand {
+    pub(crate) fn new(head: Publish, payload: Payload, answer: Option<PublishAnswer>) -> Self {
+        Self { head, payload, number: 0, is_certain: false, answer }
+    }
+
     /// Bytes it counts for in the mailbox: of a payload in a spool, none.
     pub(crate) fn cost(&self) -> usize {
         let topic = self.head.topic.as_ref().map_or(0, |topic| topic.as_bytes().len());

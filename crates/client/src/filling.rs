@@ -79,7 +79,7 @@ impl Filling {
         let shared = &handle.0;
         match read(shared, &head, source) {
             Ok((payload, hold)) => {
-                let command = PublishCommand { head, payload, answer: Some(answer) };
+                let command = PublishCommand::new(head, payload, Some(answer));
                 let (cost, mut ticket) = (command.cost(), Ticket::default());
                 let mut command = Some(Command::Publish(command));
                 let sent = wait(poll_fn(|cx| {

@@ -23,6 +23,12 @@ pub(crate) struct Mailbox<T> {
     room: Room,
 }
 
+/// What may take a number when it gets its place in a mailbox, so that numbers have the order of places.
+pub(crate) trait Numbered {
+    /// Takes `next`, and counts it up; or leaves it.
+    fn number(&mut self, next: &mut u64);
+}
+
 /// Bounds of a mailbox. A value larger than all of `bytes` still passes when nothing else waits.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
@@ -51,6 +57,7 @@ pub(crate) struct Ticket(Option<u64>);
 struct State<T> {
     queue: VecDeque<T>,
     bytes: usize,
+    number_next: u64,
     has_nudge: bool,
     is_abandoned: bool,
     is_closed: bool,
@@ -59,11 +66,12 @@ struct State<T> {
     tickets: u64,
 }
 
-impl<T> Mailbox<T> {
+impl<T: Numbered> Mailbox<T> {
     pub(crate) fn new(room: Room) -> Self {
         let state = State {
             queue: VecDeque::new(),
             bytes: 0,
+            number_next: 1,
             has_nudge: false,
             is_abandoned: false,
             is_closed: false,
@@ -72,6 +80,11 @@ impl<T> Mailbox<T> {
             tickets: 0,
         };
         Self { state: Mutex::new(state), room }
+    }
+
+    /// The first number that is given out.
+    pub(crate) fn number_from(&self, number: u64) {
+        lock(&self.state).number_next = number;
     }
 
     /// Puts `value` (always there on entry) into the queue as soon as there is room for it.
@@ -173,14 +186,15 @@ impl<T> Mailbox<T> {
     }
 }
 
-impl<T> State<T> {
+impl<T: Numbered> State<T> {
     fn has_room(&self, room: Room, bytes: usize) -> bool {
         self.queue.is_empty()
             || (self.queue.len() < room.count && self.bytes.saturating_add(bytes) <= room.bytes)
     }
 
     /// Returns the taker, to be woken once the lock is free.
-    fn push(&mut self, value: T, bytes: usize) -> Option<Waker> {
+    fn push(&mut self, mut value: T, bytes: usize) -> Option<Waker> {
+        value.number(&mut self.number_next);
         self.queue.push_back(value);
         self.bytes = self.bytes.saturating_add(bytes);
         self.taker.take()

@@ -9,7 +9,19 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use crate::mailbox::{Closed, Mailbox, Room, Taken, Ticket};
+use crate::mailbox::{Closed, Mailbox, Numbered, Room, Taken, Ticket};
+
+/// What takes a number.
+const NUMBERED: u32 = 1000;
+
+impl Numbered for u32 {
+    fn number(&mut self, next: &mut u64) {
+        if *self == NUMBERED {
+            *self += Self::try_from(*next).unwrap();
+            *next += 1;
+        }
+    }
+}
 
 #[derive(Default)]
 struct Count(AtomicUsize);
@@ -124,4 +136,16 @@ fn a_closed_mailbox_gives_values_back() {
     assert_eq!(mailbox.close(), [1]);
     assert_eq!(woken.0.load(Ordering::SeqCst), 1);
     assert_eq!(mailbox.force(3, 1), Err(Closed(3)));
+}
+
+#[test]
+fn numbers_have_the_order_of_places() {
+    let mailbox = Mailbox::new(Room { count: 2, bytes: 10 });
+    let (_, waker) = counted();
+    mailbox.number_from(7);
+    assert!(send(&mailbox, &waker, NUMBERED, 1));
+    assert!(send(&mailbox, &waker, 1, 1));
+    assert!(!send(&mailbox, &waker, NUMBERED, 1), "without a place it gets none");
+    assert_eq!(mailbox.force(NUMBERED, 1), Ok(()));
+    assert_eq!(take(&mailbox, &waker), Poll::Ready(vec![1007, 1, 1008]));
 }

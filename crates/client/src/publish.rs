@@ -234,9 +234,11 @@ impl<'a, S> PublishRequest<'a, S> {
             }
             Content::There(source) => return Sending::filling(self.handle, self.head, source),
         };
-        let mut command = PublishCommand { head: self.head, payload, answer: None };
+        let mut command = PublishCommand::new(self.head, payload, None);
         let cost = command.cost();
-        let slot = if !wants_receipt && is_plain(&command.head, cost, shared.packet_size_max()) {
+        command.is_certain = shared.takes(command.head.qos)
+            && is_plain(&command.head, cost, shared.packet_size_max());
+        let slot = if !wants_receipt && is_qos0 && command.is_certain {
             None
         } else {
             let slot = Arc::new(PublishSlot::default());
@@ -261,7 +263,8 @@ impl PublishRequest<'_> {
     /// connection stands, it waits: that is the back-pressure.
     ///
     /// # Errors
-    /// [`PublishError`] if nothing was taken.
+    /// [`PublishError`] if nothing was taken. Where that shows only later (the connection is lost a moment after, and the
+    /// queue is full), the receipt says it.
     pub async fn receipt(self) -> Result<Receipt, PublishError> {
         self.take_receipt().await
     }
@@ -278,8 +281,7 @@ impl PublishRequest<'_> {
 
 /// Whether the machine cannot refuse a message, so that nobody must wait for its verdict.
 fn is_plain(head: &Publish, cost: usize, packet_size_max: u32) -> bool {
-    head.qos == QoS::AtMostOnce
-        && !head.retain
+    !head.retain
         && head.properties.is_empty()
         && cost.saturating_add(HEAD_LEN_MAX) <= usize::try_from(packet_size_max).unwrap_or(0)
 }
@@ -535,6 +537,13 @@ impl PublishAnswer {
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
+        }
+    }
+
+    /// The message has its number, and will not be refused.
+    pub(crate) fn numbered(&self, number: u64) {
+        if let Some(slot) = &self.0 {
+            lock(&slot.0).number = Some(number);
         }
     }
 

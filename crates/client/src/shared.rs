@@ -4,11 +4,11 @@ use std::{
     mem,
     sync::{
         Arc, Mutex, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
 };
 
-use postrider_proto::Limits;
+use postrider_proto::{Limits, wire::QoS};
 
 use crate::{
     SessionEnd, Stats,
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) stream_room: Room,
     /// Largest packet the server accepts; 0 without a connection.
     packet_size_max: AtomicU32,
+    /// Highest QoS the server takes; what it said last.
+    qos_max: AtomicU8,
     streams: AtomicU64,
     /// What became of messages that the program acknowledges itself, as many as the server may leave open; `None` once
     /// nobody takes it.
@@ -80,6 +82,7 @@ impl Shared {
             is_leaving: AtomicBool::new(false),
             stream_room,
             packet_size_max: AtomicU32::new(0),
+            qos_max: AtomicU8::new(0),
             streams: AtomicU64::new(0),
             outcomes: Mutex::new(Some(Vec::new())),
             requests,
@@ -122,6 +125,11 @@ impl Shared {
     /// Largest packet the server accepts; 0 without a connection.
     pub(crate) fn packet_size_max(&self) -> u32 {
         self.packet_size_max.load(Ordering::Relaxed)
+    }
+
+    /// Whether the server takes this QoS, as far as is known.
+    pub(crate) fn takes(&self, qos: QoS) -> bool {
+        qos.bits() <= self.qos_max.load(Ordering::Relaxed)
     }
 
     /// Says that a disconnect comes, which must not wait behind publishers that wait for a connection.
@@ -184,6 +192,9 @@ impl Shared {
 
     pub(crate) fn set_connected(&self, connected: Option<Connected>) {
         let size = connected.as_ref().map_or(0, |connected| connected.limits.packet_size_max);
+        if let Some(connected) = &connected {
+            self.qos_max.store(connected.limits.qos_max.bits(), Ordering::Relaxed);
+        }
         self.packet_size_max.store(size, Ordering::Relaxed);
         lock(&self.state).connected = connected;
     }

@@ -181,9 +181,10 @@ impl Driver {
     }
 
     fn publish(&mut self, command: PublishCommand) {
-        let PublishCommand { head, payload, answer } = command;
+        let PublishCommand { head, payload, number, answer, .. } = command;
         let topic = topic_if_large(head.topic.as_ref(), &payload);
         let latest = self.supersede(&head);
+        self.machine.number_from(number);
         match self.machine.publish(head, payload, self.now) {
             Ok(Sent { number, seq }) => {
                 self.stats.published += 1;
@@ -214,7 +215,7 @@ impl Driver {
                 };
                 if let Some(error) = unheard {
                     self.stats.refused += 1;
-                    self.shared.tell(&Event::PublishFailed { number: 0, error });
+                    self.shared.tell(&Event::PublishFailed { number, error });
                 }
             }
         }

@@ -181,6 +181,7 @@ impl Driver {
             }
             driver.machine.recover([record]);
         })?;
+        driver.shared.mailbox.number_from(driver.machine.number_next());
         Ok(driver)
     }
 

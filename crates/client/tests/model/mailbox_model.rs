@@ -5,9 +5,13 @@ use std::{collections::VecDeque, future::poll_fn};
 use loom::{future::block_on, sync::Arc, thread};
 
 use crate::{
-    mailbox::{Closed, Mailbox, Room, Taken, Ticket},
+    mailbox::{Closed, Mailbox, Numbered, Room, Taken, Ticket},
     model,
 };
+
+impl Numbered for u32 {
+    fn number(&mut self, _: &mut u64) {}
+}
 
 /// Room for one value: the second sender has to wait.
 const NARROW: Room = Room { count: 1, bytes: 100 };

@@ -391,6 +391,17 @@ impl Client {
         self.session.open()
     }
 
+    /// The number that the next message of QoS 1 or 2 gets.
+    #[must_use]
+    pub fn number_next(&self) -> u64 {
+        self.session.number_next()
+    }
+
+    /// Gives the next message of QoS 1 or 2 this number, which somebody was told already, unless a higher one was given.
+    pub fn number_from(&mut self, number: u64) {
+        self.session.number_from(number);
+    }
+
     /// Whether a message of QoS 1 or 2 is not finished.
     #[must_use]
     pub fn is_open(&self, number: u64) -> bool {

@@ -88,7 +88,7 @@ impl Session {
             let was_out = core::mem::replace(&mut entry.is_out, true);
             return if was_out { Entrusted::Known } else { Entrusted::Again { number } };
         }
-        let number = self.new_number(journal);
+        let number = self.new_arrival(journal);
         let fact = Fact::Arrived { packet_id, qos, number, digest, is_acknowledged: false };
         let seq = self.change(fact, None, journal);
         if let Some(entry) = self.arrivals.entry_mut(packet_id) {

@@ -312,8 +312,9 @@ pub struct Session {
     unfinished: BTreeMap<PacketId, Takers>,
     /// Messages of the peer that the program acknowledges itself.
     arrivals: Arrivals,
-    /// The number of the next message.
+    /// The number of the next message that is sent, and of the next one that the program is entrusted with.
     number_next: u64,
+    arrival_next: u64,
     /// Numbers from this one on are not yet reserved by a record.
     number_reserved: u64,
     /// The last record that reserves numbers, and the number from which on it does.
@@ -365,6 +366,7 @@ impl Session {
             unfinished: BTreeMap::new(),
             arrivals: Arrivals::default(),
             number_next: 1,
+            arrival_next: 1,
             number_reserved: 1,
             number_seq: (0, 0),
             number_seq_before: 0,

@@ -30,6 +30,7 @@ impl Session {
         if let Fact::Numbers { reserved } = fact {
             // Some of the block may have been given out before the crash.
             self.number_next = self.number_next.max(*reserved);
+            self.arrival_next = self.arrival_next.max(*reserved);
         }
         self.take(fact.clone(), None, true);
     }
@@ -69,7 +70,26 @@ impl Session {
     /// The number for a new message. Numbers are reserved in blocks, so that none is given out twice even if all
     /// messages of a block are finished and forgotten when the process ends.
     pub(super) fn new_number(&mut self, journal: &mut Journal) -> u64 {
-        let number = self.number_next;
+        self.reserve(self.number_next, journal)
+    }
+
+    /// The number of the next message.
+    #[must_use]
+    pub fn number_next(&self) -> u64 {
+        self.number_next
+    }
+
+    /// Leaves out the numbers below this one.
+    pub fn number_from(&mut self, number: u64) {
+        self.number_next = self.number_next.max(number);
+    }
+
+    /// The number for a message that the program is entrusted with, reserved in the same blocks.
+    pub(super) fn new_arrival(&mut self, journal: &mut Journal) -> u64 {
+        self.reserve(self.arrival_next, journal)
+    }
+
+    fn reserve(&mut self, number: u64, journal: &mut Journal) -> u64 {
         let is_planted = planted(Mutation::NumbersNotReserved);
         let is_due = number + NUMBERS_AHEAD >= self.number_reserved;
         if is_due && self.is_recording(journal) && !is_planted {
@@ -124,8 +144,9 @@ impl Session {
             return;
         }
         let mut facts = Vec::new();
-        if self.number_next > 1 {
-            self.number_reserved = self.number_next + NUMBERS_PER_RECORD;
+        let number = self.number_next.max(self.arrival_next);
+        if number > 1 {
+            self.number_reserved = number + NUMBERS_PER_RECORD;
             facts.push(Fact::Numbers { reserved: self.number_reserved });
         }
         facts.extend(self.queue.iter().map(|waiting| Fact::Queued {
@@ -198,7 +219,7 @@ impl Session {
             }
             Fact::Arrived { packet_id, qos, number, digest, is_acknowledged } => {
                 self.arrivals.put(packet_id, Arrived { qos, number, digest, is_acknowledged });
-                self.number_next = self.number_next.max(number.saturating_add(1));
+                self.arrival_next = self.arrival_next.max(number.saturating_add(1));
             }
             Fact::ArrivedGone(packet_id) => self.arrivals.remove(packet_id),
             Fact::Own { .. }

@@ -1,0 +1,100 @@
+//! Postrider's blocking face: a thread for the driver, one for callbacks.
+
+use std::sync::mpsc;
+
+use anyhow::{Context, Result};
+use postrider::{Bytes, Protocol, PublishError, Published, QoS, Topic, blocking::Session};
+use postrider_client_bench::{Arrivals, Meter, Plan, TOPIC, Traffic, resident_kib};
+
+type Completion = Result<Published, PublishError>;
+
+fn main() -> Result<()> {
+    match Plan::of_arguments()? {
+        Plan::Publish(traffic) => publish(traffic),
+        Plan::Receive(traffic) => receive(traffic),
+        Plan::Idle { port, sessions } => idle(port, sessions),
+    }
+}
+
+fn open(port: u16, id: &str, window: usize) -> Result<Session> {
+    let builder = Session::builder(format!("mqtt://127.0.0.1:{port}"), id);
+    let builder = builder.version(Protocol::V311).in_flight_max(u16::try_from(window)?);
+    Ok(builder.connect()?)
+}
+
+fn publish(traffic: Traffic) -> Result<()> {
+    let session = open(traffic.port, "bench-blocking", traffic.window)?;
+    let mut meter = Meter::new(traffic.warm_up())?;
+    let topic = Topic::new(TOPIC)?;
+    let payload = Bytes::from(vec![b'x'; traffic.size]);
+    let qos = qos(traffic.qos)?;
+    let (done, is_done) = mpsc::channel();
+    let mut open = 0;
+    for _ in 0..traffic.total() {
+        if traffic.qos == 0 {
+            session.publish(&topic, &payload).wait()?;
+            meter.count();
+            continue;
+        }
+        if open == traffic.window {
+            finish(&is_done, &mut meter)?;
+            open -= 1;
+        }
+        meter.begin();
+        let done = done.clone();
+        session.publish(&topic, &payload).qos(qos).on_complete(move |_, _, result| {
+            // The program waits for each.
+            let _ = done.send(result);
+        })?;
+        open += 1;
+    }
+    for _ in 0..open {
+        finish(&is_done, &mut meter)?;
+    }
+    if traffic.qos == 0 {
+        session.publish("bench/end", "").qos(QoS::AtLeastOnce).wait()?;
+    }
+    meter.report()?;
+    session.disconnect()?;
+    Ok(())
+}
+
+fn finish(done: &mpsc::Receiver<Completion>, meter: &mut Meter) -> Result<()> {
+    done.recv()??;
+    meter.complete();
+    Ok(())
+}
+
+fn receive(traffic: Traffic) -> Result<()> {
+    let session = open(traffic.port, "bench-blocking", traffic.window)?;
+    let (done, is_done) = mpsc::channel();
+    let mut meter = Meter::new(traffic.warm_up())?;
+    let mut arrivals = Arrivals::default();
+    session.subscribe(TOPIC, qos(traffic.qos)?, move |_, message| {
+        assert_eq!(message.payload_len(), traffic.size);
+        meter.count();
+        let is_told = arrivals.count().is_ok();
+        if meter.done() == traffic.total() || !is_told {
+            // The program is gone only if this came twice.
+            let _ = done.send(meter.report());
+        }
+    })?;
+    Arrivals::default().ready()?;
+    is_done.recv()??;
+    session.disconnect()?;
+    Ok(())
+}
+
+fn idle(port: u16, sessions: usize) -> Result<()> {
+    let before = resident_kib()?;
+    let mut open_sessions = Vec::new();
+    for at in 0..sessions {
+        open_sessions.push(open(port, &format!("bench-blocking-{at}"), 100)?);
+    }
+    eprintln!("kib={}", resident_kib()?.saturating_sub(before));
+    Ok(())
+}
+
+fn qos(level: u8) -> Result<QoS> {
+    QoS::from_bits(level).context("a QoS is 0 to 2")
+}
