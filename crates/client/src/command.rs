@@ -109,13 +109,14 @@ pub(crate) struct DisconnectCommand {
 }
 
 impl Numbered for Command {
-    fn number(&mut self, next: &mut u64) {
+    fn number(&mut self, next: &mut u64, is_sure: bool) {
         if let Self::Publish(publish) = self
             && publish.head.qos > QoS::AtMostOnce
         {
             publish.number = *next;
             *next += 1;
-            if publish.is_certain
+            if is_sure
+                && publish.is_certain
                 && let Some(answer) = &publish.answer
             {
                 answer.numbered(publish.number);

@@ -25,8 +25,8 @@ pub(crate) struct Mailbox<T> {
 
 /// What may take a number when it gets its place in a mailbox, so that numbers have the order of places.
 pub(crate) trait Numbered {
-    /// Takes `next`, and counts it up; or leaves it.
-    fn number(&mut self, next: &mut u64);
+    /// Takes `next`, and counts it up; or leaves it. `is_sure`: the taker will not refuse it for want of room.
+    fn number(&mut self, next: &mut u64, is_sure: bool);
 }
 
 /// Bounds of a mailbox. A value larger than all of `bytes` still passes when nothing else waits.
@@ -58,6 +58,8 @@ struct State<T> {
     queue: VecDeque<T>,
     bytes: usize,
     number_next: u64,
+    /// How many values the taker has room for.
+    taker_room: usize,
     has_nudge: bool,
     is_abandoned: bool,
     is_closed: bool,
@@ -72,6 +74,7 @@ impl<T: Numbered> Mailbox<T> {
             queue: VecDeque::new(),
             bytes: 0,
             number_next: 1,
+            taker_room: 0,
             has_nudge: false,
             is_abandoned: false,
             is_closed: false,
@@ -85,6 +88,11 @@ impl<T: Numbered> Mailbox<T> {
     /// The first number that is given out.
     pub(crate) fn number_from(&self, number: u64) {
         lock(&self.state).number_next = number;
+    }
+
+    /// The taker has room for so many values, for those in the queue too.
+    pub(crate) fn set_taker_room(&self, count: usize) {
+        lock(&self.state).taker_room = count;
     }
 
     /// Puts `value` (always there on entry) into the queue as soon as there is room for it.
@@ -153,6 +161,7 @@ impl<T: Numbered> Mailbox<T> {
             return Poll::Pending;
         }
         mem::swap(&mut state.queue, into);
+        state.taker_room = state.taker_room.saturating_sub(into.len());
         state.bytes = 0;
         state.has_nudge = false;
         let taken = Taken { is_abandoned: state.is_abandoned };
@@ -194,7 +203,7 @@ impl<T: Numbered> State<T> {
 
     /// Returns the taker, to be woken once the lock is free.
     fn push(&mut self, mut value: T, bytes: usize) -> Option<Waker> {
-        value.number(&mut self.number_next);
+        value.number(&mut self.number_next, self.queue.len() < self.taker_room);
         self.queue.push_back(value);
         self.bytes = self.bytes.saturating_add(bytes);
         self.taker.take()

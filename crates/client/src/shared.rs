@@ -66,7 +66,7 @@ impl Drop for Handle {
 }
 
 /// Commands waiting for the driver; enough to keep it busy, few enough to keep the session's own bounds meaningful.
-const MAILBOX: Room = Room { count: 1024, bytes: 4 * 1024 * 1024 };
+pub(crate) const MAILBOX: Room = Room { count: 1024, bytes: 4 * 1024 * 1024 };
 
 impl Shared {
     pub(crate) fn new(

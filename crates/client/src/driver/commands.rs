@@ -22,6 +22,7 @@ use crate::{
     dispatch::Wanted,
     filling::{SPOOL_ABOVE, Space},
     publish::{PublishAnswer, Published},
+    shared::MAILBOX,
 };
 
 /// A request that waits for the server's answer.
@@ -134,6 +135,18 @@ impl Driver {
             | Command::ReadOwn { .. }
             | Command::Disconnect(_) => true,
         }
+    }
+
+    /// How many publications, of those that wait in the mailbox, will certainly find room in the session.
+    pub(super) fn room(&self) -> usize {
+        let stats = self.machine.stats();
+        let has_bytes = stats.bytes.saturating_add(MAILBOX.bytes as u64) <= self.queue_bytes_max;
+        if !self.is_connected || !self.inbox.is_empty() || self.vault.is_behind() || !has_bytes {
+            return 0;
+        }
+        let messages = stats.queued.saturating_add(stats.flights);
+        let room = self.queue_messages_max.saturating_sub(messages);
+        usize::try_from(room).unwrap_or(usize::MAX)
     }
 
     fn has_room(&self, cost: u64) -> bool {

@@ -292,6 +292,7 @@ impl Driver {
         let has_waiting_verb = self.pending.len() > 0 || !self.operations.is_empty();
         self.stalled_until = self.dispatch.stall(self.now, has_waiting_verb);
         self.publish_stats();
+        self.shared.mailbox.set_taker_room(self.room());
     }
 
     /// Waits for something to do, and does the reading and writing.

@@ -285,6 +285,11 @@ impl Driver {
         if matches!(self.life, Life::Connecting(_)) {
             self.fail_connect(self.connect_timed_out());
             self.is_abandoned = true;
+            if !self.is_dialing() {
+                // There is nobody to take leave of.
+                self.line.close();
+                self.machine.handle_closed(self.now);
+            }
             return;
         }
         if self.is_dialing() {

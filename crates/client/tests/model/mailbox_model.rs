@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Numbered for u32 {
-    fn number(&mut self, _: &mut u64) {}
+    fn number(&mut self, _: &mut u64, _: bool) {}
 }
 
 /// Room for one value: the second sender has to wait.

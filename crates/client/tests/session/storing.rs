@@ -191,9 +191,9 @@ fn what_is_no_store_of_ours_is_refused_and_not_touched() {
     });
     let open = || process().block_on(at(Protocol::V5, &path).0.start()).unwrap_err();
     let format = fs::read(path.join("format")).unwrap();
-    fs::write(path.join("format"), "postrider store, format 2\n").unwrap();
+    fs::write(path.join("format"), "postrider store, format 3\n").unwrap();
     let newer = open();
-    let same = StoreError::Newer { path: path.clone(), found: 2, known: 1 };
+    let same = StoreError::Newer { path: path.clone(), found: 3, known: 2 };
     assert_eq!(newer, ConnectError::Store(same));
     assert!(newer.to_string().ends_with("use the newer program, or another path"), "{newer}");
     fs::write(path.join("format"), format).unwrap();
