@@ -38,9 +38,11 @@ struct Publication {
     may_expire: bool,
     /// The server lost the session of its publisher while it was open, or it is a will.
     may_repeat: bool,
-    /// The step at which the server first crashed while it was open. What went out at QoS 0 is not stored, and may go out
-    /// again; and a session that began before the crash may get it like any other, since it was not acknowledged yet.
-    interrupted: Option<u64>,
+    /// The server crashed while it was open. What went out at QoS 0 is not stored, and may go out again.
+    was_interrupted: bool,
+    /// The step at which the server first ended while it was open. A session that began before may get it like any other,
+    /// since it was not acknowledged yet.
+    ended: Option<u64>,
 }
 
 /// A new message.
@@ -154,7 +156,8 @@ impl Model {
             published: self.step,
             may_expire,
             may_repeat: self.subscribers[publisher].is_loose,
-            interrupted: None,
+            was_interrupted: false,
+            ended: None,
         });
         self.publications.len() - 1
     }
@@ -252,9 +255,17 @@ impl Model {
 
     /// The server crashed.
     pub fn server_crashed(&mut self) {
+        for publication in self.publications.iter_mut().filter(|p| p.stage == Stage::Open) {
+            publication.was_interrupted = true;
+        }
+        self.server_ended();
+    }
+
+    /// The server crashed, or ended in order.
+    pub fn server_ended(&mut self) {
         self.step += 1;
         for publication in self.publications.iter_mut().filter(|p| p.stage == Stage::Open) {
-            publication.interrupted.get_or_insert(self.step);
+            publication.ended.get_or_insert(self.step);
         }
     }
 
@@ -503,7 +514,7 @@ impl Model {
         if publication.may_repeat
             || self.subscribers[publication.publisher].is_loose
             || self.subscribers[subscriber].is_loose
-            || publication.interrupted.is_some() && seen.qos == QoS::AtMostOnce
+            || publication.was_interrupted && seen.qos == QoS::AtMostOnce
             || !is_once && [publication.qos, seen.qos].contains(&QoS::AtLeastOnce)
         {
             return Ok(());
@@ -511,7 +522,7 @@ impl Model {
         let count = |client: usize| {
             let state = &self.subscribers[client];
             // What is retained comes once for each SUBSCRIBE of the session, a live message once for all time.
-            let may_be_both = publication.interrupted.is_some_and(|crash| state.began < crash);
+            let may_be_both = publication.ended.is_some_and(|end| state.began < end);
             let same = |r: &&Receipt| {
                 let is_old = (r.is_replay || may_be_both) && r.step < state.began;
                 r.publication == index && r.is_replay == seen.retain && !is_old

@@ -83,7 +83,7 @@ impl Model {
                 || publication.may_expire
                 || !receipt.is_expected
                 || publication.may_repeat
-                || publication.interrupted.is_some()
+                || publication.was_interrupted
                 || std::mem::replace(&mut seen[index], true)
             {
                 continue;

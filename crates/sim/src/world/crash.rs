@@ -136,6 +136,7 @@ impl World {
             return Ok(());
         }
         self.counts.note("stop: broker");
+        self.model.server_ended();
         self.note(|| "the broker stops".to_owned());
         for hub in 0..self.broker.hubs.len() as u16 {
             let now = self.time();
