@@ -101,7 +101,7 @@ rounds. Receivers are fed by the same program, which they pace. paho-mqtt is the
 
 Each cell: messages per second; messages per second of the client's CPU time (in ours: **share of rumqttc's**, share of the
 best of the row); allocations per message (not counted for paho-mqtt, whose library is in C); at QoS 1 and 2 published: time to
-the acknowledgement, p50 / p99 in µs.
+the acknowledgement, p50 / p99 in microseconds.
 
 TXT
   echo "Commit $(git rev-parse --short HEAD), $(PATH=$PATH:/usr/sbin mosquitto -h | head -n 1), rumqttc 0.25.1," \

@@ -11,7 +11,7 @@ use postrider_proto::{
 use crate::{
     DisconnectError, PendingMessage, PublishError, ReauthenticateError, Receipt, StoredError,
     SubscribeError, UnsubscribeError, answer::Answer, filling::Space, mailbox::Numbered,
-    publish::PublishAnswer, queue::StreamQueue,
+    queue::StreamQueue, slot::PublishAnswer,
 };
 
 /// One request. Publications stand here whole, so that they cost no allocation; the rest is rare and boxed.

@@ -22,8 +22,8 @@ use crate::{
     command::{Command, PublishCommand, SpaceCommand},
     lock::lock,
     mailbox::{Closed, Ticket},
-    publish::PublishAnswer,
     shared::{Handle, Shared},
+    slot::PublishAnswer,
     subscription::send,
 };
 

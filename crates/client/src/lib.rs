@@ -138,6 +138,7 @@ mod request;
 mod retry;
 mod session;
 mod shared;
+mod slot;
 mod source;
 mod spans;
 mod stats;

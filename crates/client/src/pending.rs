@@ -4,7 +4,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use postrider_proto::{FlightState, OpenMessage, Time, wire::QoS};
 
-use crate::publish::PublishAnswer;
+use crate::slot::PublishAnswer;
 
 /// A message published at QoS 1 or 2 whose exchange is not complete.
 #[derive(Clone, Debug, PartialEq, Eq)]

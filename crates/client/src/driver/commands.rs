@@ -21,8 +21,9 @@ use crate::{
     },
     dispatch::Wanted,
     filling::{SPOOL_ABOVE, Space},
-    publish::{PublishAnswer, Published},
+    publish::Published,
     shared::MAILBOX,
+    slot::PublishAnswer,
 };
 
 /// A request that waits for the server's answer.
