@@ -21,7 +21,10 @@ impl Model {
         let mut dropped = 0;
         for subscriber in 0..self.subscribers.len() {
             self.nothing_lost(subscriber, dropped_max, &mut dropped)?;
-            self.in_order(subscriber)?;
+            // If the first copy was dropped from a full queue, the next one comes behind younger messages.
+            if dropped_max == 0 {
+                self.in_order(subscriber)?;
+            }
         }
         self.group_served(dropped_max, &mut dropped)?;
         for auditor in auditors {
