@@ -1,17 +1,11 @@
 //! What the standard allows to arrive, given what was published. Uses only the packet types of `wire`.
 
 mod verdict;
+mod violation;
 
 use postrider_proto::wire::{Filter, QoS, Topic};
 
-/// A broken promise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// Statement of 5.0 that is broken (3.1.1 says the same elsewhere).
-    pub statement: &'static str,
-    /// What was seen.
-    pub what: String,
-}
+pub use self::violation::Violation;
 
 /// How far a message is for its publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
