@@ -1,7 +1,7 @@
 //! WebSocket (RFC 6455) as a byte stream: binary frames, their borders forgotten.
 //!
 //! Frames are taken apart while they are read, in the reader's own buffer, and never gathered: a frame of any length costs
-//! no memory. `tests/websocket.rs` holds this to another implementation.
+//! no memory. `tests/layers/websocket.rs` holds this to another implementation.
 
 mod frame;
 mod handshake;
