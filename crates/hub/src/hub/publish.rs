@@ -203,7 +203,6 @@ impl Hub {
         let sessions = core::mem::take(&mut self.takers);
         let groups = core::mem::take(&mut self.group_takers);
         let Some(crossing) = &origin.crossing else { return };
-        let has_news = !sessions.is_empty() || !groups.is_empty();
         // The hub of the publisher records that it crosses; if it does not, one batch has it all.
         let is_begun = !origin.is_from_peer && routed.gate.fence > 0;
         let is_elsewhere = is_begun || origin.is_from_peer || crossing.is_repeat();
@@ -214,7 +213,9 @@ impl Hub {
             let record = crossing.taken_by_group(filter, session);
             routed.gate.stored = routed.gate.stored.max(self.journal.write(record));
         }
-        if is_begun || has_news {
+        // This record takes the place of an earlier one of this hub, which may name sessions: a group that is handed out
+        // again has none.
+        if is_begun || !sessions.is_empty() {
             let record = crossing.taken(self.config.index, stamp, sessions);
             routed.gate.stored = routed.gate.stored.max(self.journal.write(record));
         }
