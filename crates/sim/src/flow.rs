@@ -135,7 +135,8 @@ impl Flow {
         let old = std::mem::take(&mut self.open);
         for &(id, qos, tag, has_pubrec) in stored {
             self.order += 1;
-            let known = old.get(&id).filter(|old| tag.is_none_or(|tag| tag == old.tag));
+            // Without a tag it is taken for the last one under this id, unless the store may hold an older one.
+            let known = old.get(&id).filter(|old| tag.map_or(!is_loose, |tag| tag == old.tag));
             self.open.insert(
                 id,
                 Exchange {
