@@ -188,6 +188,8 @@ pub(crate) struct Peers {
     has_said_hello: bool,
     /// Peers that have not said so.
     strangers: u16,
+    /// Whether work has begun.
+    is_working: bool,
 }
 
 impl Peers {
@@ -204,18 +206,31 @@ impl Peers {
             needs: HashTable::new(),
             has_said_hello: false,
             strangers: hubs.max(1) - 1,
+            is_working: false,
         }
     }
 
-    /// Whether every peer has said what it recovered. Until then a message could miss a subscriber there.
+    /// Whether every peer has said what it recovered, and answered what we did. Until then a message could miss a
+    /// subscriber there, or a member of ours in a group whose home is there.
     pub(crate) fn are_known(&self) -> bool {
-        self.strangers == 0
+        self.strangers == 0 && (self.has_said_hello || !self.are_there())
     }
 
-    /// A peer said all. Returns whether that was the last one.
-    pub(crate) fn greet(&mut self) -> bool {
+    /// A peer said all.
+    pub(crate) fn greet(&mut self) {
         self.strangers = self.strangers.saturating_sub(1);
-        self.strangers == 0
+    }
+
+    /// Whether all are known and work has not begun.
+    pub(crate) fn is_work_due(&self) -> bool {
+        self.are_known() && self.are_there() && !self.is_working
+    }
+
+    /// As [`Peers::is_work_due`], once.
+    pub(crate) fn begin(&mut self) -> bool {
+        let is_due = self.is_work_due();
+        self.is_working |= is_due;
+        is_due
     }
 
     /// Whether there are other hubs.

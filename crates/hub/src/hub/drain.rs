@@ -54,6 +54,9 @@ impl Hub {
         self.take_arrived();
         self.bound_offline();
         self.peers.advance(&self.journal);
+        if self.peers.begin() {
+            self.begin_work();
+        }
         self.open_gates();
         for session in core::mem::take(&mut self.pumps) {
             self.pump(session);
@@ -157,7 +160,8 @@ impl Hub {
             || !self.arrived.is_empty()
             || !self.closing.is_empty()
             || !self.moving.is_empty()
-            || self.links.is_any_dirty();
+            || self.links.is_any_dirty()
+            || self.peers.is_work_due();
         if is_busy {
             return Some(self.now);
         }

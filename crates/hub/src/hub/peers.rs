@@ -170,16 +170,12 @@ impl Hub {
             Note::Presence(filter, owner, is_online) => {
                 self.shares.set_online(&filter, owner, is_online);
             }
-            Note::Hello => {
-                if self.peers.greet() {
-                    self.begin_work();
-                }
-            }
+            Note::Hello => self.peers.greet(),
         }
     }
 
     /// All peers are known: what waited for them goes on.
-    fn begin_work(&mut self) {
+    pub(super) fn begin_work(&mut self) {
         self.expire();
         for id in self.links.ids() {
             self.go_on(id.slot as usize);

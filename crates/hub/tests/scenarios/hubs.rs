@@ -3,7 +3,7 @@
 use postrider_hub::{Hub, HubConfig};
 use postrider_proto::wire::{Packet, Publish, ReasonCode};
 
-use crate::world::{Setup, World, ack, each, id, publish_packet};
+use crate::world::{Setup, World, ack, each, id, publish_packet, set_expiry};
 
 /// A world of two hubs (5.0, no store) with client ids that live on the first and on the second.
 fn two() -> (World, Vec<String>, Vec<String>) {
@@ -356,7 +356,7 @@ fn bytes_move_with_their_link() {
 }
 
 /// Clients of a durable world of two hubs: those that live on the first and those that live on the second.
-fn two_stored() -> (World, Vec<String>, Vec<String>) {
+pub fn two_stored() -> (World, Vec<String>, Vec<String>) {
     let setup = Setup { version: postrider_proto::wire::Version::V5, hubs: 2, is_durable: true };
     let mut world = World::new(setup, &|_| {});
     let names = (0..12).map(|n| format!("c{n}"));
@@ -419,6 +419,38 @@ fn a_crash_between_hubs_neither_loses_nor_doubles() {
         let is_received = |key: &&Vec<u8>| key.get(8) == Some(&b'I');
         assert_eq!(world.stored.keys().find(is_received), None, "PUBREL forgets all of it");
     }
+}
+
+/// v5 [MQTT-4.5.0-1], v3.1.1 [MQTT-4.5.0-1]: after a restart a hub takes nothing before the homes of its groups know
+/// their members.
+#[test]
+fn work_begins_when_the_homes_of_groups_know_the_members() {
+    let (mut world, first, _) = two_stored();
+    let is_far = |filter: &String| {
+        HubConfig { hubs: 2, index: 1, seed: 42, ..HubConfig::default() }.is_home(filter.as_bytes())
+    };
+    let filter = (0..).map(|n| format!("$share/g{n}/t")).find(is_far).expect("a group");
+    world.subscribe(&first[0], &[(&filter, 1)]);
+    world.are_peers_slow = true;
+    world.restart(2);
+    let publisher = &first[1];
+    world.dial(publisher);
+    while world.hub_of(publisher) != 0 {
+        world.dial(publisher);
+    }
+    world.send_connect(publisher, |connect| {
+        connect.clean_start = false;
+        set_expiry(connect, u32::MAX);
+    });
+    world.send(publisher, &publish_packet("t", "x", 1, 5));
+    while world.carry() {
+        world.settle();
+    }
+    assert!(world.take_connack(publisher).contains("Success"));
+    assert_eq!(world.received(publisher), ["PUBACK id=5 Success"]);
+    world.are_peers_slow = false;
+    world.resume(&first[0]);
+    assert_eq!(world.messages(&first[0]), ["t=x q1"]);
 }
 
 /// v5 [MQTT-4.3.2-4]: a message of a group comes back from a hub where the member has gone; its publisher hears of it
