@@ -15,6 +15,8 @@
 //! Only sessions get such a message that were there before the restart: one that began later subscribed later than the
 //! message was published, and its client may have got it in the session before. Owner numbers rise from one process to the
 //! next, so the first restart records the greatest there is. Numbers that were in use at a restart are never given again.
+//!
+//! A will that several hubs store is its own publisher, with an owner number and an id: `hub/will.rs`.
 
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ use crate::registry::Entry;
 /// A QoS 2 message of a recorded session, where there is more than one hub, or was before the restart.
 #[derive(Clone, Debug)]
 pub(crate) struct Crossing {
-    /// Owner number of the publisher's session.
+    /// Owner number of the publisher's session, or of a will.
     owner: u64,
     /// The publisher's packet id.
     packet_id: PacketId,

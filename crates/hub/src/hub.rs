@@ -15,6 +15,7 @@ mod recover;
 mod replay;
 mod subscribe;
 mod time;
+mod will;
 
 use std::collections::VecDeque;
 
@@ -43,6 +44,7 @@ use self::{
     park::{Lent, Stuck},
     receive::Parting,
     time::Timer,
+    will::Departures,
 };
 
 /// Counts of one hub.
@@ -93,6 +95,8 @@ pub struct Hub {
     stuck: Stuck,
     /// What came for a publish that is being handled.
     lent: Option<Lent>,
+    /// Published wills that are not yet stored everywhere.
+    departures: Departures,
     /// The record of the last session that ended; a CONNACK that says there is none waits for it.
     session_gone: u64,
     /// The record of the last retained message; one that it has overtaken waits for it.
@@ -186,6 +190,7 @@ impl Hub {
             pages: Pages::default(),
             stuck: Stuck::default(),
             lent: None,
+            departures: Departures::default(),
             session_gone: 0,
             last_retained: 0,
             stats: HubStats::default(),

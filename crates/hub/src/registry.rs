@@ -104,9 +104,15 @@ impl Registry {
 
     /// Adds a session for a client identifier that has none. Returns its slot.
     pub(crate) fn create(&mut self, client_id: ClientId, config: SessionConfig) -> usize {
+        let owner = self.take_number();
+        self.create_owned(client_id, owner, config)
+    }
+
+    /// A number of its own for something that is no session.
+    pub(crate) fn take_number(&mut self) -> u64 {
         let owner = self.owner_next;
         self.owner_next += self.owner_step;
-        self.create_owned(client_id, owner, config)
+        owner
     }
 
     /// As [`Registry::create`], with the owner number of a stored session.

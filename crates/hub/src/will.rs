@@ -2,7 +2,7 @@
 
 use postrider_proto::{
     Envelope, Fact, Message, Payload, Time,
-    wire::{self, Bytes, Property, Publish},
+    wire::{self, Bytes, Property, Publish, QoS},
 };
 
 /// A will that was not published yet.
@@ -63,10 +63,15 @@ impl Will {
         now.plus_s(u64::from(self.delay_s.min(expiry_s)))
     }
 
-    /// The message, published now: its expiry counts from here.
-    pub(crate) fn message(self, now: Time) -> Message {
+    /// Whether it is more than QoS 0 for those who are there now.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.publish.qos > QoS::AtMostOnce || self.publish.retain
+    }
+
+    /// The message, published at this time: its expiry counts from there.
+    pub(crate) fn message(self, published: Time) -> Message {
         let mut publish = self.publish;
         let payload = Payload::Bytes(core::mem::take(&mut publish.payload));
-        Message::from_publish(publish, payload, now)
+        Message::from_publish(publish, payload, published)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use postrider_proto::{
     Client, LinkConfig, Payload, ReconnectConfig, SessionConfig, SpoolOutput, Time,
-    client::{ClientConfig, OperationError, PublishError},
+    client::{ClientConfig, ConnectOptions, OperationError, PublishError},
     wire::{
         ClientId, Filter, Properties, Property, Publish, QoS, SubscribeFilter, SubscribeOptions,
         Topic, Will,
@@ -96,10 +96,10 @@ impl SimClient {
     }
 
     /// A new process, from what is on the disk.
-    pub(crate) fn start(&mut self, script: &Script, will: Option<Vec<u8>>, now: Time) {
+    pub(crate) fn start(&mut self, script: &Script, now: Time) {
         self.process += 1;
         let seed = script.seed ^ u64::from(self.process) << 8;
-        self.machine = Client::new(config(&self.name, &self.actor, script, will), seed, now);
+        self.machine = Client::new(config(&self.name, &self.actor, script, None), seed, now);
         self.is_up = true;
         self.is_stopping = false;
         self.pipe = None;
@@ -119,6 +119,18 @@ impl SimClient {
             self.numbers.clear();
             self.disk.shelf = SpoolShelf::default();
         }
+    }
+
+    /// The next CONNECT has a will with this payload.
+    pub(crate) fn set_will(&mut self, script: &Script, payload: Vec<u8>) {
+        let config = config(&self.name, &self.actor, script, Some(payload));
+        self.machine.set_connect_options(ConnectOptions {
+            user_name: config.user_name,
+            password: config.password,
+            keep_alive_s: config.keep_alive_s,
+            will: config.will,
+            properties: config.connect_properties,
+        });
     }
 
     /// The filters of the script.

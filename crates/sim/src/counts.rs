@@ -10,7 +10,7 @@ pub struct Counts {
 
 impl Counts {
     /// Every situation that a long enough run must see, in the order in which they are shown.
-    pub const NAMES: [&'static str; 97] = [
+    pub const NAMES: [&'static str; 98] = [
         "steps",
         "published",
         "delivered",
@@ -84,6 +84,7 @@ impl Counts {
         "restart: flights recovered by a client",
         "restart: flights recovered by the broker",
         "restart: QoS 2 message on its way between hubs",
+        "restart: will on its way between hubs",
         "disk: slow",
         "disk: full",
         "disk: record waited for room",

@@ -52,7 +52,8 @@ pub(crate) fn received(content: &Content, owner: u64) -> Vec<u16> {
 
 /// Received ids of messages that go to several hubs.
 pub(crate) fn crossing(content: &Content) -> u64 {
-    let is_it = |key: &&Vec<u8>| key.len() == 14 && key[8] == b'I' && key[11] == b'T';
+    let is_taken = |key: &Vec<u8>| key.len() == 14 && key[8] == b'I' && key[11] == b'T';
+    let is_it = |key: &&Vec<u8>| is_taken(key) && content.contains_key(&key[..11]);
     content.keys().filter(is_it).map(|key| &key[..11]).collect::<BTreeSet<_>>().len() as u64
 }
 
@@ -76,6 +77,12 @@ pub(crate) fn is_of_retained(key: &[u8]) -> bool {
 /// Whether a will is stored.
 pub(crate) fn has_will(content: &Content, owner: u64) -> bool {
     content.contains_key(&key(owner, b'W', &[]))
+}
+
+/// Published wills that may not be stored everywhere: they belong to no session.
+pub(crate) fn departed(content: &Content) -> u64 {
+    let wills = content.keys().filter(|key| key.len() == 9 && key[8] == b'W');
+    wills.filter(|key| !has_session(content, owner(key))).count() as u64
 }
 
 /// Numbers and tags of stored messages, whether they fly or wait.

@@ -2,6 +2,7 @@
 
 mod verdict;
 mod violation;
+mod will;
 
 use postrider_proto::wire::{Filter, QoS, Topic};
 
@@ -14,7 +15,9 @@ enum Stage {
     Open,
     /// Finished at this step.
     Acknowledged(u64),
-    /// Nobody promises anything: QoS 0, a will, expired, or lost with a publisher that had not stored it.
+    /// A will that is published some time from now on.
+    Due,
+    /// Nobody promises anything: QoS 0, a will that need not be published, expired, or lost with a publisher that had not stored it.
     Loose,
 }
 
@@ -30,7 +33,8 @@ struct Publication {
     /// The step at which it was handed over.
     published: u64,
     may_expire: bool,
-    /// The server lost the session of its publisher while it was open, or it is a will.
+    is_will: bool,
+    /// The server lost the session of its publisher while it was open.
     may_repeat: bool,
     /// The server crashed while it was open. What went out at QoS 0 is not stored, and may go out again.
     was_interrupted: bool,
@@ -149,6 +153,7 @@ impl Model {
             stage,
             published: self.step,
             may_expire,
+            is_will: false,
             may_repeat: self.subscribers[publisher].is_loose,
             was_interrupted: false,
             ended: None,
@@ -168,7 +173,7 @@ impl Model {
         }
     }
 
-    /// Nobody will finish a message: it was refused, it expired, it is a will, or its publisher forgot it.
+    /// Nobody will finish a message: it was refused, it expired, or its publisher forgot it.
     ///
     /// Returns whether it was open.
     pub fn let_go(&mut self, index: usize) -> bool {
@@ -249,9 +254,8 @@ impl Model {
 
     /// The server crashed.
     pub fn server_crashed(&mut self) {
-        for publication in self.publications.iter_mut().filter(|p| p.stage == Stage::Open) {
-            publication.was_interrupted = true;
-        }
+        let is_open = |p: &&mut Publication| p.is_will || p.stage == Stage::Open;
+        self.publications.iter_mut().filter(is_open).for_each(|p| p.was_interrupted = true);
         self.server_ended();
     }
 
@@ -261,6 +265,9 @@ impl Model {
         for publication in self.publications.iter_mut().filter(|p| p.stage == Stage::Open) {
             publication.ended.get_or_insert(self.step);
         }
+        // Which one interrupted it nobody can say.
+        let wills = self.publications.iter_mut().filter(|p| p.is_will);
+        wills.for_each(|will| will.ended = Some(self.step));
     }
 
     /// The publisher was told at once that the last message is not taken.
@@ -559,8 +566,13 @@ impl Publication {
     fn is_before(&self, other: &Self) -> bool {
         match self.stage {
             Stage::Acknowledged(step) => step < other.published && !self.may_repeat,
-            Stage::Open | Stage::Loose => false,
+            Stage::Open | Stage::Due | Stage::Loose => false,
         }
+    }
+
+    /// Whether it must have arrived by the end.
+    fn is_promised(&self) -> bool {
+        matches!(self.stage, Stage::Acknowledged(_) | Stage::Due) && !self.may_expire
     }
 }
 
@@ -577,7 +589,7 @@ impl Interval {
     fn may_see(&self, publication: &Publication) -> bool {
         let is_early = match publication.stage {
             Stage::Acknowledged(step) => step < self.asked,
-            Stage::Open | Stage::Loose => false,
+            Stage::Open | Stage::Due | Stage::Loose => false,
         };
         !is_early && self.ended.is_none_or(|ended| ended > publication.published)
     }

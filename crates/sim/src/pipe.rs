@@ -42,6 +42,8 @@ pub(crate) struct Pipe {
     pub(crate) down: Side,
     /// The CONNECT, once the hub took it.
     pub(crate) connect: Option<Box<Connect>>,
+    /// The number of its will, if the broker accepted one and may have to publish it.
+    pub(crate) will: Option<usize>,
     /// What CONNACK must say about the session, if that is known.
     pub(crate) session_present: Option<bool>,
     pub(crate) is_accepted: bool,
@@ -116,6 +118,7 @@ impl Pipe {
             up: Side::new(index as u64),
             down: Side::new(0),
             connect: None,
+            will: None,
             session_present: None,
             is_accepted: false,
             is_answered: false,

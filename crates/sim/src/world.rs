@@ -25,6 +25,7 @@ mod hub_side;
 mod loose;
 mod program;
 mod watch;
+mod wills;
 
 pub(crate) use self::program::Held;
 

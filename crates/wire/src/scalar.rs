@@ -81,6 +81,9 @@ impl QoS {
 }
 
 impl PacketId {
+    /// The lowest one, 1.
+    pub const MIN: Self = Self(NonZeroU16::MIN);
+
     /// Makes an identifier; `None` for 0. Spec: v5 [MQTT-2.2.1-3], v3.1.1 [MQTT-2.3.1-1].
     #[must_use]
     pub const fn new(id: u16) -> Option<Self> {

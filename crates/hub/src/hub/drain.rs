@@ -57,6 +57,7 @@ impl Hub {
         if self.peers.begin() {
             self.begin_work();
         }
+        self.end_departures();
         self.open_gates();
         for session in core::mem::take(&mut self.pumps) {
             self.pump(session);

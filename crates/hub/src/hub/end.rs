@@ -1,12 +1,10 @@
 //! The end of links and of sessions.
 
-use postrider_proto::{Durability, Envelope, Fact, Link, Record, wire::ReasonCode};
+use postrider_proto::{Durability, Fact, Link, Record, wire::ReasonCode};
 
 use super::{
     Hub, deliver,
-    publish::Origin,
     receive::{Last, Parting},
-    time::Timer,
 };
 use crate::{Event, LinkId, Output, links::Stage, registry::Entry};
 
@@ -75,7 +73,9 @@ impl Hub {
         self.release(session);
         self.tell_presence(session, false);
         let Some(entry) = self.registry.get_mut(session) else { return };
-        if entry.expiry_s == 0 {
+        // What is recorded of it ends with the next start, behind its will.
+        let is_put_off = last == Last::Pending && entry.is_recorded && entry.will.is_some();
+        if entry.expiry_s == 0 && !is_put_off {
             if last == Last::Pending {
                 entry.will = None;
             }
@@ -89,37 +89,6 @@ impl Hub {
         }
         self.registry.set_offline(session, now);
         self.set_will_due(session, last);
-    }
-
-    /// Publishes the will now, or sets when it will be.
-    fn set_will_due(&mut self, session: usize, last: Last) {
-        let now = self.now;
-        let Some(entry) = self.registry.get_mut(session) else { return };
-        let (owner, is_recorded, expiry_s) = (entry.owner, entry.is_recorded, entry.expiry_s);
-        let Some(will) = &mut entry.will else { return };
-        let due = will.due_at(expiry_s, now);
-        if due <= now && last != Last::Pending {
-            return self.publish_will(session);
-        }
-        will.due = Some(due);
-        let fact = will.fact();
-        if is_recorded {
-            self.journal.write(Record { owner, fact });
-        }
-        self.wheel.set(due, Timer::Will { session, owner });
-    }
-
-    /// Publishes the will of a session, if it has one. Spec: v5 [MQTT-3.1.2-8] [MQTT-3.1.2-10] [MQTT-3.1.2-14]
-    /// [MQTT-3.1.2-15], v3.1.1 [MQTT-3.1.2-10] [MQTT-3.1.2-16] [MQTT-3.1.2-17].
-    pub(super) fn publish_will(&mut self, session: usize) {
-        let Some(entry) = self.registry.get_mut(session) else { return };
-        let (owner, is_recorded) = (entry.owner, entry.is_recorded);
-        let Some(will) = entry.will.take() else { return };
-        let mut envelope = Envelope::new(will.message(self.now));
-        self.publish_allowed(&mut envelope, &Origin::will(session));
-        if is_recorded {
-            self.journal.write(Record { owner, fact: Fact::WillGone });
-        }
     }
 
     /// Ends a session without a link, its will first. Returns the record to wait for.

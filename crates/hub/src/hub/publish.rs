@@ -131,9 +131,10 @@ impl Hub {
     }
 
     /// Publishes a message unless clients may not publish to its topic.
-    pub(super) fn publish_allowed(&mut self, envelope: &mut Envelope, origin: &Origin) {
-        if !envelope.message().head.topic.as_ref().is_none_or(is_forbidden) {
-            self.publish(envelope, origin);
+    pub(super) fn publish_allowed(&mut self, envelope: &mut Envelope, origin: &Origin) -> Routed {
+        match envelope.message().head.topic.as_ref().is_none_or(is_forbidden) {
+            true => Routed::default(),
+            false => self.publish(envelope, origin),
         }
     }
 

@@ -63,6 +63,7 @@ impl Hub {
             let fact = Fact::Numbers { reserved: last + 1 };
             self.journal.write(Record { owner: 0, fact });
         }
+        self.bound_departed(last);
         for (_, entry) in self.registry.iter_mut() {
             entry.session.bound_unfinished(index, last, &mut self.journal);
         }
@@ -74,11 +75,18 @@ impl Hub {
         if !planted(Mutation::OwnerReused) {
             self.registry.reserve(owner);
         }
+        let will = will.map(|(publish, delay_s, due)| Will::recorded(publish, delay_s, due));
         let Some((client_id, expiry_s, detached)) = session else {
-            // What a peer stored late for a session that had ended. One hub deletes it.
             let home = owner % u64::from(self.config.hubs.max(1));
-            if owner != 0 && home == u64::from(self.config.index) {
-                self.journal.write(Record { owner, fact: Fact::SessionGone });
+            if owner == 0 || home != u64::from(self.config.index) {
+                return;
+            }
+            match will.filter(|_| !planted(Mutation::WillNotResumed)) {
+                Some(will) => self.find_departed(owner, will, state),
+                // What a peer stored late for a session that had ended. One hub deletes it.
+                None => {
+                    self.journal.write(Record { owner, fact: Fact::SessionGone });
+                }
             }
             return;
         };
@@ -97,7 +105,8 @@ impl Hub {
         spools.iter().for_each(|(id, len)| drop(self.spools.adopt(id, *len)));
         state.set_config(self.config.session);
         entry.session = state;
-        entry.will = will.map(|(publish, delay_s, due)| Will::recorded(publish, delay_s, due));
+        entry.will = will;
+        let has_will = entry.will.is_some();
         for (filter, options, identifier) in subscriptions {
             let subscription = Subscription::new(options, identifier);
             if let Some(entry) = self.registry.get_mut(session) {
@@ -107,7 +116,8 @@ impl Hub {
                 self.add_route(session, &filter, subscription, Standing::Recovered);
             }
         }
-        if expiry_s == 0 {
+        // A will waits until all who may want it are known.
+        if expiry_s == 0 && !has_will {
             self.end_session(session);
             return;
         }

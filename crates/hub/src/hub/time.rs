@@ -30,6 +30,7 @@ impl Hub {
         if !self.peers.are_known() {
             return;
         }
+        self.resume_departed();
         let mut due = Vec::new();
         self.wheel.expire(self.now, &mut due);
         for timer in due {

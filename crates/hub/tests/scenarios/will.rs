@@ -2,7 +2,10 @@
 
 use postrider_proto::wire::{Property, ReasonCode};
 
-use crate::world::{World, each, each_v5, set_expiry, text, will};
+use crate::{
+    hubs::two_stored,
+    world::{World, each, each_v5, set_expiry, text, will},
+};
 
 fn with_watcher(world: &mut World) {
     world.connect("watcher");
@@ -247,4 +250,84 @@ fn shutdown_publishes_no_will() {
             assert_eq!(world.messages("watcher"), ["gone/a=down q1"], "it was only put off");
         }
     });
+}
+
+/// v5 [MQTT-3.1.2-8] [MQTT-4.3.3-10] [MQTT-4.5.0-1], v3.1.1 [MQTT-3.1.2-8] [MQTT-4.3.3-2]: the process ends when some
+/// hubs have stored a will and others have not, at any moment of their talk. It goes to all who lack it, at QoS 2 to
+/// nobody twice, however many hubs there are then; also to a group, and as retained.
+#[test]
+fn a_crash_between_hubs_keeps_the_will() {
+    for (steps, hubs, qos) in (0..24_u8).map(|n| (n / 6, n / 2 % 3 + 1, n % 2 + 1)) {
+        let case = format!("{steps} messages between hubs, then {hubs} hubs, QoS {qos}");
+        let (mut world, first, second) = two_stored();
+        let watchers = [&first[1], &second[0], &first[2], &second[1]];
+        for (place, name) in watchers.into_iter().enumerate() {
+            let filter = ["t".to_owned(), format!("$share/g{place}/t")];
+            world.subscribe(name, &[(&filter[place / 2], qos)]);
+        }
+        world.connect_as(&first[0], |connect| {
+            connect.clean_start = false;
+            set_expiry(connect, 1_000);
+            connect.will = Some(will("t", "x", qos));
+            connect.will.as_mut().expect("a will").retain = true;
+        });
+        world.are_peers_slow = true;
+        world.cut(&first[0]);
+        for _ in 0..steps {
+            world.carry();
+            world.settle();
+        }
+        let mut got = [0; 4];
+        let count = |world: &mut World, got: &mut [usize; 4]| {
+            for (name, got) in watchers.into_iter().zip(got) {
+                *got += world.messages(name).len();
+            }
+        };
+        count(&mut world, &mut got);
+        assert_eq!(got[0], 1, "{case}: the hub of the session has stored it");
+        world.are_peers_slow = false;
+        // Twice, so that what the first start leaves behind is seen too.
+        for _ in 0..2 {
+            world.restart(u16::from(hubs));
+            for name in watchers {
+                world.resume(name);
+            }
+            count(&mut world, &mut got);
+            world.connect("late");
+            world.subscribe("late", &[("t", 0)]);
+            assert_eq!(world.messages("late"), ["t=x q0 retain"], "{case}");
+        }
+        assert!(got.iter().all(|got| *got == 1 || *got == 2 && qos == 1), "{case}: {got:?}");
+        let is_left = |key: &&Vec<u8>| matches!(key.get(8), Some(b'I' | b'W'));
+        assert_eq!(world.stored.keys().find(is_left), None, "{case}: nothing is left of it");
+    }
+}
+
+/// v5 [MQTT-3.1.2-8]: whoever is recovered later gets it too.
+#[test]
+fn a_crash_publishes_the_will_of_a_session_that_ends_with_it() {
+    for (hubs, is_shut_down) in [(1, false), (2, false), (3, false), (1, true), (3, true)] {
+        let (mut world, first, second) = two_stored();
+        let all = first.iter().chain(&second).skip(1);
+        for name in all.clone() {
+            world.subscribe(name, &[("t", 2)]);
+        }
+        world.connect_as(&first[0], |connect| {
+            connect.clean_start = false;
+            set_expiry(connect, 0);
+            connect.will = Some(will("t", "x", 2));
+        });
+        if is_shut_down {
+            world.hubs.iter_mut().for_each(|hub| hub.shut_down(world.now));
+            world.settle();
+        }
+        for expected in [&["t=x q2"][..], &[]] {
+            world.restart(hubs);
+            for name in all.clone() {
+                world.resume(name);
+                assert_eq!(world.messages(name), expected, "{name}, {hubs} hubs");
+            }
+        }
+        assert!(!world.resume(&first[0]), "its session is gone");
+    }
 }

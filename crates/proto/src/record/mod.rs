@@ -25,6 +25,9 @@
 //! `'P'` is the space of the program: its keys stand behind their length, so that they meet neither ours nor, as the
 //! beginning of another, each other. They stay when the peer loses the session.
 //!
+//! `'W'` without `'S'` is a will that was published while several hubs of a broker may not have stored the message yet.
+//! It has an owner number of its own, and stands there with `Taken` and `TakenByGroup` of the id 1.
+//!
 //! # Batches
 //! Records that say one thing together (the end of `Arrived`, `Received`, and what the program stores with its
 //! acknowledgement) leave the [`Journal`] under one number, and the store takes all of them or none.
@@ -188,7 +191,8 @@ pub enum Fact {
     },
     /// The topic has no retained message.
     RetainedGone(Topic),
-    /// The session's will, and when it is due; `None` while the link lives.
+    /// The session's will, and when it is due; `None` while the link lives. Where the owner is no session: a published
+    /// will, and when that was.
     Will {
         /// The will as a PUBLISH. Behind a pointer, since records are moved often and are seldom wills.
         publish: Box<Publish>,

@@ -47,8 +47,7 @@ impl Model {
             let is_owed = |interval: &Interval| {
                 !interval.filter.is_shared() && interval.owes(publication, QoS::AtLeastOnce)
             };
-            let is_done = matches!(publication.stage, Stage::Acknowledged(_));
-            if !is_done || publication.may_expire || !state.intervals.iter().any(is_owed) {
+            if !publication.is_promised() || !state.intervals.iter().any(is_owed) {
                 continue;
             }
             let is_it = |receipt: &Receipt| receipt.publication == index && !receipt.is_replay;
@@ -84,6 +83,7 @@ impl Model {
             if receipt.is_replay
                 || is_lossy
                 || publication.may_expire
+                || publication.is_will
                 || !receipt.is_expected
                 || publication.may_repeat
                 || publication.was_interrupted
@@ -107,12 +107,11 @@ impl Model {
         let group: Vec<_> =
             self.subscribers.iter().filter(|s| s.intervals.iter().any(|i| is_shared(&i))).collect();
         for (index, publication) in self.publications.iter().enumerate() {
-            let is_done = matches!(publication.stage, Stage::Acknowledged(_));
             let owes = |subscriber: &&Subscriber| {
                 let mut shared = subscriber.intervals.iter().filter(is_shared);
                 shared.all(|interval| interval.owes(publication, QoS::AtLeastOnce))
             };
-            if !is_done || publication.may_expire || group.is_empty() || !group.iter().all(owes) {
+            if !publication.is_promised() || group.is_empty() || !group.iter().all(owes) {
                 continue;
             }
             // A member whose session ended took its messages along.

@@ -1,14 +1,15 @@
 //! What was added to runs later. It is drawn apart, so that a run without it is what it was for every seed.
 
-use postrider_proto::Durability;
+use postrider_proto::{Durability, wire::QoS};
 
 use super::{Action, Actor, Answer, Script, Who};
 use crate::Random;
 
 impl Script {
     /// Draws what was added to runs later: programs that acknowledge themselves, links and stores that do not wait for
-    /// the sync, processes that are killed where the machine goes on, large payloads that survive restarts, and clients
-    /// that are away until their sessions expire and then miss the answer.
+    /// the sync, processes that are killed where the machine goes on, large payloads that survive restarts, clients
+    /// that are away until their sessions expire and then miss the answer, and wills that the broker is publishing when
+    /// it ends.
     pub(super) fn extend(&mut self) {
         let mut random = Random::new(self.seed ^ APART);
         self.has_stages = true;
@@ -39,6 +40,32 @@ impl Script {
             }
         }
         self.send_away(&mut random);
+        self.fall_over_wills();
+    }
+
+    /// Clients with wills lose their connections, and the broker falls a moment later.
+    fn fall_over_wills(&mut self) {
+        let mut random = Random::new(self.seed ^ APART_TOO);
+        if !self.is_durable || !random.chance(25) {
+            return;
+        }
+        self.hubs = self.hubs.max(random.between(2, 3) as u16);
+        let mut departing = Vec::new();
+        for (client, actor) in self.clients.iter_mut().enumerate() {
+            if !actor.is_auditor && random.chance(70) {
+                actor.will = Some((*random.pick(&[QoS::AtLeastOnce, QoS::ExactlyOnce]), 0));
+                departing.push(client);
+            }
+        }
+        let over = self.actions.last().map_or(0, |(at, _)| *at).max(5_000);
+        for _ in 0..if departing.is_empty() { 0 } else { random.between(1, 5) } {
+            let at = random.between(5_000, over);
+            self.actions.push((at, Action::Reset(*random.pick(&departing))));
+            let is_kill = random.chance(50);
+            let fall = if is_kill { Action::Kill(Who::Broker) } else { Action::Crash(Who::Broker) };
+            self.actions.push((at + random.between(0, 40), fall));
+        }
+        self.actions.sort_by_key(|(at, _)| *at);
     }
 
     /// Clients whose sessions are short are away for longer, now and then.
@@ -71,6 +98,7 @@ impl Script {
 
 /// Draws of the extras are not those of the rest.
 const APART: u64 = 0x5EED_0FE7_0A57_0001;
+const APART_TOO: u64 = 0x5EED_0FE7_0A57_0002;
 const MODES: [Durability; 4] =
     [Durability::Memory, Durability::Process, Durability::Process, Durability::Durable];
 const KEEPS: [Durability; 2] = [Durability::Process, Durability::Durable];

@@ -7,12 +7,7 @@ use postrider_proto::{
 };
 
 use super::{Happening, START, World};
-use crate::{
-    NewMessage, Seen, Violation,
-    client::{Draft, WILL_TOPIC},
-    facts,
-    pipe::Pipe,
-};
+use crate::{NewMessage, Seen, Violation, client::Draft, facts, pipe::Pipe};
 
 impl World {
     pub(super) fn start_client(&mut self, client: usize) -> Result<(), Violation> {
@@ -20,18 +15,7 @@ impl World {
             return Ok(());
         }
         let now = self.time();
-        let will = self.clients[client].actor.will.map(|(qos, _)| {
-            let topic = Topic::new(WILL_TOPIC).expect("a topic");
-            let payload = self.payload(16);
-            let (retain, may_expire, size) = (false, true, payload.len());
-            let new = NewMessage { publisher: client, topic, qos, retain, may_expire, size };
-            let index = self.model.published(new);
-            self.model.let_go(index);
-            self.model.may_repeat(index);
-            self.wills.insert(index as u64);
-            payload
-        });
-        self.clients[client].start(&self.script, will, now);
+        self.clients[client].start(&self.script, now);
         let (kept, removed) = self.clients[client].spools_kept;
         self.counts.more("restart: payload of a client kept", kept);
         self.counts.more("restart: orphan removed by a client", removed);
@@ -41,7 +25,7 @@ impl World {
     }
 
     /// The payload of the next message: its number, and as much as is needed.
-    fn payload(&self, size: usize) -> Vec<u8> {
+    pub(super) fn payload(&self, size: usize) -> Vec<u8> {
         let mut payload = format!("{}:", self.model.next()).into_bytes();
         payload.resize(size.max(payload.len()), b'.');
         payload
@@ -318,6 +302,7 @@ impl World {
             self.clients[client].machine.handle_dial_failed("nobody there".to_owned(), now);
             return self.drain_client(client);
         }
+        self.renew_will(client);
         let index = self.connect_pipe(client)?;
         self.clients[client].pipe = Some(index);
         self.clients[client].machine.handle_connected(now);

@@ -99,6 +99,8 @@ impl World {
         self.counts.more("restart: flights recovered by the broker", flights);
         let crossing = facts::crossing(self.broker.disk.content());
         self.counts.more("restart: QoS 2 message on its way between hubs", crossing);
+        let departed = facts::departed(self.broker.disk.content());
+        self.counts.more("restart: will on its way between hubs", departed);
     }
 
     pub(super) fn crash(&mut self, who: Who, fall: Fall) -> Result<(), Violation> {
@@ -161,6 +163,7 @@ impl World {
             }
             let client = self.pipes[pipe].client;
             self.talks[client].presence.closed(pipe, self.now);
+            self.will_due(pipe);
             if self.random.chance(50) {
                 self.pipes[pipe].to_client.lose();
             }

@@ -208,6 +208,7 @@ impl World {
     fn hub_side_is_closed(&mut self, pipe: usize) {
         let client = self.pipes[pipe].client;
         self.talks[client].presence.closed(pipe, self.now);
+        self.will_due(pipe);
     }
 
     pub(super) fn wake_hub(&mut self, hub: u16) -> Result<(), Violation> {

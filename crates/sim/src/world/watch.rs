@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use postrider_proto::{
     Durability,
-    wire::{Ack, AckKind, ConnAck, Connect, Filter, Packet, Publish, QoS},
+    wire::{Ack, AckKind, ConnAck, Connect, Filter, Packet, Publish, QoS, ReasonCode},
 };
 
 use super::{Asked, World};
@@ -276,6 +276,8 @@ impl World {
         }
         found.session_present = Some(said);
         found.is_accepted = true;
+        self.will_accepted(pipe);
+        let found = &mut self.pipes[pipe];
         found.up.is_resumed = said;
         found.down.is_resumed = said;
         if let Some(maximum) = connack.properties.receive_maximum() {
@@ -390,14 +392,20 @@ impl World {
             | Packet::UnsubAck(_)
             | Packet::PingReq
             | Packet::PingResp
-            | Packet::Disconnect(_)
             | Packet::Auth(_) => {}
+            Packet::Disconnect(disconnect) => {
+                if disconnect.reason == ReasonCode::Success {
+                    self.will_withdrawn(pipe);
+                }
+            }
         }
     }
 
     fn connect_taken(&mut self, pipe: usize, connect: Box<Connect>) {
         let found = &mut self.pipes[pipe];
         let (client, is_stranger) = (found.client, found.is_stranger);
+        self.wills_called_off(client, pipe);
+        let found = &mut self.pipes[pipe];
         let talk = &mut self.talks[client];
         talk.connects += 1;
         found.down.turn = talk.connects;
