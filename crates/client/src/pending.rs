@@ -32,6 +32,9 @@ pub enum Stage {
     Sent,
     /// QoS 2: the server has taken it over; the end of the exchange is missing.
     Received,
+    /// QoS 2: it has failed with [`PublishError::Unreadable`](crate::PublishError::Unreadable), by this process or one
+    /// before it; the end of the exchange is missing.
+    Failed,
 }
 
 impl PendingMessage {
@@ -45,6 +48,7 @@ impl PendingMessage {
                 None => Stage::Queued,
                 Some(FlightState::AwaitAck | FlightState::AwaitRec) => Stage::Sent,
                 Some(FlightState::AwaitComp) => Stage::Received,
+                Some(FlightState::GivenUp) => Stage::Failed,
             },
             age: open.message.map(|message| Duration::from_millis(now.ms_since(message.arrived))),
         }

@@ -101,7 +101,8 @@ impl Session {
     /// one published into the same store.
     ///
     /// # Errors
-    /// [`PublishError::NotOpen`] if the message is complete, or was never published; [`PublishError::Over`].
+    /// [`PublishError::NotOpen`] if the message is complete, or was never published; [`PublishError::Unreadable`] if it has
+    /// failed so, also in a process before this one; [`PublishError::Over`].
     pub async fn receipt(&self, number: u64) -> Result<Receipt, PublishError> {
         let shared = self.shared();
         let (answer, answered) = answer();

@@ -272,6 +272,9 @@ impl Driver {
         if !self.machine.is_open(number) {
             return answer.give(Err(PublishError::NotOpen(number)));
         }
+        if self.machine.is_given_up(number) {
+            return answer.give(Err(PublishError::Unreadable));
+        }
         let (receipt, claim) = Receipt::of(number);
         match self.vault.last_open() {
             _ if !self.vault.is_durable() => claim.taken(number, false),

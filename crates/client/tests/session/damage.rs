@@ -2,7 +2,9 @@
 
 use std::{fs, io::Read, path::Path};
 
-use postrider::{NotText, PayloadError, Protocol, PublishError, QoS, StoreError};
+use postrider::{
+    Event, NotText, PayloadError, Protocol, PublishError, QoS, Session, Stage, StoreError,
+};
 use postrider_proto::wire::{AckKind, Packet};
 use tempfile::TempDir;
 
@@ -59,6 +61,58 @@ fn what_cannot_be_sent_fails_and_the_rest_goes_on() {
     }
 }
 
+/// Its identifier is not free before PUBCOMP. Until then, and also in the next process, it is a message that has failed.
+#[test]
+fn a_failure_is_told_again_to_whoever_asks_for_the_receipt() {
+    for version in [Protocol::V311, Protocol::V5] {
+        let folder = TempDir::new().unwrap();
+        let number = process().block_on(async {
+            let (session, mut desk) = background(version, folder.path()).await;
+            let request = session.publish("c", noise(LEN)).qos(QoS::ExactlyOnce);
+            let broken = request.stored().await.unwrap();
+            assert_eq!(damage(folder.path()), 1);
+            let (mut peer, _) = accept(&mut desk, version, fresh()).await;
+            assert!(peer.try_next().await.is_none(), "nothing whole goes out");
+            let number = broken.message_number();
+            assert_eq!(broken.await.unwrap_err(), PublishError::Unreadable);
+            has_failed(&session, number).await;
+            // It is stored before PUBREL leaves.
+            let (mut peer, _) = accept(&mut desk, version, fresh().resumed()).await;
+            assert!(matches!(peer.next().await, Packet::PubRel(_)));
+            number
+        });
+        for resumed in [true, false] {
+            // The second server has lost the session.
+            let copy = TempDir::new().unwrap();
+            copy_store(folder.path(), copy.path());
+            process().block_on(async {
+                let (session, mut desk) = background(version, copy.path()).await;
+                has_failed(&session, number).await;
+                let mut events = session.events();
+                let connack = if resumed { fresh().resumed() } else { fresh() };
+                let (mut peer, _) = accept(&mut desk, version, connack).await;
+                if resumed {
+                    let Packet::PubRel(release) = peer.next().await else { panic!("no PUBREL") };
+                    peer.ack(AckKind::PubComp, Some(release.packet_id)).await;
+                }
+                let told = Event::PublishFailed { number, error: PublishError::Unreadable };
+                while events.next().await != Some(told.clone()) {}
+                let asked = session.receipt(number).await;
+                assert_eq!(asked.unwrap_err(), PublishError::NotOpen(number));
+                assert_eq!(session.stats().dropped_unreadable, 1);
+            });
+        }
+    }
+}
+
+/// Of a message that was given up and whose exchange is not complete.
+async fn has_failed(session: &Session, number: u64) {
+    let asked = session.receipt(number).await;
+    assert_eq!(asked.unwrap_err(), PublishError::Unreadable);
+    let stages: Vec<_> = session.pending().await.unwrap().iter().map(|it| it.stage).collect();
+    assert_eq!(stages, [Stage::Failed]);
+}
+
 #[test]
 fn what_cannot_be_read_is_an_error_and_the_session_goes_on() {
     let folder = TempDir::new().unwrap();
@@ -108,4 +162,17 @@ fn damage(store: &Path) -> usize {
         fs::write(file.path(), bytes).unwrap();
     }
     files.len()
+}
+
+/// Copies a store that is closed.
+fn copy_store(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir(&target).unwrap();
+            copy_store(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }

@@ -67,7 +67,7 @@ impl Client {
             return self.session.handle_pubrel(&ack, link, &mut self.journal);
         }
         match self.session.handle_ack(kind, ack, link, &mut self.journal, now) {
-            Ok(AckOutcome::Unknown | AckOutcome::Progress) => {}
+            Ok(AckOutcome::Unknown | AckOutcome::Progress | AckOutcome::Failed) => {}
             Ok(AckOutcome::Done { number, ack, is_downgraded }) => {
                 // A PUBCOMP that knows no such id answers a PUBREL that was sent again: the first one did arrive.
                 let has_arrived = kind == AckKind::PubComp;

@@ -91,6 +91,7 @@ fn read_message_or_flight(key: &mut Reader, value: &mut Reader) -> Result<Fact, 
         1 => FlightState::AwaitRec,
         2 if planted(Mutation::StateMisread) => FlightState::AwaitRec,
         2 => FlightState::AwaitComp,
+        3 => FlightState::GivenUp,
         _ => return fault("unknown state of a flight"),
     };
     Ok(Fact::Flight { number, packet_id, state })

@@ -143,6 +143,7 @@ impl Record {
                     FlightState::AwaitAck => 0,
                     FlightState::AwaitRec => 1,
                     FlightState::AwaitComp => 2,
+                    FlightState::GivenUp => 3,
                 });
             }
             Fact::Numbers { reserved } => value.extend(reserved.to_be_bytes()),

@@ -42,7 +42,7 @@
 //! Arrived       state 1 (bits 0 and 1 QoS, bit 2 acknowledged), number 8, digest 8
 //! Received      nothing
 //! Queued        flags 1 (of the delivery), count 2, subscription identifiers 4 each, message
-//! Flight        packet id 2, state 1 (0 AwaitAck, 1 AwaitRec, 2 AwaitComp)
+//! Flight        packet id 2, state 1 (0 AwaitAck, 1 AwaitRec, 2 AwaitComp, 3 GivenUp)
 //! Numbers       reserved 8
 //! Own           length 4, bytes of the program
 //! Retained      stamp 8 + 2 + 8, message
@@ -226,6 +226,9 @@ pub enum FlightState {
     AwaitRec,
     /// QoS 2, PUBREC received.
     AwaitComp,
+    /// QoS 2, given up before PUBREC, since its payload could not be read any more. PUBREL is sent all the same, and
+    /// PUBCOMP ends it, so that its identifier is free at both ends.
+    GivenUp,
 }
 
 /// Bytes are not a record.

@@ -26,19 +26,40 @@ impl Session {
             .collect();
         for &(slot, number, packet_id, state) in &lost {
             if state == FlightState::AwaitRec {
-                let state = FlightState::AwaitComp;
+                let state = FlightState::GivenUp;
                 let fact = Fact::Flight { number, packet_id, state };
                 let seq = self.change(fact, Some(slot), journal);
                 if let Some(flight) = self.flights.get_mut(slot) {
                     flight.was_sent = true;
                     flight.seq = seq;
                 }
+                self.tell_failure(slot);
             } else {
                 self.change(Fact::Finished { number }, Some(slot), journal);
+                self.give_up(number, Fate::Unreadable);
             }
-            self.give_up(number, Fate::Unreadable);
         }
         u32::try_from(lost.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a message was given up, by this process or one before it, and only its identifier is not free yet.
+    #[must_use]
+    pub fn is_given_up(&self, number: u64) -> bool {
+        let flight = self.flights.find(number).and_then(|slot| self.flights.get(slot));
+        flight.is_some_and(|flight| flight.state == FlightState::GivenUp)
+    }
+
+    /// Says of a flight that was given up that it has failed, once in each process. Returns whether it was.
+    pub(super) fn tell_failure(&mut self, slot: u32) -> bool {
+        let flight = self.flights.get_mut(slot);
+        let Some(flight) = flight.filter(|flight| flight.state == FlightState::GivenUp) else {
+            return false;
+        };
+        let number = flight.number;
+        if !core::mem::replace(&mut flight.is_failure_told, true) {
+            self.give_up(number, Fate::Unreadable);
+        }
+        true
     }
 }
 

@@ -16,7 +16,8 @@ use crate::{
 /// ```text
 /// QoS 1:  AwaitAck --PUBACK--> done
 /// QoS 2:  AwaitRec --PUBREC--> AwaitComp --PUBCOMP--> done
-///                 `--PUBREC, reason >= 0x80--> done
+///                 |--PUBREC, reason >= 0x80--> done
+///                 `--payload lost--> GivenUp --PUBCOMP--> failed
 /// ```
 ///
 /// Resent only when a session resumes. Spec: v5 sections 4.3.2, 4.3.3, 4.4 [MQTT-4.4.0-1].
@@ -26,7 +27,7 @@ pub(super) struct Flight {
     pub(super) number: u64,
     pub(super) packet_id: PacketId,
     pub(super) state: FlightState,
-    /// Gone in `AwaitComp`: the peer has it.
+    /// Gone in `AwaitComp`, as the peer has it, and in `GivenUp`.
     pub(super) message: Option<Arc<Message>>,
     pub(super) delivery: Delivery,
     /// Bytes it counts for; 0 without a message.
@@ -34,6 +35,8 @@ pub(super) struct Flight {
     // Session: not recorded; recovery assumes that the PUBLISH was sent.
     /// Whether the PUBLISH was written to any link.
     pub(super) was_sent: bool,
+    /// Whether this process has said that it was given up.
+    pub(super) is_failure_told: bool,
     /// The record that its next packet waits for; 0 for none.
     pub(super) seq: u64,
     // Link: reset by detach.
@@ -92,6 +95,7 @@ impl Flight {
             delivery,
             cost,
             was_sent: true,
+            is_failure_told: false,
             seq: 0,
             is_counted: false,
             prev: NONE,
@@ -151,14 +155,14 @@ impl Flights {
         Some(flight)
     }
 
-    /// PUBREC came: the message goes, and the flight moves to the end of those that wait for PUBCOMP.
-    pub(super) fn release(&mut self, slot: u32) {
-        if self.get(slot).is_none_or(|flight| flight.state == FlightState::AwaitComp) {
+    /// PUBREC came, or the message is given up: it goes, and the flight moves to the end of those that wait for PUBCOMP.
+    pub(super) fn release(&mut self, slot: u32, state: FlightState) {
+        if self.get(slot).is_none_or(|flight| chain_of(flight.state) == Chain::Releases) {
             return;
         }
         self.unlink(slot);
         let flight = &mut self.slab[slot as usize];
-        flight.state = FlightState::AwaitComp;
+        flight.state = state;
         flight.message = None;
         self.bytes -= core::mem::take(&mut flight.cost);
         self.link_behind(slot, self.releases.last, Chain::Releases);
@@ -167,7 +171,7 @@ impl Flights {
     /// Gives a flight its message (recovery, when the flight came first).
     pub(super) fn fill(&mut self, slot: u32, message: Arc<Message>, delivery: Delivery) {
         let Some(flight) = self.slab.get_mut(slot as usize) else { return };
-        if flight.message.is_none() && flight.state != FlightState::AwaitComp {
+        if flight.message.is_none() && chain_of(flight.state) == Chain::Publishes {
             flight.cost = message.cost_bytes();
             flight.message = Some(message);
             flight.delivery = delivery;
@@ -313,10 +317,10 @@ impl Flights {
     }
 }
 
-fn chain_of(state: FlightState) -> Chain {
+pub(super) fn chain_of(state: FlightState) -> Chain {
     match state {
         FlightState::AwaitAck | FlightState::AwaitRec => Chain::Publishes,
-        FlightState::AwaitComp => Chain::Releases,
+        FlightState::AwaitComp | FlightState::GivenUp => Chain::Releases,
     }
 }
 

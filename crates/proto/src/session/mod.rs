@@ -146,6 +146,8 @@ pub enum AckOutcome {
         /// A QoS 2 message was acknowledged as QoS 1.
         is_downgraded: bool,
     },
+    /// The exchange of a message that was given up is over. [`Session::poll_fate`] says so, unless it has.
+    Failed,
 }
 
 /// Whether a QoS 2 PUBLISH is new.

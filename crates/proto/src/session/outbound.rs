@@ -121,18 +121,17 @@ impl Session {
         let allows_puback = self.config.is_puback_for_qos2_allowed;
         match (flight.state, kind) {
             (FlightState::AwaitAck, AckKind::PubAck)
-            | (FlightState::AwaitComp, AckKind::PubComp) => {
+            | (FlightState::AwaitComp | FlightState::GivenUp, AckKind::PubComp) => {
                 Ok(self.finish(slot, number, ack, false, journal))
             }
             // Some brokers answer a QoS 2 PUBLISH with PUBACK: done as QoS 1, reported as such.
             (FlightState::AwaitRec, AckKind::PubAck) if allows_puback => {
                 Ok(self.finish(slot, number, ack, true, journal))
             }
-            (FlightState::AwaitRec | FlightState::AwaitComp, AckKind::PubRec)
-                if ack.reason.is_error() =>
-            {
-                Ok(self.finish(slot, number, ack, false, journal))
-            }
+            (
+                FlightState::AwaitRec | FlightState::AwaitComp | FlightState::GivenUp,
+                AckKind::PubRec,
+            ) if ack.reason.is_error() => Ok(self.finish(slot, number, ack, false, journal)),
             (FlightState::AwaitRec, AckKind::PubRec) => {
                 let state = FlightState::AwaitComp;
                 let fact = Fact::Flight { number, packet_id, state };
@@ -146,7 +145,7 @@ impl Session {
                 Ok(AckOutcome::Progress)
             }
             // Our PUBREL may be on its way; answering again is harmless.
-            (FlightState::AwaitComp, AckKind::PubRec) => {
+            (FlightState::AwaitComp | FlightState::GivenUp, AckKind::PubRec) => {
                 send_release(link, packet_id, seq);
                 Ok(AckOutcome::Progress)
             }
@@ -155,7 +154,7 @@ impl Session {
                 Err(PeerFault { reason: ReasonCode::ProtocolError, statement: "MQTT-4.3.2-4" })
             }
             (FlightState::AwaitRec, AckKind::PubAck | AckKind::PubComp)
-            | (FlightState::AwaitComp, AckKind::PubAck) => {
+            | (FlightState::AwaitComp | FlightState::GivenUp, AckKind::PubAck) => {
                 Err(PeerFault { reason: ReasonCode::ProtocolError, statement: "MQTT-4.3.3-8" })
             }
         }
@@ -171,8 +170,12 @@ impl Session {
     ) -> AckOutcome {
         let mut lost = Journal::new(false);
         let journal = if planted(Mutation::FinishNotRecorded) { &mut lost } else { journal };
+        let has_failed = self.tell_failure(slot);
         self.change(Fact::Finished { number }, Some(slot), journal);
         self.absolve(number);
+        if has_failed {
+            return AckOutcome::Failed;
+        }
         AckOutcome::Done { number, ack, is_downgraded }
     }
 

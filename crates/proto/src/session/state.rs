@@ -11,7 +11,7 @@ use crate::{
     session::{
         Fate,
         arrivals::Arrived,
-        flights::{Chain, Flight},
+        flights::{Chain, Flight, chain_of},
     },
 };
 
@@ -116,8 +116,10 @@ impl Session {
     pub(super) fn start_again(&mut self, journal: &mut Journal) {
         let releases: Vec<_> = self.flights.walk(Chain::Releases).map(summary).collect();
         for (slot, number, packet_id, _) in releases {
+            if !self.tell_failure(slot) {
+                self.report(number, Fate::Completed(packet_id));
+            }
             self.change(Fact::Finished { number }, Some(slot), journal);
-            self.report(number, Fate::Completed(packet_id));
         }
         let publishes: Vec<_> = self.flights.walk(Chain::Publishes).map(summary).collect();
         let fails = self.config.is_doubtful_failed;
@@ -242,8 +244,8 @@ impl Session {
             .slot(packet_id)
             .filter(|slot| self.flights.get(*slot).is_some_and(|flight| flight.number == number));
         if let Some(slot) = slot {
-            if state == FlightState::AwaitComp {
-                self.flights.release(slot);
+            if chain_of(state) == Chain::Releases {
+                self.flights.release(slot, state);
             }
             return;
         }
@@ -263,7 +265,7 @@ impl Session {
             .or_else(|| old.and_then(|old| old.message.map(|m| (old.delivery, (m, old.cost)))));
         let (delivery, message) =
             known.map_or_else(|| (unknown_delivery(state), None), |(d, m)| (d, Some(m)));
-        let message = message.filter(|_| state != FlightState::AwaitComp);
+        let message = message.filter(|_| chain_of(state) == Chain::Publishes);
         let slot = self.flights.insert(Flight::new(number, packet_id, state, message, delivery));
         self.ids.occupy(packet_id, slot);
         if number == self.flights.number_max() {
@@ -298,7 +300,7 @@ fn summary((slot, flight): (u32, &Flight)) -> (u32, u64, PacketId, bool) {
 fn unknown_delivery(state: FlightState) -> Delivery {
     let qos = match state {
         FlightState::AwaitAck => QoS::AtLeastOnce,
-        FlightState::AwaitRec | FlightState::AwaitComp => QoS::ExactlyOnce,
+        FlightState::AwaitRec | FlightState::AwaitComp | FlightState::GivenUp => QoS::ExactlyOnce,
     };
     Delivery { qos, retain: false, subscription_ids: SmallVec::new() }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use postrider_proto::{
-    Delivery, Envelope, Fate, Payload, Resume, Session, SessionConfig, SpoolId,
+    AckOutcome, Delivery, Envelope, Fate, Payload, Resume, Session, SessionConfig, SpoolId,
     wire::{AckKind, QoS},
 };
 
@@ -32,6 +32,8 @@ fn a_lost_spool_ends_its_exchanges() {
         let mut recovered = Session::new(7, SessionConfig::default());
         bench.records.iter().for_each(|record| recovered.apply(&record.fact));
         assert_eq!(recovered.open_numbers(), [2, 3, 4], "the third waits for PUBCOMP");
+        let given_up = [2, 3, 4].map(|number| recovered.is_given_up(number));
+        assert_eq!(given_up, [false, true, false]);
 
         bench.connect(Resume::Present);
         bench.store_all();
@@ -39,8 +41,9 @@ fn a_lost_spool_ends_its_exchanges() {
         bench.puback(2);
         bench.pubrec(4);
         assert_eq!(bench.session.open_numbers(), [3, 4]);
-        bench.pubcomp(3);
+        assert_eq!(bench.ack(AckKind::PubComp, 3), Ok(AckOutcome::Failed));
         bench.pubcomp(4);
+        assert_eq!(bench.fates(), [], "it was said before");
         assert!(bench.session.is_idle());
     }
 }
@@ -61,7 +64,7 @@ fn a_lost_spool_that_the_peer_has_is_released_once() {
         assert!(bench.ack(AckKind::PubRec, 1).is_ok());
         bench.store_all();
         assert_eq!(bench.sent(), ["PUBREL 1"]);
-        bench.pubcomp(1);
+        assert_eq!(bench.ack(AckKind::PubComp, 1), Ok(AckOutcome::Failed));
         assert!(bench.session.is_idle());
     }
 }
