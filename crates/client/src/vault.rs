@@ -14,7 +14,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use postrider_proto::{Fact, OpenMessage, PageRequest, PageRows, Payload, Record, SpoolOutput};
+use postrider_proto::{
+    Fact, FlightState, OpenMessage, PageRequest, PageRows, Payload, Record, SpoolOutput,
+};
 use postrider_store::{
     Batch, Disk, DiskOptions, DiskStore, Mode, Scratch, SideDoor, SpoolFile, Store, StoreError,
 };
@@ -98,24 +100,26 @@ impl Vault {
         let path = disk.path();
         self.check_owner(store, path, client_id)?;
         let there = disk.spools();
-        let mut referenced = BTreeSet::new();
+        let mut spooled = Spooled { path, there: &there, named: BTreeSet::new(), lost: None };
         let mut fault = None;
         let scanned = store.scan_after(b"", b"", &mut |key, value| {
             let read = Record::decode(key, &value)
                 .map_err(|error| corrupt(path, error.what))
-                .and_then(|record| check_spool(path, record, &there, &mut referenced));
+                .and_then(|record| spooled.check(record));
             match read {
-                Ok(record) if record.owner == 0 => take(record),
-                Ok(_) => fault = Some(ConnectError::StoreOfBroker(path.to_owned())),
+                Ok(None) => {}
+                Ok(Some(record)) if record.owner == 0 => take(record),
+                Ok(Some(_)) => fault = Some(ConnectError::StoreOfBroker(path.to_owned())),
                 Err(error) => fault = Some(ConnectError::Store(error)),
             }
             if fault.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         scanned.map_err(ConnectError::Store)?;
-        match fault {
+        let Spooled { named, lost, .. } = spooled;
+        match fault.or_else(|| lost.map(|(_, error)| ConnectError::Store(error))) {
             Some(fault) => Err(fault),
             None => {
-                disk.keep_spools(&referenced).map_err(ConnectError::Store)?;
+                disk.keep_spools(&named).map_err(ConnectError::Store)?;
                 Ok(())
             }
         }
@@ -305,22 +309,40 @@ fn cost(changes: &Batch) -> usize {
     changes.bytes() + changes.len() * CHANGE_BYTES
 }
 
-/// A record that names a spool names one that is there, whole.
-fn check_spool(
-    path: &Path,
-    record: Record,
-    there: &BTreeMap<u64, u64>,
-    referenced: &mut BTreeSet<u64>,
-) -> Result<Record, StoreError> {
-    if let Fact::Queued { message, .. } = &record.fact
-        && let Payload::Spooled { id, len } = &message.payload
-    {
-        if there.get(&id.number()) != Some(&u64::from(*len)) {
-            return Err(corrupt(path, &format!("spool {:016x} is not whole", id.number())));
+/// A record that names a spool names one that is there, whole, while the message is needed.
+struct Spooled<'a> {
+    path: &'a Path,
+    there: &'a BTreeMap<u64, u64>,
+    /// Spools that records name.
+    named: BTreeSet<u64>,
+    /// The last message, if its spool is not whole: the next record says whether it is over but for PUBCOMP.
+    lost: Option<(u64, StoreError)>,
+}
+
+impl Spooled<'_> {
+    /// To be called in the order of keys. Keeps back a message that has no spool.
+    fn check(&mut self, record: Record) -> Result<Option<Record>, StoreError> {
+        if let Some((lost, error)) = self.lost.take()
+            && !matches!(record.fact, Fact::Flight {
+                number,
+                state: FlightState::AwaitComp | FlightState::GivenUp,
+                ..
+            } if number == lost)
+        {
+            return Err(error);
         }
-        referenced.insert(id.number());
+        if let Fact::Queued { number, message, .. } = &record.fact
+            && let Payload::Spooled { id, len } = &message.payload
+        {
+            if self.there.get(&id.number()) != Some(&u64::from(*len)) {
+                let what = format!("spool {:016x} is not whole", id.number());
+                self.lost = Some((*number, corrupt(self.path, &what)));
+                return Ok(None);
+            }
+            self.named.insert(id.number());
+        }
+        Ok(Some(record))
     }
-    Ok(record)
 }
 
 fn corrupt(path: &Path, what: &str) -> StoreError {

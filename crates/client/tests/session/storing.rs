@@ -130,7 +130,7 @@ fn open_messages_start_again_where_the_server_has_forgotten_the_session() {
     }
 }
 
-/// A large payload lies in a file of its own, from the call until the exchange is complete.
+/// A large payload lies in a file of its own, from the call until the server has taken it over.
 #[test]
 fn a_large_payload_outlives_the_process() {
     let folder = TempDir::new().unwrap();
@@ -145,13 +145,19 @@ fn a_large_payload_outlives_the_process() {
     assert_eq!(spools(), 1);
     process().block_on(async {
         let (session, mut desk) = background(Protocol::V5, folder.path()).await;
-        let receipt = session.receipt(1).await.unwrap();
+        assert_eq!(session.pending().await.unwrap().len(), 1);
         let (mut peer, _) = accept(&mut desk, Protocol::V5, fresh()).await;
         let publish = peer.publish().await;
         assert_eq!(publish.payload, payload);
         peer.ack(AckKind::PubRec, publish.packet_id).await;
         assert!(matches!(peer.next().await, Packet::PubRel(_)));
-        peer.ack(AckKind::PubComp, publish.packet_id).await;
+    });
+    process().block_on(async {
+        let (session, mut desk) = background(Protocol::V5, folder.path()).await;
+        let receipt = session.receipt(1).await.unwrap();
+        let (mut peer, _) = accept(&mut desk, Protocol::V5, fresh().resumed()).await;
+        let Packet::PubRel(release) = peer.next().await else { panic!("no PUBREL") };
+        peer.ack(AckKind::PubComp, Some(release.packet_id)).await;
         receipt.await.unwrap();
         session.disconnect().await.unwrap();
     });
