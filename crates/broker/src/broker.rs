@@ -160,6 +160,33 @@ impl Broker {
         drop(self);
     }
 
+    /// As [`Broker::shut_down`], and says whether all is on the disk.
+    ///
+    /// # Errors
+    /// [`Failure`] if the store could not be synced, which also the log says, or a thread panicked.
+    pub fn close(mut self) -> Result<(), Failure> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        self.tell(|| Input::Stop);
+        let mut ended = Ok(());
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                error!("a thread of the broker panicked");
+                ended = Err(Failure::Panic);
+            }
+        }
+        if let Some(disk) = self.disk.take()
+            && let Err(error) = disk.close()
+        {
+            error!(%error, "the store was not closed well");
+            ended = Err(Failure::Store(error));
+        }
+        info!("broker stopped");
+        ended
+    }
+
     /// Ends as a crash would, for tests: connections just end, and what was not written is lost.
     pub fn kill(self) {
         self.tell(|| Input::Kill);
@@ -184,18 +211,10 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        self.tell(|| Input::Stop);
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                error!("a thread of the broker panicked");
-            }
+        if !self.threads.is_empty() || self.disk.is_some() {
+            // The log says it.
+            let _ = self.end();
         }
-        if let Some(disk) = self.disk.take()
-            && let Err(error) = disk.close()
-        {
-            error!(%error, "the store was not closed well");
-        }
-        info!("broker stopped");
     }
 }
 

@@ -379,10 +379,10 @@ fn way_out(error: &StoreError) -> &'static str {
         }
         StoreError::Full { .. } => "; nothing is lost: make room and start again",
         StoreError::Locked(_) => "; stop that one, or choose another folder",
+        StoreError::Io { .. } => "; look at the disk and its permissions, then start again",
         StoreError::Newer { .. } => "; use a newer Postrider, or another folder",
         StoreError::NotAStore(_) => "; choose an empty folder, or one that a broker has used",
         StoreError::Closed(_)
-        | StoreError::Io { .. }
         | StoreError::NoSpool(_)
         | StoreError::SpoolLimit(_)
         | StoreError::SpoolRange { .. }

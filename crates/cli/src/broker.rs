@@ -35,8 +35,7 @@ pub(crate) fn broker(args: BrokerArgs) -> anyhow::Result<()> {
         tokio::select! {
             signal = stop => {
                 info!(target: "postrider_broker::broker", signal, "stopping");
-                broker.shut_down();
-                Ok(())
+                Ok(broker.close()?)
             }
             failure = broker.ended() => bail!(failure),
         }

@@ -70,8 +70,9 @@ fn sync(shared: &Shared) -> Result<(), StoreError> {
         }
         (log.unsynced(), log.number())
     };
-    for sheet in &sheets {
-        sheet.sync().map_err(|error| StoreError::io(&shared.path, &error))?;
+    for (file, sheet) in &sheets {
+        let deed = || format!("{file} cannot be synced");
+        sheet.sync().map_err(|error| StoreError::io_at(&shared.path, &deed(), &error))?;
     }
     shared.log().note_synced(number);
     let drops = {
@@ -93,7 +94,9 @@ pub(crate) fn append(shared: &Shared, log: &mut Log) -> Result<(), StoreError> {
         state.take()
     };
     if !body.is_empty() {
-        log.append(&body).map_err(|error| StoreError::io(&shared.path, &error))?;
+        let appended = log.append(&body);
+        let deed = || format!("{} cannot be written", log.file());
+        appended.map_err(|error| StoreError::io_at(&shared.path, &deed(), &error))?;
     }
     let state = &mut *shared.lock();
     debug_assert!(state.taken == log.number(), "a block for each number");

@@ -178,7 +178,8 @@ impl Disk {
             FileBackend::new(file).map_err(|error| StoreError::corrupt(path, error.to_string()))?;
         let [one, other] = folder.sheets().map(|path| sheet::open(&path).map_err(io));
         let sheets: Sheets = [Arc::new(one?), Arc::new(other?)];
-        folder::sync_folder(path).map_err(io)?;
+        let synced = folder::sync_folder(path);
+        synced.map_err(|error| StoreError::io_at(path, "its folder cannot be synced", &error))?;
         let (run, salt) = (folder::run(&folder::boot()), folder::salt());
         let around = Surroundings { sheets, run, salt, limits: Limits::default() };
         Self::open_with(path, folder, backend, around, &options)

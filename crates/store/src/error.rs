@@ -81,6 +81,11 @@ impl StoreError {
         if is_full { Self::Full { path, what } } else { Self::Io { path, what } }
     }
 
+    /// As [`StoreError::io`]; `deed` says what was not possible, and with which file of the store.
+    pub(crate) fn io_at(path: &Path, deed: &str, error: &io::Error) -> Self {
+        Self::io(path, &io::Error::new(error.kind(), format!("{deed}: {error}")))
+    }
+
     /// Bytes that are not what was written.
     pub(crate) fn corrupt(path: &Path, what: impl Into<String>) -> Self {
         Self::Corrupt { path: path.to_owned(), what: what.into() }

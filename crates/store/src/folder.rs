@@ -23,8 +23,10 @@ const FORMAT_FILE: &str = "format";
 const FORMAT_WORDS: &str = "postrider store, format ";
 const LOCK_FILE: &str = "lock";
 const LOG_FILE: &str = "log";
-const SHEET_FILES: [&str; 2] = ["log-0", "log-1"];
-const ROWS_FILE: &str = "records.redb";
+/// The files of the log.
+pub(crate) const SHEET_FILES: [&str; 2] = ["log-0", "log-1"];
+/// The file of the rows.
+pub(crate) const ROWS_FILE: &str = "records.redb";
 /// Bytes by which the database knows its file.
 const ROWS_MAGIC_LEN: u64 = 9;
 const SPOOLS_FOLDER: &str = "spools";
@@ -88,7 +90,8 @@ impl Folder {
             sync_folder(&self.path)?;
             self.path.parent().map_or(Ok(()), sync_folder)
         };
-        write().map_err(|error| StoreError::io(&self.path, &error))?;
+        let deed = format!("{FORMAT_FILE} cannot be written");
+        write().map_err(|error| StoreError::io_at(&self.path, &deed, &error))?;
         self.format = Some(FORMAT);
         Ok(())
     }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::{
     StoreError,
     block::{self, End, Salt},
+    folder::SHEET_FILES,
     layer::Layer,
     sheet::Sheet,
 };
@@ -79,14 +80,18 @@ impl Log {
         Ok(())
     }
 
-    /// What must be synced, so that all blocks are up to the last one.
-    pub(crate) fn unsynced(&self) -> Vec<Arc<dyn Sheet>> {
+    /// What must be synced, so that all blocks are up to the last one: sheets by the names of their files.
+    pub(crate) fn unsynced(&self) -> Vec<(&'static str, Arc<dyn Sheet>)> {
+        let named = |at: usize| SHEET_FILES.get(at).copied().zip(self.sheets.get(at).cloned());
         let mut sheets = Vec::new();
-        let other = self.sheets.get(1 - self.current);
-        sheets.extend(other.filter(|_| self.synced < self.before).cloned());
-        let current = self.sheets.get(self.current);
-        sheets.extend(current.filter(|_| self.synced < self.number).cloned());
+        sheets.extend(named(1 - self.current).filter(|_| self.synced < self.before));
+        sheets.extend(named(self.current).filter(|_| self.synced < self.number));
         sheets
+    }
+
+    /// The name of the file that is appended to.
+    pub(crate) fn file(&self) -> &'static str {
+        SHEET_FILES.get(self.current).copied().unwrap_or_default()
     }
 
     /// All blocks up to this one are on the disk, here or in the rows.

@@ -18,6 +18,7 @@ use redb::{
 use crate::{
     StoreError,
     block::Salt,
+    folder::ROWS_FILE,
     key::Key,
     layer::{Layer, start},
 };
@@ -210,7 +211,8 @@ fn guard<T>(path: &Path, work: impl FnOnce() -> Result<T, DatabaseError>) -> Res
         && error.kind() != std::io::ErrorKind::InvalidData
         && error.kind() != std::io::ErrorKind::UnexpectedEof
     {
-        return Err(StoreError::io(path, error));
+        let deed = format!("{ROWS_FILE} cannot be read, written or synced");
+        return Err(StoreError::io_at(path, &deed, error));
     }
     if let DatabaseError::PreviousIo = error {
         let what = "an earlier write failed".to_owned();

@@ -207,31 +207,36 @@ impl Spools {
             return Ok(());
         }
         let appended = self.appended.load(Ordering::Acquire);
-        self.sync_files().map_err(|error| StoreError::io(&self.store, &error))?;
+        self.sync_files()?;
         self.synced.store(appended, Ordering::Release);
         Ok(())
     }
 
-    fn sync_files(&self) -> io::Result<()> {
+    fn sync_files(&self) -> Result<(), StoreError> {
+        let unsynced = |path: &Path, error: &io::Error| {
+            let file = path.file_name().unwrap_or_default().display();
+            StoreError::io_at(&self.store, &format!("{file} cannot be synced"), error)
+        };
         let (dirty, is_folder_dirty) = {
             let state = &mut *self.lock();
             let mut dirty = Vec::new();
             for (number, spool) in &mut state.spools {
                 if std::mem::take(&mut spool.is_dirty) {
-                    let copy = spool.file.as_ref().map(File::try_clone).transpose()?;
-                    dirty.push((self.path(*number, spool.form), copy));
+                    let path = self.path(*number, spool.form);
+                    let copy = spool.file.as_ref().map(File::try_clone).transpose();
+                    dirty.push((copy.map_err(|error| unsynced(&path, &error))?, path));
                 }
             }
             (dirty, std::mem::take(&mut state.is_folder_dirty))
         };
         // Without the lock: appending and reading go on meanwhile.
-        for (path, file) in dirty {
-            match file {
-                Some(file) => file.sync_data()?,
-                None => OpenOptions::new().append(true).open(path)?.sync_data()?,
-            }
+        for (file, path) in dirty {
+            let file = file.map_or_else(|| OpenOptions::new().append(true).open(&path), Ok);
+            let synced = file.and_then(|file| file.sync_data());
+            synced.map_err(|error| unsynced(&path, &error))?;
         }
-        if is_folder_dirty { sync_folder(&self.folder) } else { Ok(()) }
+        let synced = if is_folder_dirty { sync_folder(&self.folder) } else { Ok(()) };
+        synced.map_err(|error| unsynced(&self.folder, &error))
     }
 
     fn path(&self, number: u64, form: Form) -> PathBuf {

@@ -3,6 +3,8 @@
 
 mod compat;
 mod demo;
+#[cfg(target_os = "linux")]
+mod failing_sync;
 mod judges;
 mod options;
 #[cfg(unix)]
