@@ -214,12 +214,11 @@ impl Dispatch {
         } else {
             let charge = message.is_retained().then(|| message.charge.clone()).flatten();
             let mut is_meant = false;
-            for (index, key) in found.iter().enumerate() {
-                if index + 1 == found.len() {
-                    is_meant |= self.stage(*key, message, now);
-                    break;
+            if let Some((last, others)) = found.split_last() {
+                for key in others {
+                    is_meant |= self.stage(*key, message.clone(), now);
                 }
-                is_meant |= self.stage(*key, message.clone(), now);
+                is_meant |= self.stage(*last, message, now);
             }
             if let Some(charge) = charge.filter(|_| !is_meant) {
                 charge.give_up();
@@ -455,17 +454,11 @@ impl Dispatch {
         let audience = self.audience(key, &message);
         let Some(entry) = self.entries.get_mut(key) else { return false };
         let is_meant = |outlet: &Outlet| audience.has(outlet);
-        let mut message = Some(message);
         let mut slow = SmallVec::<[u64; 1]>::new();
         let Some(last) = entry.outlets.iter().rposition(is_meant) else { return false };
-        for (index, outlet) in entry.outlets.iter_mut().enumerate() {
-            if !is_meant(outlet) {
-                continue;
-            }
-            let copy = if index == last { message.take() } else { message.clone() };
-            let Some(copy) = copy else { break };
+        let mut offer = |outlet: &mut Outlet, message: Message| {
             let was_full = outlet.is_full();
-            match outlet.offer(copy, now, self.stall_ms) {
+            match outlet.offer(message, now, self.stall_ms) {
                 Offered::Taken => {}
                 Offered::Dropped => self.counts.dropped_slow += 1,
                 Offered::TooSlow => slow.push(outlet.id()),
@@ -473,6 +466,13 @@ impl Dispatch {
             if outlet.is_full() && !was_full && !self.full.contains(&key) {
                 self.full.push(key);
             }
+        };
+        let (others, rest) = entry.outlets.split_at_mut(last);
+        for outlet in others.iter_mut().filter(|outlet| is_meant(outlet)) {
+            offer(outlet, message.clone());
+        }
+        if let Some(outlet) = rest.first_mut() {
+            offer(outlet, message);
         }
         if !entry.is_dirty {
             entry.is_dirty = true;

@@ -198,6 +198,7 @@ impl Line {
     ) -> Poll<Written> {
         let stream = match &mut self.state {
             State::Closed => return Poll::Pending,
+            State::Open(_) if self.is_flushed && machine.is_written() => return Poll::Pending,
             State::Open(stream) | State::Closing { stream, is_shut: false } => stream,
             State::Closing { stream, is_shut: true } => return poll_end(stream, cx),
         };

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
-use postrider_proto::wire::{Properties, Publish, QoS, Text, Topic};
+use postrider_proto::wire::{PacketId, Properties, Publish, QoS, Text, Topic};
 
 use crate::{
     AckError, NotText, PayloadError, PayloadReader,
@@ -15,32 +15,42 @@ use crate::{
 /// A message that arrived. Cheap to clone: topic and payload are shared.
 #[derive(Clone, Debug)]
 pub struct Message {
-    head: Publish,
+    topic: Option<Topic>,
+    properties: Properties,
     body: Body,
     arrival: u64,
     /// Of a message that asks for an answer.
     pub(crate) session: Option<Arc<Shared>>,
     /// Of a message that the program acknowledges itself.
     pub(crate) charge: Option<Box<Charge>>,
+    packet_id: Option<PacketId>,
+    qos: QoS,
+    dup: bool,
+    is_retained: bool,
 }
+
+/// A message goes through several hands, and up to this size a move is a few instructions.
+const _: () = assert!(size_of::<Message>() <= 128);
 
 impl Message {
     /// `head.topic` must be there.
     pub(crate) fn new(head: Publish, body: Body, arrival: u64) -> Self {
         debug_assert!(head.topic.is_some(), "the link resolves aliases");
-        Self { head, body, arrival, session: None, charge: None }
+        let Publish { dup, qos, retain: is_retained, topic, packet_id, properties, .. } = head;
+        let (session, charge) = (None, None);
+        Self { topic, properties, body, arrival, session, charge, packet_id, qos, dup, is_retained }
     }
 
     /// The topic it was published to. The bytes are checked once more; [`Message::topic_name`] costs nothing.
     #[must_use]
     pub fn topic(&self) -> &str {
-        self.head.topic.as_ref().map_or("", Topic::as_str)
+        self.topic.as_ref().map_or("", Topic::as_str)
     }
 
     /// The topic as a checked value, to publish to it or to compare its bytes.
     #[must_use]
     pub fn topic_name(&self) -> Option<&Topic> {
-        self.head.topic.as_ref()
+        self.topic.as_ref()
     }
 
     /// The payload, shared, not copied.
@@ -86,20 +96,20 @@ impl Message {
     /// Quality of service with which it was delivered: at most the granted one.
     #[must_use]
     pub fn qos(&self) -> QoS {
-        self.head.qos
+        self.qos
     }
 
     /// Whether it was retained by the server before the subscription was made, not sent live.
     /// With [`crate::SubscribeRequest::retain_as_published`]: whether it was published as retained.
     #[must_use]
     pub fn is_retained(&self) -> bool {
-        self.head.retain
+        self.is_retained
     }
 
     /// Whether the server marked it as perhaps delivered before. A first delivery may be marked, a second may be not.
     #[must_use]
     pub fn is_dup(&self) -> bool {
-        self.head.dup
+        self.dup
     }
 
     /// Its place among all that the session received, counted up: what several streams have, in one order.
@@ -111,7 +121,7 @@ impl Message {
     /// Packet identifier with which it was delivered, for logs; `None` at QoS 0. It is used again for later messages.
     #[must_use]
     pub fn packet_id(&self) -> Option<u16> {
-        self.head.packet_id.map(|id| id.get())
+        self.packet_id.map(|id| id.get())
     }
 
     /// Acknowledges a message of a session with [`crate::Builder::manual_acknowledgement`]: the program has done with it.
@@ -165,50 +175,49 @@ impl Message {
     /// All its properties (5.0; before: none).
     #[must_use]
     pub fn properties(&self) -> &Properties {
-        &self.head.properties
+        &self.properties
     }
 
     /// MIME type or whatever publisher and receiver agreed on (5.0).
     #[must_use]
     pub fn content_type(&self) -> Option<&str> {
-        self.head.properties.content_type().map(Text::as_str)
+        self.properties.content_type().map(Text::as_str)
     }
 
     /// Where the publisher waits for an answer (5.0).
     #[must_use]
     pub fn response_topic(&self) -> Option<&str> {
-        self.head.properties.response_topic().map(Text::as_str)
+        self.properties.response_topic().map(Text::as_str)
     }
 
     /// What an answer must carry so that the publisher knows what it answers (5.0).
     #[must_use]
     pub fn correlation_data(&self) -> Option<&Bytes> {
-        self.head.properties.correlation_data()
+        self.properties.correlation_data()
     }
 
     /// Seconds that are left of its life, as the server counted them when it sent it (5.0).
     #[must_use]
     pub fn message_expiry(&self) -> Option<u32> {
-        self.head.properties.message_expiry_interval().copied()
+        self.properties.message_expiry_interval().copied()
     }
 
     /// Whether the publisher says that the payload is UTF-8 text (5.0).
     #[must_use]
     pub fn is_marked_text(&self) -> bool {
-        self.head.properties.payload_format_indicator() == Some(&1)
+        self.properties.payload_format_indicator() == Some(&1)
     }
 
     /// Names and values that the publisher added, in its order (5.0).
     pub fn user_properties(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.head.properties.user_properties().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.properties.user_properties().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The copy of one stream, which alone can be acknowledged.
-    pub(crate) fn for_stream(mut self, stream: u64) -> Self {
+    /// Becomes the copy of one stream, which alone can be acknowledged.
+    pub(crate) fn assign_to(&mut self, stream: u64) {
         if let Some(charge) = self.charge.take() {
             self.charge = Some(Box::new(charge.for_stream(stream, self.clone())));
         }
-        self
     }
 
     /// The payload in memory.
@@ -226,7 +235,7 @@ impl Message {
 
     /// Bytes it holds, for the bounds of queues.
     pub(crate) fn cost(&self) -> usize {
-        let topic = self.head.topic.as_ref().map_or(0, |topic| topic.as_bytes().len());
+        let topic = self.topic.as_ref().map_or(0, |topic| topic.as_bytes().len());
         self.payload_len().saturating_add(topic)
     }
 }

@@ -48,6 +48,7 @@ impl Outlet {
     ///
     /// A full stream within its budget still takes what was read already; the driver stops reading. Other policies than
     /// [`WhenSlow::Block`] know no budget.
+    #[inline]
     pub(crate) fn offer(&mut self, message: Message, now: Time, stall_ms: u64) -> Offered {
         if !self.queue.when_slow.drops() && self.queue.fill() != Fill::Room {
             if self.queue.when_slow == WhenSlow::Fail {
@@ -107,8 +108,9 @@ impl Outlet {
     }
 
     /// Takes a message in any case.
-    pub(crate) fn stage(&mut self, message: Message) {
-        let message = message.for_stream(self.id());
+    #[inline]
+    pub(crate) fn stage(&mut self, mut message: Message) {
+        message.assign_to(self.id());
         if self.queue.when_slow.drops() {
             let GaveWay { oldest, outdated } = self.queue.put(message);
             self.gave_way.oldest += oldest;

@@ -344,6 +344,12 @@ impl Receipt {
         }
     }
 
+    /// What to poll for the moment from which on awaiting the receipt does not wait.
+    pub(crate) fn end(&self) -> impl FnOnce(&mut Context<'_>) -> Poll<()> + use<> {
+        let slot = self.slot.clone();
+        move |cx| slot.map_or(Poll::Ready(()), |slot| slot.poll_end(cx))
+    }
+
     /// A receipt and the driver's end of it, for a message that is open.
     pub(crate) fn of(number: u64) -> (Self, PublishAnswer) {
         let slot = Arc::new(PublishSlot::numbered(number));

@@ -73,12 +73,28 @@ impl PublishSlot {
         if let Some(result) = state.result.take() {
             return Poll::Ready(result);
         }
-        state.wants_taken = false;
-        match &mut state.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            None => state.waker = Some(cx.waker().clone()),
-        }
+        state.wait_for_end(cx);
         Poll::Pending
+    }
+
+    /// Whether [`PublishSlot::poll_done`] has something to take.
+    pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = lock(&self.0);
+        if state.result.is_some() {
+            return Poll::Ready(());
+        }
+        state.wait_for_end(cx);
+        Poll::Pending
+    }
+}
+
+impl State {
+    fn wait_for_end(&mut self, cx: &Context<'_>) {
+        self.wants_taken = false;
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => self.waker = Some(cx.waker().clone()),
+        }
     }
 }
 

@@ -35,8 +35,8 @@ pub enum Chunk<'a> {
 ///                                                                what follows the last part is the rest of the buffer
 /// ```
 ///
-/// Small payloads are copied behind their head, since a copy is cheaper than a vector entry. The buffer is given back
-/// when it is empty and large, so that ten thousand idle links cost nothing.
+/// Small payloads are copied behind their head, since a copy is cheaper than a vector entry. What is large of an empty
+/// buffer is given back, and all of it when the link is quiet, so that ten thousand idle links cost nothing.
 #[derive(Debug, Default)]
 pub struct Outbox {
     buffer: Vec<u8>,
@@ -239,7 +239,8 @@ impl Outbox {
         if self.total() == 0 {
             self.buffer.clear();
             if self.buffer.capacity() > BUFFER_BYTES_KEPT {
-                self.buffer = Vec::new();
+                // Not all of it: a link that is busy will have to grow it again.
+                self.buffer.shrink_to(BUFFER_BYTES_KEPT);
             }
             (self.read, self.covered) = (0, 0);
             self.hold = self.hold.map(|_| 0);
@@ -440,7 +441,7 @@ mod tests {
         assert_eq!(outbox.buffer.capacity(), 0);
         outbox.buffer_mut().extend_from_slice(&[0; BUFFER_BYTES_KEPT + 1]);
         outbox.consume(outbox.len());
-        assert_eq!(outbox.buffer.capacity(), 0);
+        assert_eq!(outbox.buffer.capacity(), BUFFER_BYTES_KEPT);
         assert!(outbox.is_empty());
     }
 }

@@ -219,6 +219,12 @@ impl Spools {
         self.outputs.pop_front()
     }
 
+    /// Whether a spool may have to be dropped.
+    #[must_use]
+    pub fn has_released(&self) -> bool {
+        self.released.load(Ordering::Acquire) != self.swept
+    }
+
     /// Announced bytes of all live spools.
     #[must_use]
     pub fn bytes(&self) -> u64 {

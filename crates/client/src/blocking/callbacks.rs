@@ -51,9 +51,19 @@ impl Callbacks {
         self: &Arc<Self>,
         future: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
+        self.spawn_after(|_| Poll::Ready(()), future)
+    }
+
+    /// [`Callbacks::spawn`] for a future that begins by waiting: `poll` asks for what it waits for, so that the thread is
+    /// not woken before that has come.
+    pub(super) fn spawn_after(
+        self: &Arc<Self>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<()>,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
         let task = Arc::new(Task {
             future: Mutex::new(Some(Box::pin(future))),
-            is_queued: AtomicBool::new(true),
+            is_queued: AtomicBool::new(false),
             callbacks: Arc::clone(self),
         });
         let mut state = lock(&self.state);
@@ -64,8 +74,11 @@ impl Callbacks {
             state.has_thread = true;
         }
         state.live += 1;
-        state.ready.push_back(task);
-        self.bell.notify_one();
+        drop(state);
+        let waker = Waker::from(Arc::clone(&task));
+        if poll(&mut Context::from_waker(&waker)).is_ready() {
+            task.wake();
+        }
         Ok(())
     }
 

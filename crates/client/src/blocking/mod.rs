@@ -316,6 +316,7 @@ impl PublishRequest<'_, Session> {
         let session = self.session;
         let receipt = wait(self.take_receipt())?;
         let number = receipt.message_number();
+        let end = receipt.end();
         let weak = session.downgrade();
         let mut callback = Some(callback);
         let completed = async move {
@@ -325,7 +326,7 @@ impl PublishRequest<'_, Session> {
             }
         };
         // Without a thread there is no callback, but the message is on its way.
-        if let Err(error) = session.inner.callbacks.spawn(completed) {
+        if let Err(error) = session.inner.callbacks.spawn_after(end, completed) {
             tracing::error!("no thread for callbacks: {error}");
         }
         Ok(number)

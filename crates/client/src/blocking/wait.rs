@@ -1,6 +1,7 @@
 //! Waits for a future on a condition variable: from any thread, inside an async runtime too.
 
 use std::{
+    cell::Cell,
     future::Future,
     pin::{Pin, pin},
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -61,9 +62,25 @@ pub(super) fn wait_timeout<F: Future>(future: F, timeout: Duration) -> Option<F:
     wait_until(pin!(future), Instant::now().checked_add(timeout))
 }
 
-fn wait_until<F: Future>(mut future: Pin<&mut F>, until: Option<Instant>) -> Option<F::Output> {
-    let bell = Arc::new(Bell::default());
-    let waker = Waker::from(Arc::clone(&bell));
+thread_local! {
+    /// A bell of this thread that nobody waits for. Whoever was given it before may still ring it: that costs one look.
+    static BELL: Cell<Option<Arc<Bell>>> = const { Cell::new(None) };
+}
+
+fn wait_until<F: Future>(future: Pin<&mut F>, until: Option<Instant>) -> Option<F::Output> {
+    // A thread that ends waits without one.
+    let bell = BELL.try_with(Cell::take).ok().flatten().unwrap_or_default();
+    let output = wait_for(&bell, future, until);
+    let _ = BELL.try_with(|kept| kept.set(Some(bell)));
+    output
+}
+
+fn wait_for<F: Future>(
+    bell: &Arc<Bell>,
+    mut future: Pin<&mut F>,
+    until: Option<Instant>,
+) -> Option<F::Output> {
+    let waker = Waker::from(Arc::clone(bell));
     let mut cx = Context::from_waker(&waker);
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {

@@ -341,24 +341,28 @@ impl Driver {
         }
     }
 
+    /// Most writes leave nothing to do but to count them; a turn would be for nothing.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
+        let before = self.line.bytes_sent;
         let mut is_awake = false;
         while let Poll::Ready(written) = self.line.poll_write(&self.machine, &self.vault, cx) {
-            is_awake = true;
             match written {
                 Written::Bytes(count) => {
-                    self.machine.consume(count, self.now);
-                    self.feed();
+                    is_awake |= self.machine.consume(count, self.now);
+                    is_awake |= self.feed();
                 }
                 Written::Broken | Written::Closed => {
                     self.close();
-                    break;
+                    return true;
                 }
                 Written::Unreadable(spool, error) => {
                     self.lose_spool(spool, &error);
-                    break;
+                    return true;
                 }
             }
+        }
+        if !is_awake && self.line.bytes_sent != before {
+            self.publish_stats();
         }
         is_awake
     }
@@ -384,11 +388,13 @@ impl Driver {
         true
     }
 
-    /// Gives the machine what it left in the input while it was paused.
-    fn feed(&mut self) {
-        if !self.line.input.is_empty() && !self.machine.is_receive_paused() {
+    /// Gives the machine what it left in the input while it was paused; says whether there was any.
+    fn feed(&mut self) -> bool {
+        let has_input = !self.line.input.is_empty() && !self.machine.is_receive_paused();
+        if has_input {
             self.machine.handle_bytes(&mut self.line.input, self.now);
         }
+        has_input
     }
 
     fn close(&mut self) {
@@ -428,8 +434,8 @@ impl Driver {
             self.preparation.deadline(),
             self.machine_sleep.deadline().filter(|_| self.is_connected),
         ]
-        .into_iter()
-        .flatten()
+        .iter()
+        .filter_map(|deadline| *deadline)
         .min()
     }
 

@@ -301,6 +301,7 @@ impl Driver {
         }
     }
 
+    #[inline]
     fn handle_message(&mut self, arrived: Arrived) {
         if let Some(message) = self.message(arrived) {
             self.dispatch.deliver(message, self.now);
@@ -309,6 +310,7 @@ impl Driver {
 
     /// The message for the program; `None` if its payload cannot be had, which ends the session without an
     /// acknowledgement.
+    #[inline]
     pub(super) fn message(&mut self, arrived: Arrived) -> Option<Message> {
         self.stats.received += 1;
         let body = match arrived.payload {

@@ -10,6 +10,16 @@ use postrider_proto::wire::{AckKind, ConnAck, Packet};
 
 use crate::peer::{Success, builder, connect, connected};
 
+/// Counts do not wait for something else to happen.
+#[tokio::test]
+async fn what_was_written_last_is_counted() {
+    let (session, mut peer, _desk) = connected().await;
+    let before = session.stats().bytes_sent;
+    session.publish("a", "1").await.unwrap();
+    peer.publish().await;
+    assert_eq!(session.stats().bytes_sent - before, 7);
+}
+
 #[tokio::test]
 async fn an_awaited_publish_ends_with_its_exchange() {
     let (session, mut peer, _desk) = connected().await;

@@ -351,20 +351,29 @@ impl Client {
         self.spools.begin_filled(len)
     }
 
-    /// Says that the first `bytes` of [`Client::chunks`] were written.
-    pub fn consume(&mut self, bytes: u64, now: Time) {
+    /// Says that the first `bytes` of [`Client::chunks`] were written. Returns whether [`Client::poll_output`] may have
+    /// more to say because of that; mostly it has not.
+    pub fn consume(&mut self, bytes: u64, now: Time) -> bool {
         if let Some(link) = &mut self.link {
             link.outbox_mut().consume(bytes);
             self.consumed += bytes;
         }
-        if self.session.is_congested() {
+        let is_congested = self.session.is_congested();
+        if is_congested {
             self.pump(now);
         }
+        is_congested || self.spools.has_released()
     }
 
     /// The bytes to write now, in order.
     pub fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
         self.link.iter().flat_map(|link| link.outbox().chunks())
+    }
+
+    /// Whether there are no such bytes.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.link.as_ref().is_none_or(|link| link.outbox().is_empty())
     }
 
     /// Limits in force; `None` while not connected.

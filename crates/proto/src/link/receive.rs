@@ -31,6 +31,10 @@ impl Link {
                 Err(error) => return Err(self.malformed(&error)),
             };
             let taken = match event {
+                // Most packets of a busy link: on this way they are moved least.
+                Event::Packet(Packet::Publish(publish)) if self.state == State::Open => {
+                    return Ok(Some(Received::Publish(self.take_publish(publish)?)));
+                }
                 Event::Packet(packet) => self.take_packet(packet)?,
                 Event::PublishStart(publish, len) => {
                     self.begin_spool(publish, len, spools)?;
@@ -135,7 +139,6 @@ impl Link {
             return self.take_early(packet);
         }
         let received = match (self.role, packet) {
-            (_, Packet::Publish(publish)) => Received::Publish(self.take_publish(publish)?),
             (_, Packet::PubAck(ack)) => self.take_ack(AckKind::PubAck, ack)?,
             (_, Packet::PubRec(ack)) => self.take_ack(AckKind::PubRec, ack)?,
             (_, Packet::PubRel(ack)) => self.take_ack(AckKind::PubRel, ack)?,
@@ -201,6 +204,7 @@ impl Link {
         self.fault(ReasonCode::ProtocolError, statement, what)
     }
 
+    #[inline]
     fn take_publish(&mut self, mut publish: Publish) -> Result<Arrived, LinkEnd> {
         self.admit(&mut publish)?;
         let payload = Payload::Bytes(core::mem::take(&mut publish.payload));

@@ -36,6 +36,34 @@ fn each_qos_runs_to_its_end() {
     }
 }
 
+/// A driver that is told that a write made no room need not ask what there is to do.
+#[test]
+fn a_write_says_whether_there_may_be_more_to_do() {
+    for version in VERSIONS {
+        let mut desk = Desk::connected(version);
+        desk.is_writable = false;
+        desk.publish(Q0, "a").unwrap();
+        assert!(!consume_all(&mut desk), "nothing waits");
+        assert!(matches!(desk.client.poll_output(), Output::Wait(_)));
+        while desk.client.stats().queued == 0 {
+            desk.publish_with(publish(Q0, "a"), Bytes::from_static(&[0; 4000])).unwrap();
+        }
+        assert!(consume_all(&mut desk), "the first of the queue has room");
+        assert_eq!(desk.client.stats().queued, 0);
+    }
+}
+
+/// Says that all was written; returns what the client says to that.
+fn consume_all(desk: &mut Desk) -> bool {
+    let len = |chunk| match chunk {
+        Chunk::Bytes(bytes) => bytes.len() as u64,
+        Chunk::Spool { .. } => panic!("no spools here"),
+    };
+    let bytes = desk.client.chunks().map(len).sum();
+    assert!(bytes > 0);
+    desk.client.consume(bytes, desk.now)
+}
+
 /// v5 [MQTT-4.4.0-2]: a refusal is a result; a success code other than 0 is a success.
 #[test]
 fn reason_codes_reach_the_program() {

@@ -6,8 +6,13 @@ use anyhow::{Context, Result, bail};
 use postrider::{Bytes, Protocol, QoS, Receipt, Session, Topic};
 use postrider_client_bench::{Arrivals, Meter, Plan, TOPIC, Traffic, resident_kib};
 
+/// The program is a task, as its driver is: what runs in `block_on` costs a look for events at each wake-up.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
+    tokio::spawn(run()).await?
+}
+
+async fn run() -> Result<()> {
     match Plan::of_arguments()? {
         Plan::Publish(traffic) => publish(traffic).await,
         Plan::Receive(traffic) => receive(traffic).await,

@@ -36,6 +36,12 @@ fn publish(traffic: Traffic) -> Result<()> {
             meter.count();
             continue;
         }
+        if traffic.window == 1 {
+            meter.begin();
+            session.publish(&topic, &payload).qos(qos).wait()?;
+            meter.complete();
+            continue;
+        }
         if open == traffic.window {
             finish(&is_done, &mut meter)?;
             open -= 1;

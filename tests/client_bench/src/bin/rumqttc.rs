@@ -1,29 +1,28 @@
 //! rumqttc: one thread for the program and the event loop.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use postrider_client_bench::{Arrivals, Meter, Plan, TOPIC, Traffic, resident_kib};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, QoS};
-use tokio::{
-    sync::Semaphore,
-    task::{LocalSet, spawn_local},
-};
+use tokio::{spawn, sync::Semaphore};
 
 /// Requests between program and event loop.
 const CHANNEL: usize = 100;
 
+/// The program and the event loop are tasks: what runs in `block_on` costs a look for events at each wake-up.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let run = async {
-        match Plan::of_arguments()? {
-            Plan::Publish(traffic) => publish(traffic).await,
-            Plan::Receive(traffic) => receive(traffic).await,
-            Plan::Idle { port, sessions } => idle(port, sessions).await,
-        }
-    };
-    LocalSet::new().run_until(run).await
+    spawn(run()).await?
+}
+
+async fn run() -> Result<()> {
+    match Plan::of_arguments()? {
+        Plan::Publish(traffic) => publish(traffic).await,
+        Plan::Receive(traffic) => receive(traffic).await,
+        Plan::Idle { port, sessions } => idle(port, sessions).await,
+    }
 }
 
 fn open(port: u16, id: &str, window: usize) -> Result<(AsyncClient, EventLoop)> {
@@ -37,11 +36,11 @@ fn open(port: u16, id: &str, window: usize) -> Result<(AsyncClient, EventLoop)> 
 
 async fn publish(traffic: Traffic) -> Result<()> {
     let (client, mut events) = open(traffic.port, "bench-rumqttc", traffic.window)?;
-    let meter = Rc::new(RefCell::new(Meter::new(traffic.warm_up())?));
+    let meter = Arc::new(Mutex::new(Meter::new(traffic.warm_up())?));
     let window = Arc::new(Semaphore::new(traffic.window));
     let driver = {
-        let (meter, window) = (Rc::clone(&meter), Arc::clone(&window));
-        spawn_local(async move {
+        let (meter, window) = (Arc::clone(&meter), Arc::clone(&window));
+        spawn(async move {
             // At QoS 0 the one acknowledgement is that of the last message.
             let last = if traffic.qos == 0 { 1 } else { traffic.total() };
             let mut acknowledged = 0;
@@ -51,7 +50,7 @@ async fn publish(traffic: Traffic) -> Result<()> {
                 {
                     acknowledged += 1;
                     if traffic.qos > 0 {
-                        meter.borrow_mut().complete();
+                        lock(&meter).complete();
                         window.add_permits(1);
                     }
                 }
@@ -64,18 +63,22 @@ async fn publish(traffic: Traffic) -> Result<()> {
     for _ in 0..traffic.total() {
         if traffic.qos > 0 {
             window.acquire().await?.forget();
-            meter.borrow_mut().begin();
+            lock(&meter).begin();
         }
         client.publish_bytes(TOPIC, qos, false, payload.clone()).await?;
         if traffic.qos == 0 {
-            meter.borrow_mut().count();
+            lock(&meter).count();
         }
     }
     if traffic.qos == 0 {
         client.publish_bytes("bench/end", QoS::AtLeastOnce, false, Bytes::new()).await?;
     }
     driver.await??;
-    meter.borrow().report()
+    lock(&meter).report()
+}
+
+fn lock(meter: &Mutex<Meter>) -> MutexGuard<'_, Meter> {
+    meter.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn receive(traffic: Traffic) -> Result<()> {
@@ -106,7 +109,7 @@ async fn idle(port: u16, sessions: usize) -> Result<()> {
         let (client, mut events) = open(port, &format!("bench-rumqttc-{at}"), 100)?;
         while !matches!(events.poll().await?, Event::Incoming(Packet::ConnAck(_))) {}
         clients.push(client);
-        spawn_local(async move { while events.poll().await.is_ok() {} });
+        spawn(async move { while events.poll().await.is_ok() {} });
     }
     eprintln!("kib={}", resident_kib()?.saturating_sub(before));
     Ok(())
