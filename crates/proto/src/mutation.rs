@@ -67,6 +67,7 @@ mutations! {
     CrossingNotResumed: "a QoS 2 message that a crash stopped between two hubs counts as delivered",
     TakersNotRecorded: "a hub does not record who has a QoS 2 message that goes to others too",
     TakersIgnored: "a QoS 2 message that a crash stopped between two hubs goes to those again who have it",
+    FirstDespiteTakers: "the store is told that nothing is under a received id although other hubs write there",
     QosRaised: "a message is delivered at a higher QoS than it was published at",
     RetainKept: "RETAIN stays set on a live message",
     UnsubscribeIgnored: "messages come after UNSUBACK",
