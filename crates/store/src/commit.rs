@@ -71,7 +71,7 @@ fn sync(shared: &Shared) -> Result<(), StoreError> {
         (log.unsynced(), log.number())
     };
     for sheet in &sheets {
-        sheet.sync().map_err(|error| StoreError::io(&shared.path, &error))?;
+        shared.sync(&**sheet)?;
     }
     shared.log().note_synced(number);
     let drops = {

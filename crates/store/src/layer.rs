@@ -138,6 +138,29 @@ impl Layer {
         self.cuts.insert(from);
     }
 
+    /// Takes out the puts that the next younger layer hides, and of that one's cuts those that have nothing to hide then.
+    pub(crate) fn thin_out(&mut self, younger: &mut Self) {
+        let (mut spare, bytes) = (Vec::new(), &mut self.bytes);
+        self.puts.retain(|head, puts| {
+            let over = younger.puts.get(head);
+            puts.retain(|key, entry| {
+                let is_cut = younger.covers(key.bytes());
+                let is_hidden = is_cut || over.is_some_and(|over| over.contains_key(key));
+                if is_hidden {
+                    *bytes -= ENTRY_BYTES + key.len() + entry.value.len();
+                }
+                if is_cut && entry.is_first {
+                    spare.push(key.clone());
+                }
+                !is_hidden
+            });
+            !puts.is_empty()
+        });
+        for cut in spare.iter().filter(|cut| younger.cuts.remove(cut)) {
+            younger.bytes -= ENTRY_BYTES + cut.len();
+        }
+    }
+
     pub(crate) fn find(&self, key: &[u8]) -> Found {
         let puts = self.puts.get(&head(key, 0));
         match puts.and_then(|puts| puts.get(&Key::from(key))) {
@@ -164,7 +187,7 @@ impl Layer {
     ) -> impl Iterator<Item = (&[u8], &Value)> {
         let (bytes, from) = match start(prefix, after) {
             Bound::Excluded(after) => (after, Bound::Excluded(Key::from(after))),
-            _ => (prefix, Bound::Included(Key::from(prefix))),
+            Bound::Included(_) | Bound::Unbounded => (prefix, Bound::Included(Key::from(prefix))),
         };
         let trees = self.puts.range(head(bytes, 0)..);
         let after = trees.flat_map(move |(_, puts)| puts.range((from.clone(), Bound::Unbounded)));
@@ -286,6 +309,46 @@ mod tests {
             }
             prop_assert_eq!(merged.bytes(), size(&merged));
         }
+
+        /// A layer from which was taken what the next one hides says the same beneath it, and once it is in the rows and
+        /// the changes of the next one are applied again.
+        #[test]
+        fn what_is_hidden_is_taken_out(
+            changes in prop::collection::vec((0..3_usize, change()), 0..80),
+        ) {
+            let (mut map, mut changes) = (BTreeMap::new(), changes);
+            changes.sort_by_key(|(age, _)| *age);
+            let mut layers = <[Layer; 3]>::default();
+            let mut again = Vec::new();
+            for (age, change) in changes {
+                let change = naive(&mut map, change);
+                add(&mut layers[age], change.clone());
+                again.extend((age == 2).then_some(change));
+            }
+            let [rows, mut older, mut younger] = layers;
+            older.thin_out(&mut younger);
+            for layer in [&older, &younger] {
+                prop_assert_eq!(layer.bytes(), size(layer));
+            }
+            for (key, _) in older.puts() {
+                prop_assert_eq!(younger.find(key.bytes()), Found::Unknown);
+            }
+            let mut stored: BTreeMap<Bytes, Bytes> = content(&rows);
+            stored.retain(|key, _| !older.covers(key));
+            stored.extend(content(&older));
+            let mut seen = stored.clone();
+            seen.retain(|key, _| !younger.covers(key));
+            seen.extend(content(&younger));
+            prop_assert_eq!(&seen, &map);
+            again.into_iter().for_each(|change| drop(naive(&mut stored, change)));
+            prop_assert_eq!(&stored, &map);
+        }
+    }
+
+    fn content(layer: &Layer) -> BTreeMap<Bytes, Bytes> {
+        let puts = layer.puts();
+        puts.map(|(key, entry)| (Bytes::copy_from_slice(key.bytes()), entry.value.to_bytes()))
+            .collect()
     }
 
     fn size(layer: &Layer) -> usize {

@@ -89,6 +89,11 @@ impl Log {
         sheets
     }
 
+    /// The sheet that is appended to.
+    pub(crate) fn current(&self) -> Option<Arc<dyn Sheet>> {
+        self.sheets.get(self.current).cloned()
+    }
+
     /// All blocks up to this one are on the disk, here or in the rows.
     pub(crate) fn note_synced(&mut self, number: u64) {
         self.synced = self.synced.max(number);
