@@ -155,11 +155,12 @@ struct Hit {
 impl Hub {
     /// A hub with nothing in it.
     #[must_use]
-    pub fn new(config: HubConfig, now: Time) -> Self {
+    pub fn new(mut config: HubConfig, now: Time) -> Self {
         // Tables of strangers' names get a seed that the home of a name tells nothing about.
         let homes = KeyedHash::new(config.seed);
         let seed = homes.pair(u64::from(config.index), 0x7461_626c_6573);
         let hubs = config.hubs.max(1);
+        config.session.is_noted_elsewhere = hubs > 1;
         let limits = KeepLimits {
             messages_max: config.retained_max,
             bytes_max: config.retained_bytes_max,

@@ -69,6 +69,7 @@ mutations! {
     TakersIgnored: "a QoS 2 message that a crash stopped between two hubs goes to those again who have it",
     WillForgottenEarly: "the record of a will goes before other hubs have stored the message",
     WillNotResumed: "a will that a crash stopped between two hubs counts as published",
+    FirstDespiteTakers: "the store is told that nothing is under a received id although other hubs write there",
     QosRaised: "a message is delivered at a higher QoS than it was published at",
     RetainKept: "RETAIN stays set on a live message",
     UnsubscribeIgnored: "messages come after UNSUBACK",

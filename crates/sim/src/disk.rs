@@ -70,7 +70,14 @@ struct Batch {
 }
 
 /// A key, its value unless it is deleted, and which message that is.
-type Row = (Vec<u8>, Option<Bytes>, Option<Taken>);
+#[derive(Debug)]
+struct Row {
+    key: Vec<u8>,
+    value: Option<Bytes>,
+    taken: Option<Taken>,
+    /// The machine says that there is nothing under the key.
+    is_first: bool,
+}
 
 /// Which message a record keeps.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +126,7 @@ impl Disk {
         self.writes += 1;
         let batch = self.open.entry(writer).or_default();
         batch.seq = seq;
-        batch.records.push((key, value, taken));
+        batch.records.push(Row { key, value, taken, is_first: record.is_first() });
     }
 
     /// The drain is over: the batch is durable at the time returned.
@@ -236,7 +243,7 @@ impl Disk {
         let under = facts::under(&self.durable.content, &request.prefix);
         let mut rows: BTreeMap<&Vec<u8>, &Bytes> = under.collect();
         for batch in self.pending.iter().chain(self.open.values()) {
-            for (key, value, _) in &batch.records {
+            for Row { key, value, .. } in &batch.records {
                 match value {
                     Some(value) if key.starts_with(&request.prefix) => {
                         rows.insert(key, value);
@@ -303,9 +310,12 @@ impl Disk {
 
 impl Image {
     fn apply(&mut self, records: &[Row]) {
-        for (key, value, taken) in records {
+        for Row { key, value, taken, is_first } in records {
             match value {
                 Some(value) => {
+                    // The store leaves out the delete of what was the first and is gone soon.
+                    let older = facts::under(&self.content, key).next().filter(|_| *is_first);
+                    assert!(older.is_none(), "{key:?} is not the first: {older:?}");
                     self.content.insert(key.clone(), value.clone());
                 }
                 // A delete removes its key and every key that begins with it.

@@ -71,8 +71,7 @@ fn sync(shared: &Shared) -> Result<(), StoreError> {
         (log.unsynced(), log.number())
     };
     for (file, sheet) in &sheets {
-        let deed = || format!("{file} cannot be synced");
-        sheet.sync().map_err(|error| StoreError::io_at(&shared.path, &deed(), &error))?;
+        shared.sync(file, &**sheet)?;
     }
     shared.log().note_synced(number);
     let drops = {

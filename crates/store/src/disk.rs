@@ -21,7 +21,7 @@ use crate::{
     log::{self, Log, Sheets},
     rows::Rows,
     settle::{self, Limits},
-    sheet,
+    sheet::{self, Sheet},
     spools::Spools,
     tail,
 };
@@ -88,6 +88,8 @@ pub(crate) struct Shared {
     log: Mutex<Log>,
     layers: Mutex<Layers>,
     state: Mutex<State>,
+    /// Held while a sheet is synced.
+    syncing: Mutex<()>,
 }
 
 /// What is in the log and not in the rows yet, from young to old.
@@ -212,6 +214,7 @@ impl Disk {
             log: Mutex::new(log),
             layers: Mutex::default(),
             state: Mutex::new(state),
+            syncing: Mutex::default(),
         });
         let core = Core {
             shared: shared.clone(),
@@ -415,6 +418,18 @@ impl Shared {
         state = self.progress.wait(state).unwrap_or_else(PoisonError::into_inner);
         state.waiting -= 1;
         state
+    }
+
+    /// Syncs a sheet of the log. The system tells of an error once, so that nobody else may take the next sync for good.
+    pub(crate) fn sync(&self, file: &str, sheet: &dyn Sheet) -> Result<(), StoreError> {
+        let _turn = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = &self.lock().failed {
+            return Err(error.clone());
+        }
+        sheet.sync().map_err(|error| {
+            let error = StoreError::io_at(&self.path, &format!("{file} cannot be synced"), &error);
+            self.lock().failed.get_or_insert(error).clone()
+        })
     }
 
     // A call to the system for nobody is left out.

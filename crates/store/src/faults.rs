@@ -6,6 +6,7 @@ use std::{
     path::Path,
     sync::{Arc, mpsc},
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::{
     folder::Folder,
     log,
     platter::{Platter, Random},
+    rows::Rows,
     settle::Limits,
 };
 
@@ -189,7 +191,8 @@ fn power_cuts_take_nothing_that_was_stored() {
     let (mut in_rows, mut in_log, mut with_loss) = (0, 0, 0);
     for round in 0..120 {
         let folder = tempfile::tempdir().unwrap();
-        let limits = if round % 4 == 0 { Limits::default() } else { SMALL };
+        let limits =
+            if round % 4 == 0 { Limits::default() } else { [SMALL, LINGERING][round / 4 % 2] };
         let machine = Machine { limits, ..Machine::default() };
         let disk = machine.open(folder.path()).unwrap();
         let mut store = disk.handle(Mode::Durable, || ());
@@ -244,7 +247,8 @@ fn kills_take_nothing_that_was_handed_over() {
     let folder = tempfile::tempdir().unwrap();
     let mut machine = Machine { limits: SMALL, ..Machine::default() };
     let mut last = 0;
-    for _ in 0..40 {
+    for round in 0..40 {
+        machine.limits = [SMALL, LINGERING][round % 2];
         let disk = machine.open(folder.path()).unwrap();
         let mut store = disk.handle(Mode::Process, || ());
         assert_eq!(check_window(&store, 1), last);
@@ -258,6 +262,29 @@ fn kills_take_nothing_that_was_handed_over() {
         machine = after;
     }
     assert!(last > 1000);
+}
+
+/// The log that goes on deletes most of what is in a full sheet; the rows get only the rest.
+#[test]
+fn what_is_deleted_while_a_layer_lingers_is_in_no_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let machine = Machine { limits: LINGERING, ..Machine::default() };
+    let disk = machine.open(folder.path()).unwrap();
+    let mut store = disk.handle(Mode::Process, || ());
+    let rows = (1..).find_map(|number| {
+        write_window(&mut store, 1, number);
+        store.wait(number).unwrap();
+        let rows = machine.after_kill().rows;
+        let rows = Rows::open(Path::new("store"), rows, 1 << 20, true).unwrap();
+        (rows.applied().unwrap() > 0).then_some(rows)
+    });
+    let (rows, mut found) = (rows.unwrap(), 0);
+    let mut all = rows.after(b"", b"").unwrap();
+    while all.next().unwrap().is_some() {
+        found += 1;
+    }
+    // A record and its flight, for each number that is not deleted.
+    assert!(found < WINDOW, "{found} rows");
 }
 
 /// Every byte of a log, flipped in turn, in the run of the system that wrote it and in another.
@@ -355,7 +382,16 @@ struct Machine {
 }
 
 /// So little that the log turns often.
-const SMALL: Limits = Limits { layer_bytes: 4096, sheet_bytes: 8192, sheet_bytes_max: 65_536 };
+const SMALL: Limits = Limits {
+    layer_bytes: 4096,
+    sheet_bytes: 8192,
+    linger_bytes: 0,
+    linger_max: Duration::from_secs(60),
+    sheet_bytes_max: 65_536,
+};
+
+/// A layer lingers at each turn, until most of it is deleted.
+const LINGERING: Limits = Limits { layer_bytes: 65_536, linger_bytes: 8192, ..SMALL };
 
 impl Default for Machine {
     fn default() -> Self {

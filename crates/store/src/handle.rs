@@ -9,6 +9,7 @@ use crate::{
     disk::{Core, Owner, State},
     layer::{Found, Layer},
     rows::Rows,
+    value::Value,
 };
 
 /// Bytes that wait for the commit thread before writers wait for it: the disk sets the pace, not the memory.
@@ -197,7 +198,7 @@ impl Store for DiskStore {
                 if let Some((_, found)) = puts.next_if(|(found, _)| *found == key)
                     && at == age
                 {
-                    value = Some(found.clone());
+                    value = Some(found.to_bytes());
                 }
             }
             if let Some((_, found)) = row.take_if(|(found, _)| *found == key) {
@@ -265,7 +266,7 @@ impl Owner {
 
 /// The smallest key that comes next, and the youngest layer that has it; the rows count as the oldest.
 fn first<'a>(
-    puts: &mut [Peekable<impl Iterator<Item = (&'a [u8], &'a Bytes)>>],
+    puts: &mut [Peekable<impl Iterator<Item = (&'a [u8], &'a Value)>>],
     row: Option<&(Vec<u8>, Bytes)>,
     prefix: &[u8],
 ) -> Option<(usize, Vec<u8>)> {

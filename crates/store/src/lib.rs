@@ -12,7 +12,7 @@
 //! Read in this order: [`Store`], what every store does; [`MemoryStore`], the simplest; [`Disk`], a folder with a
 //! database and a log before it, and [`DiskStore`], the handle of one owner to it; [`Scratch`], spools alone. How bytes lie on the disk is
 //! written in `docs/format.md`; why this database, and why a log before it, in `docs/decisions/002-storage-engine.md` and
-//! `005-a-log-before-the-rows.md`.
+//! `005-a-log-before-the-rows.md`, and what the rows never see in `006-what-lives-shortly-stays-out-of-the-rows.md`.
 //!
 //! ```
 //! # fn main() -> Result<(), postrider_store::StoreError> {
@@ -54,6 +54,7 @@ mod side;
 mod spool;
 mod spools;
 mod tail;
+mod value;
 
 use std::{iter, ops::ControlFlow};
 

@@ -94,6 +94,11 @@ impl Log {
         SHEET_FILES.get(self.current).copied().unwrap_or_default()
     }
 
+    /// The sheet that is appended to.
+    pub(crate) fn current(&self) -> Option<Arc<dyn Sheet>> {
+        self.sheets.get(self.current).cloned()
+    }
+
     /// All blocks up to this one are on the disk, here or in the rows.
     pub(crate) fn note_synced(&mut self, number: u64) {
         self.synced = self.synced.max(number);

@@ -122,8 +122,9 @@ impl Rows {
                 for (key, entry) in layer.puts() {
                     let key = key.bytes();
                     row.clear();
-                    row.extend_from_slice(&entry.value);
-                    row.extend_from_slice(&sum(key, &entry.value));
+                    let value = entry.value.bytes();
+                    row.extend_from_slice(value);
+                    row.extend_from_slice(&sum(key, value));
                     records.insert(key, &row[..])?;
                 }
                 write.open_table(FACTS)?.insert(APPLIED, applied)?;
@@ -288,7 +289,8 @@ mod tests {
         let rows = open(&platter).unwrap();
         for number in 1..=60 {
             let mut layer = Layer::default();
-            layer.put(&[7, number], vec![number; 50].into(), false);
+            let value = Bytes::from(vec![number; 50]);
+            layer.put(Key::from(&[7, number][..]), value.into(), false);
             rows.commit(&layer, number.into()).unwrap();
         }
         let good = content(&rows).unwrap();
@@ -352,7 +354,7 @@ mod tests {
         let keys: Vec<Vec<u8>> = (0..5_u8)
             .flat_map(|a| (0..12_u8).map(move |b| vec![a, b]).chain([vec![a], vec![a, 3, 1]]))
             .collect();
-        keys.iter().for_each(|key| layer.put(key, Bytes::new(), false));
+        keys.iter().for_each(|key| layer.put(Key::from(&key[..]), Bytes::new().into(), false));
         rows.commit(&layer, 1).unwrap();
         let cuts: [&[u8]; 9] =
             [&[0, 2], &[0, 3], &[0, 4, 1], &[1], &[2, 9, 9], &[2, 11], &[3, 12], &[4, 3], &[9]];

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Most of what is written is deleted soon, and leaves nothing in a layer. What is left goes into the rows now and then,
-//! while the log goes on in its other sheet.
+//! while the log goes on in its other sheet. Where there is much to write, it goes a while later, without what has been deleted
+//! since: the log is synced up to there first, so that a recovery finds the deletes.
 
 use std::{
     mem,
@@ -20,7 +21,8 @@ use crate::{
     rows::Rows,
 };
 
-/// How long anything is in the log only. A power cut takes no more of `process` mode than what was written in this time.
+/// How long anything is in the log only, unsynced. A power cut takes no more of `process` mode than what was written in this
+/// time, and while a frozen layer lingers.
 const AGE_MAX: Duration = Duration::from_secs(5);
 
 /// When what is in the log goes into the rows.
@@ -31,19 +33,32 @@ pub(crate) struct Limits {
     /// Bytes of a sheet of the log. Most of what is in it cancels out in memory, but each change that is left holds the
     /// buffer in which it came with others. Bounds what recovery reads, too.
     pub(crate) sheet_bytes: usize,
+    /// Bytes of the next sheet for which a frozen layer waits if its own is full.
+    pub(crate) linger_bytes: usize,
+    /// How long it waits at most.
+    pub(crate) linger_max: Duration,
     /// Bytes of a sheet at which writers wait until the rows have come on.
     pub(crate) sheet_bytes_max: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { layer_bytes: 16 << 20, sheet_bytes: 64 << 20, sheet_bytes_max: 128 << 20 }
+        Self {
+            layer_bytes: 16 << 20,
+            sheet_bytes: 64 << 20,
+            linger_bytes: 16 << 20,
+            linger_max: Duration::from_millis(500),
+            sheet_bytes_max: 128 << 20,
+        }
     }
 }
 
 enum Work {
     Fold,
-    Settle,
+    /// The reason is that the sheet is full: much is written, and deleted again.
+    Settle {
+        is_full: bool,
+    },
 }
 
 /// Runs until the store is closed or fails.
@@ -53,7 +68,7 @@ pub(crate) fn run(shared: &Shared, rows: &Rows) {
     while let Some(work) = wait(shared, &mut oldest) {
         let done = match work {
             Work::Fold => shared.fold().map(drop),
-            Work::Settle => settle(shared, rows),
+            Work::Settle { is_full } => settle(shared, rows, is_full),
         };
         if let Err(error) = done {
             return commit::fail(shared, error);
@@ -75,7 +90,8 @@ fn wait(shared: &Shared, oldest: &mut Option<Instant>) -> Option<Work> {
             state.log_bytes >= limits.sheet_bytes || state.layer_bytes >= limits.layer_bytes;
         if !is_empty && (is_long || age >= AGE_MAX || state.is_ending) {
             *oldest = None;
-            return Some(Work::Settle);
+            let is_full = state.log_bytes >= limits.sheet_bytes;
+            return Some(Work::Settle { is_full });
         }
         if state.is_ending {
             return None;
@@ -97,12 +113,17 @@ fn wait(shared: &Shared, oldest: &mut Option<Instant>) -> Option<Work> {
 }
 
 /// Brings all that is in the log into the rows.
-fn settle(shared: &Shared, rows: &Rows) -> Result<(), StoreError> {
-    let (layer, number) = freeze(shared)?;
+fn settle(shared: &Shared, rows: &Rows, is_full: bool) -> Result<(), StoreError> {
+    let number = freeze(shared)?;
+    let mut last = number;
+    if is_full && linger(shared)? {
+        last = thin_out(shared)?;
+    }
+    let layer = shared.layers().frozen.clone();
     // A record may name a spool: its bytes and its name come first.
     shared.spools.sync()?;
     rows.commit(&layer, number)?;
-    shared.log().note_synced(number);
+    shared.log().note_synced(last);
     let drops = {
         let mut layers = shared.layers();
         layers.frozen = Arc::default();
@@ -110,15 +131,15 @@ fn settle(shared: &Shared, rows: &Rows) -> Result<(), StoreError> {
         for owner in state.owners.values_mut() {
             owner.note_synced(owner.settling);
         }
-        state.note_synced(number)
+        state.note_synced(last)
     };
     commit::unlink(shared, &drops)?;
     commit::tell(shared);
     Ok(())
 }
 
-/// Turns the log, and freezes what was in it up to its last block.
-fn freeze(shared: &Shared) -> Result<(Arc<crate::layer::Layer>, u64), StoreError> {
+/// Turns the log, and freezes what was in it up to its last block, which is returned.
+fn freeze(shared: &Shared) -> Result<u64, StoreError> {
     let mut log = shared.log();
     let mut layers = shared.layers();
     let number = log.number();
@@ -139,7 +160,61 @@ fn freeze(shared: &Shared) -> Result<(Arc<crate::layer::Layer>, u64), StoreError
     drop(log);
     layers.fold(batches, shared)?;
     layers.frozen = mem::take(&mut layers.young);
-    Ok((layers.frozen.clone(), number))
+    Ok(number)
+}
+
+/// Waits while the log goes on, and folds it; returns whether it went on.
+fn linger(shared: &Shared) -> Result<bool, StoreError> {
+    let begun = Instant::now();
+    let mut state = shared.lock();
+    loop {
+        let left = shared.limits.linger_max.saturating_sub(begun.elapsed());
+        if let Some(error) = &state.failed {
+            return Err(error.clone());
+        }
+        let is_over = state.is_ending || left.is_zero();
+        if is_over || state.log_bytes >= shared.limits.linger_bytes {
+            return Ok(state.log_bytes > 0);
+        }
+        if state.unfolded_bytes >= FOLD_BYTES {
+            drop(state);
+            drop(shared.fold()?);
+            state = shared.lock();
+            continue;
+        }
+        state.is_settler_idle = true;
+        let waited = shared.settling.wait_timeout(state, left);
+        state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.is_settler_idle = false;
+    }
+}
+
+/// Takes out of the frozen layer what is gone since. Returns the block up to which the sheet of now is synced: with that the
+/// rows need not have what was taken out.
+fn thin_out(shared: &Shared) -> Result<u64, StoreError> {
+    let log = shared.log();
+    let mut layers = shared.layers();
+    let (number, file, sheet) = (log.number(), log.file(), log.current());
+    let batches = {
+        let state = &mut *shared.lock();
+        for owner in state.owners.values_mut() {
+            owner.settling = owner.handed;
+        }
+        state.unfolded_bytes = 0;
+        mem::take(&mut state.unfolded)
+    };
+    drop(log);
+    layers.fold(batches, shared)?;
+    {
+        let Layers { young, frozen } = &mut *layers;
+        Arc::make_mut(frozen).thin_out(Arc::make_mut(young));
+    }
+    shared.lock().layer_bytes = layers.young.bytes();
+    drop(layers);
+    if let Some(sheet) = sheet {
+        shared.sync(file, &*sheet)?;
+    }
+    Ok(number)
 }
 
 impl Shared {

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::{Buf, Bytes};
 
-use crate::{StoreError, layer::Layer};
+use crate::{StoreError, key::Key, layer::Layer};
 
 const MAGIC: &[u8; 8] = b"PRTAIL\x00\x01";
 const BLOCK_HEAD_LEN: usize = 20;
@@ -162,7 +162,7 @@ fn apply(mut body: Bytes, layer: &mut Layer) -> Option<()> {
             CUT => layer.cut(&key),
             PUT => {
                 let value = take_bytes(&mut body)?;
-                layer.put(&key, value, false);
+                layer.put(Key::from(&key[..]), value.into(), false);
             }
             _ => return None,
         }
@@ -183,7 +183,7 @@ mod tests {
         for applied in 0..=4 {
             let tail = open(folder.path(), &bytes, applied, b"boot").unwrap();
             assert_eq!(tail.number, applied.max(3));
-            let puts: Vec<_> = tail.layer.puts().keys().map(|key| key.bytes()[0]).collect();
+            let puts: Vec<_> = tail.layer.puts().map(|(key, _)| key.bytes()[0]).collect();
             let expected: Vec<u8> = (1..=3).filter(|number| u64::from(*number) > applied).collect();
             assert_eq!(puts, expected);
             assert_eq!(tail.aside, None);
@@ -197,7 +197,7 @@ mod tests {
         let mut last = 0;
         for len in 0..bytes.len() {
             let tail = open(folder.path(), &bytes[..len], 0, b"boot").unwrap();
-            assert_eq!(tail.layer.puts().len() as u64, tail.number);
+            assert_eq!(tail.layer.puts().count() as u64, tail.number);
             assert!(tail.number >= last);
             assert!(tail.number < 3);
             last = tail.number;
@@ -220,7 +220,7 @@ mod tests {
                     continue;
                 }
                 let tail = open(folder.path(), &bad, 0, b"then").unwrap();
-                assert_eq!(tail.layer.puts().len() as u64, tail.number);
+                assert_eq!(tail.layer.puts().count() as u64, tail.number);
                 assert!(tail.number < 3);
                 let aside = tail.aside.unwrap();
                 assert_eq!(fs::read(&aside).unwrap(), bad);

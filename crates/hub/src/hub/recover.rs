@@ -183,6 +183,7 @@ impl Recorded {
             | Fact::Finished { .. }
             | Fact::Numbers { .. }
             | Fact::Received(_)
+            | Fact::ReceivedFirst(_)
             | Fact::Taken { .. }
             | Fact::TakenByGroup { .. }
             | Fact::Released(_) => {}

@@ -176,6 +176,7 @@ impl Client {
                 | Fact::Finished { .. }
                 | Fact::Numbers { .. }
                 | Fact::Received(_)
+                | Fact::ReceivedFirst(_)
                 | Fact::Released(_)
                 | Fact::Taken { .. }
                 | Fact::TakenByGroup { .. }

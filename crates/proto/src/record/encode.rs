@@ -72,7 +72,7 @@ impl Record {
                 key.push(kind::OWN);
                 put_text(key, own);
             }
-            Fact::Received(id) | Fact::Released(id) => {
+            Fact::Received(id) | Fact::ReceivedFirst(id) | Fact::Released(id) => {
                 key.push(kind::RECEIVED);
                 key.extend(id.get().to_be_bytes());
             }
@@ -105,10 +105,10 @@ impl Record {
     }
 
     /// Whether a put is the first under its key: the store holds nothing there, and nothing under keys that begin with
-    /// it. A received id is not: what hubs know of its message stands under its key, and may come before it.
+    /// it. A received id says so itself: what hubs know of its message stands under its key, and may come before it.
     #[must_use]
     pub fn is_first(&self) -> bool {
-        matches!(self.fact, Fact::Queued { .. })
+        matches!(self.fact, Fact::Queued { .. } | Fact::ReceivedFirst(_))
     }
 
     /// Appends [`Record::value`]; false, and nothing, where there is none.
@@ -156,7 +156,7 @@ impl Record {
                 value.extend(u32::try_from(own.len()).unwrap_or(u32::MAX).to_be_bytes());
                 value.extend_from_slice(own);
             }
-            Fact::Received(_) => {}
+            Fact::Received(_) | Fact::ReceivedFirst(_) => {}
             Fact::TakenByGroup { session, .. } => value.extend(session.to_be_bytes()),
             Fact::Taken { stamp, until, sessions, .. } => {
                 put_taken(value, *stamp, *until, sessions);

@@ -9,7 +9,7 @@
 //! ```text
 //! owner 8                            delete: SessionGone, everything of this owner
 //! owner 8  'A' id 2                  put: Arrived       delete: ArrivedGone
-//! owner 8  'I' id 2                  put: Received      delete: Released, with who has it
+//! owner 8  'I' id 2                  put: Received, ReceivedFirst  delete: Released, with who has it
 //! owner 8  'I' id 2 'G' len 2, filter  put: TakenByGroup
 //! owner 8  'I' id 2 'T' hub 2        put: Taken
 //! owner 8  'M' number 8              put: Queued        delete: Finished, with its flight
@@ -40,7 +40,7 @@
 //!
 //! ```text
 //! Arrived       state 1 (bits 0 and 1 QoS, bit 2 acknowledged), number 8, digest 8
-//! Received      nothing
+//! Received      nothing; ReceivedFirst too, which is read back as Received
 //! Queued        flags 1 (of the delivery), count 2, subscription identifiers 4 each, message
 //! Flight        packet id 2, state 1 (0 AwaitAck, 1 AwaitRec, 2 AwaitComp, 3 GivenUp)
 //! Numbers       reserved 8
@@ -143,6 +143,8 @@ pub enum Fact {
     ArrivedGone(PacketId),
     /// A QoS 2 PUBLISH with this id was taken over; its PUBREL has not come yet.
     Received(PacketId),
+    /// As [`Fact::Received`], where there is nothing under its key, nor [`Fact::Taken`] under those that begin with it.
+    ReceivedFirst(PacketId),
     /// The QoS 2 PUBLISH received under this id goes to several hubs of a broker, each of which stores it apart, and these
     /// have it. The owner is the session of the publisher, so that all of it ends with [`Fact::Released`].
     ///

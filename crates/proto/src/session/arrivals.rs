@@ -114,7 +114,7 @@ impl Session {
         let mut facts = own;
         match arrived.qos {
             QoS::ExactlyOnce => {
-                facts.extend([Fact::ArrivedGone(packet_id), Fact::Received(packet_id)]);
+                facts.extend([Fact::ArrivedGone(packet_id), self.received_fact(packet_id)]);
             }
             QoS::AtMostOnce | QoS::AtLeastOnce => {
                 let is_next = link.is_some() && self.arrivals.is_next(packet_id);

@@ -69,7 +69,7 @@ impl Session {
         };
         if kind == AckKind::PubRec && !reason.is_error() {
             if !self.received.contains(packet_id) {
-                let seq = self.change(Fact::Received(packet_id), None, journal);
+                let seq = self.change(self.received_fact(packet_id), None, journal);
                 self.inbound_seq = self.inbound_seq.max(seq);
             }
             // A repeat may overtake the record of the first, so it waits for the last one too.
@@ -131,7 +131,7 @@ impl Session {
     pub fn recall(&mut self, packet_id: PacketId, journal: &mut Journal) {
         let was_doubted = self.doubted.as_ref().is_some_and(|doubted| doubted.contains(packet_id));
         if was_doubted && !self.received.contains(packet_id) {
-            let seq = self.change(Fact::Received(packet_id), None, journal);
+            let seq = self.change(self.received_fact(packet_id), None, journal);
             self.inbound_seq = self.inbound_seq.max(seq);
         }
         if let Some(doubted) = &mut self.doubted {
@@ -143,6 +143,16 @@ impl Session {
     #[must_use]
     pub fn has_received(&self) -> bool {
         !self.received.is_empty() || self.arrivals.facts().next().is_some()
+    }
+
+    /// What says that an id was received that is not known.
+    pub(super) fn received_fact(&self, packet_id: PacketId) -> Fact {
+        let is_noted = self.config.is_noted_elsewhere || self.unfinished.contains_key(&packet_id);
+        if is_noted && !planted(Mutation::FirstDespiteTakers) {
+            Fact::Received(packet_id)
+        } else {
+            Fact::ReceivedFirst(packet_id)
+        }
     }
 
     fn has_codes(&self) -> bool {

@@ -84,6 +84,9 @@ pub struct SessionConfig {
     /// Whether [`Session::poll_fate`] tells about messages that ended without an acknowledgement. Whoever asks for it
     /// must fetch it after each call.
     pub is_reporting: bool,
+    /// Whether others note facts under the session's received ids: [`crate::Fact::Taken`], where a broker has several
+    /// hubs.
+    pub is_noted_elsewhere: bool,
 }
 
 impl Default for SessionConfig {
@@ -100,6 +103,7 @@ impl Default for SessionConfig {
             is_doubtful_failed: false,
             closes_max: 0,
             is_reporting: false,
+            is_noted_elsewhere: false,
         }
     }
 }

@@ -24,7 +24,8 @@ impl Session {
     /// messages and ids (subscriptions, will, ...) are their owner's business and change nothing here.
     pub fn apply(&mut self, fact: &Fact) {
         self.is_persistent = true;
-        if planted(Mutation::IdSetNotRecovered) && matches!(fact, Fact::Received(_)) {
+        let is_received = matches!(fact, Fact::Received(_) | Fact::ReceivedFirst(_));
+        if planted(Mutation::IdSetNotRecovered) && is_received {
             return;
         }
         if let Fact::Numbers { reserved } = fact {
@@ -208,7 +209,7 @@ impl Session {
                 }
             }
             Fact::Numbers { reserved } => self.number_reserved = self.number_reserved.max(reserved),
-            Fact::Received(id) => self.received.insert(id),
+            Fact::Received(id) | Fact::ReceivedFirst(id) => self.received.insert(id),
             Fact::Released(id) => {
                 self.received.remove(id);
                 self.unfinished.remove(&id);

@@ -138,7 +138,7 @@ fn an_acknowledgement_is_one_batch() {
         &Fact::Own { key: own("k"), value: own("v") },
         &Fact::OwnGone(own("old")),
         &Fact::ArrivedGone(id),
-        &Fact::Received(id),
+        &Fact::ReceivedFirst(id),
     ];
     assert_eq!(facts, expected);
     assert_eq!(own_key(b"k"), desk.records[before.0].key());

@@ -20,7 +20,7 @@ fn names(bench: &mut Bench) -> Vec<String> {
             }
             Fact::Requeued { number } => Some(format!("requeued {number}")),
             Fact::Finished { number } => Some(format!("finished {number}")),
-            Fact::Received(id) => Some(format!("received {id}")),
+            Fact::ReceivedFirst(id) => Some(format!("received {id}")),
             Fact::Released(id) => Some(format!("released {id}")),
             Fact::Numbers { .. } => None,
             other => panic!("{other:?}"),

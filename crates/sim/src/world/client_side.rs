@@ -146,7 +146,7 @@ impl World {
             self.own_record(client, key, seq)?;
         }
         let sim = &mut self.clients[client];
-        if let Fact::Received(id) = &record.fact {
+        if let Fact::Received(id) | Fact::ReceivedFirst(id) = &record.fact {
             sim.received.insert(id.get(), seq);
         }
         let tag = message_of(&record.fact)
