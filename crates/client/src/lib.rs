@@ -159,7 +159,7 @@ pub use bytes::Bytes;
 pub use postrider_net::Srv;
 pub use postrider_net::{
     NotAPin, Pin, Proxy, ProxyError, ProxyUrlError, Stream, Tls, TlsError, TlsVersion, UrlError,
-    WebSocket, WebSocketError,
+    Watch, WebSocket, WebSocketError,
 };
 pub use postrider_proto::{
     Again, Limits,
