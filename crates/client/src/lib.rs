@@ -127,6 +127,7 @@ mod message;
 mod metrics;
 pub mod observing;
 mod outlet;
+#[cfg(test)]
 mod overlap;
 mod payload;
 mod pending;
