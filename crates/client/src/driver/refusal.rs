@@ -28,7 +28,7 @@ pub(super) fn link_reason(end: LinkEnd) -> LinkReason {
             properties: disconnect.properties,
         },
         LinkEnd::Ours(_) => LinkReason::Ours,
-        LinkEnd::Unreachable(what) => LinkReason::Unreachable { what },
+        LinkEnd::Unreachable(what) | LinkEnd::Certificate(what) => LinkReason::Unreachable { what },
         LinkEnd::Lost | _ => LinkReason::Lost,
     }
 }

@@ -455,6 +455,7 @@ fn end_line(end: &postrider_proto::LinkEnd) -> String {
         LinkEnd::Ours(reason) => format!("Ours {:02X}", reason.byte()),
         LinkEnd::Lost => "Lost".into(),
         LinkEnd::Untrusted(what) => format!("Untrusted {what}"),
+        LinkEnd::Certificate(what) => format!("Certificate {what}"),
         LinkEnd::Unreachable(what) => format!("Unreachable {what}"),
         other => panic!("unknown end {other:?}"),
     }
