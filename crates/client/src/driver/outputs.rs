@@ -13,12 +13,15 @@ use super::{
     Attempt, CLOSING_MS, Driver,
     commands::{Leaving, Operation},
     life::Life,
-    refusal::{link_reason, publish_failure, subscribe_failure, unsubscribe_failure},
+    refusal::{
+        link_reason, publish_failure, subscribe_failure, subscription_refused, unsubscribe_failure,
+        unsubscribe_refused,
+    },
 };
 use crate::{
     ConnectError, Connected, Event, LinkReason, Message, PublishError, SessionEnd, StreamEnd,
-    SubscribeError, UnsubscribeError, answer::Answer, body::Body, builder::shown, command::Granted,
-    connector, filling::SpoolHold, publish::Published, spans, tap,
+    UnsubscribeError, answer::Answer, body::Body, builder::shown, command::Granted, connector,
+    filling::SpoolHold, publish::Published, spans, tap,
 };
 
 impl Driver {
@@ -81,10 +84,10 @@ impl Driver {
             Attempt { number: plan.attempt, deadline: Some(deadline), ..Attempt::default() };
         self.span = spans::connection(&self.server, plan.attempt);
         self.version = plan.version;
+        self.line.forget_fault();
         let server = match &plan.detour {
             Some(reference) => elsewhere(&plan.server, reference),
             None => Ok(plan.server.clone()),
-        self.line.forget_fault();
         };
         match server {
             Ok(server) => self.prepare(Plan { server, ..plan }),
@@ -106,9 +109,6 @@ impl Driver {
         self.line.dial(tap::on(self.tap.as_ref(), &self.server, dialing));
     }
 
-    fn hang_up(&mut self) {
-        self.line.hang_up();
-        if self.line.is_closing() {
     /// When an attempt that begins now is given up. One timeout bounds the whole of the first connection: each server has
     /// its share of what is left, so that one that is silent leaves time for those behind it.
     fn attempt_deadline(&mut self, number: u32) -> Time {
@@ -127,6 +127,9 @@ impl Driver {
         matches!(self.life, Life::Connecting(_))
     }
 
+    fn hang_up(&mut self) {
+        self.line.hang_up();
+        if self.line.is_closing() {
             self.closing_until = Some(self.now.plus_ms(CLOSING_MS));
         }
     }
@@ -150,7 +153,9 @@ impl Driver {
                 self.handle_challenge(data, &properties);
             }
             MachineEvent::ReauthenticationWanted => self.handle_reauthentication_wanted(),
-            MachineEvent::Authenticated { data } => self.handle_authenticated(data),
+            MachineEvent::Authenticated { data, properties } => {
+                self.handle_authenticated(data, &properties);
+            }
             MachineEvent::Settled { resubscriptions } => self.handle_settled(resubscriptions),
             MachineEvent::Parked(parked) => self.handle_parked(parked),
             MachineEvent::Message(arrived) => self.handle_message(arrived),
@@ -300,20 +305,20 @@ impl Driver {
         if !is_under_way {
             return;
         }
+        self.attempt.has_timed_out = true;
         if self.is_dialing() {
             self.cut_dial();
         } else {
+            // There is nobody to take leave of.
             self.line.close();
-        self.attempt.has_timed_out = true;
         }
+        self.machine.handle_dial_failed(LinkReason::TimedOut.to_string(), self.now);
+        self.machine.handle_closed(self.now);
     }
 
-            // There is nobody to take leave of.
     fn handle_message(&mut self, arrived: Arrived) {
         if let Some(message) = self.message(arrived) {
             self.dispatch.deliver(message, self.now);
-        self.machine.handle_dial_failed(LinkReason::TimedOut.to_string(), self.now);
-        self.machine.handle_closed(self.now);
         }
     }
 
@@ -349,11 +354,8 @@ impl Driver {
                 if let Some(qos) = granted {
                     return answer.give(Ok(Granted { qos, properties: suback.properties }));
                 }
-                SubscribeError::Refused {
-                    filter: filter.as_str().to_owned(),
-                    reason: reason.unwrap_or(ReasonCode::UnspecifiedError),
-                    explanation: crate::reason::explanation(&suback.properties),
-                }
+                let reason = reason.unwrap_or(ReasonCode::UnspecifiedError);
+                subscription_refused(filter.as_str().to_owned(), reason, suback.properties)
             }
             Err(failure) => subscribe_failure(failure, &filter, self.end_or_ours()),
         };
@@ -428,5 +430,6 @@ impl Driver {
 fn refused_filter(leaving: &Leaving, unsuback: &UnsubAck) -> Option<UnsubscribeError> {
     let mut pairs = leaving.filters.iter().zip(&unsuback.reasons);
     let (filter, reason) = pairs.find(|(_, reason)| reason.is_error())?;
-    Some(UnsubscribeError::Refused { filter: filter.as_str().to_owned(), reason: *reason })
+    let filter = filter.as_str().to_owned();
+    Some(unsubscribe_refused(filter, *reason, unsuback.properties.clone()))
 }

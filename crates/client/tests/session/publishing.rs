@@ -5,7 +5,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use postrider::{Property, PublishError, QoS, ReasonCode, TopicError};
+use postrider::{Event, Properties, Property, PublishError, QoS, ReasonCode, TopicError};
 use postrider_proto::wire::{AckKind, ConnAck, Packet};
 
 use crate::peer::{Success, builder, connect, connected};
@@ -45,7 +45,10 @@ async fn a_refused_message_is_an_error_with_its_reason() {
             });
         let error = published.unwrap_err();
         let reason = ReasonCode::NotAuthorized;
-        assert_eq!(error, PublishError::Refused { reason, explanation: None });
+        assert_eq!(
+            error,
+            PublishError::Refused { reason, explanation: None, properties: Properties::new() }
+        );
         assert!(error.to_string().contains("not authorized (0x87)"), "{error}");
     }
 }

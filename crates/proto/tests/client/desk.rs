@@ -431,7 +431,7 @@ fn event_line(event: &Event) -> String {
             format!("SubscriptionLost {filter} {:02X}", reason.byte())
         }
         Event::Challenge { data, .. } => format!("Challenge {}", data_line(data)),
-        Event::Authenticated { data } => format!("Authenticated {}", data_line(data)),
+        Event::Authenticated { data, .. } => format!("Authenticated {}", data_line(data)),
         Event::Parked(parked) => format!("Parked {} {}", parked.number, parked.closes),
         Event::MayBeDouble(number) => format!("MayBeDouble {number}"),
         Event::Pong(ms) => format!("Pong {ms}"),
