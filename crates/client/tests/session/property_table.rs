@@ -10,7 +10,7 @@ use std::{
 
 use postrider::{
     AuthenticationError, AuthenticationExchange, Authenticator, Bytes, Event, LinkReason,
-    Properties, Property, PublishError, QoS, ReasonCode, Text, Will,
+    Properties, Property, PublishError, QoS, ReasonCode, Session, Subscription, Text, Will,
 };
 use postrider_proto::wire::{
     Ack, AckKind, Auth, ConnAck, Disconnect, Packet, PacketId, PacketType, PropertyKind, SubAck,
