@@ -108,14 +108,23 @@ mod tests {
 
     #[test]
     fn a_code_of_the_server_is_the_status() {
-        let refused =
-            |reason| ConnectError::Refused { server: String::new(), reason, explanation: None };
+        let none = postrider::Properties::new;
+        let refused = |reason| ConnectError::Refused {
+            server: String::new(),
+            reason,
+            explanation: None,
+            properties: none(),
+        };
         let banned = anyhow::Error::from(refused(ReasonCode::Banned));
         assert_eq!(of(&banned, Codes::V5), 138);
         assert_eq!(of(&banned, Codes::V3), 1);
         let not_allowed = anyhow::Error::from(refused(ReasonCode::NotAuthorized));
         assert_eq!(of(&not_allowed, Codes::V3), 5);
-        let quota = PublishError::Refused { reason: ReasonCode::QuotaExceeded, explanation: None };
+        let quota = PublishError::Refused {
+            reason: ReasonCode::QuotaExceeded,
+            explanation: None,
+            properties: none(),
+        };
         let quota = Err::<(), _>(quota).context("'a' was not published").unwrap_err();
         assert_eq!(of(&quota, Codes::V3), 151);
         assert_eq!(of(&Usage(String::new()).into(), Codes::V5), 2);

@@ -1,25 +1,18 @@
 //! `-d` under the names of Mosquitto's clients: a line on standard output for each packet, as theirs have it.
 
-use std::{
-    collections::HashMap,
-    io::{self, IoSlice},
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::collections::HashMap;
 
 use bytes::BytesMut;
-use postrider::Stream;
+use postrider::{Stream, Watch};
 use postrider_wire::{
     Ack, Decoder, DecoderConfig, Event, PACKET_SIZE_MAX, Packet, PacketId, Publish, ReasonCode,
     Version,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{out, status::Codes};
 
-/// A stream whose packets are told.
+/// Tells the packets of a stream.
 pub(crate) struct Tap {
-    inner: Stream,
     sent: Side,
     /// There when a CONNECT has said the version.
     received: Option<Side>,
@@ -58,8 +51,8 @@ enum Way {
 }
 
 impl Tap {
-    /// Tells what goes over `inner`.
-    pub(crate) fn stream(inner: Stream, codes: Codes, subscribed: Subscribed) -> Stream {
+    /// Tells what goes over `stream`.
+    pub(crate) fn stream(stream: Stream, codes: Codes, subscribed: Subscribed) -> Stream {
         let teller = Teller {
             client_id: String::new(),
             codes,
@@ -67,21 +60,25 @@ impl Tap {
             topics: HashMap::new(),
             subscribed,
         };
-        Stream::new(Self { inner, sent: Side::new(None), received: None, teller })
+        stream.watched(Self { sent: Side::new(None), received: None, teller })
+    }
+}
+
+impl Watch for Tap {
+    fn handle_sent(&mut self, pieces: &mut dyn Iterator<Item = &[u8]>) {
+        let Self { sent, received, teller } = self;
+        for bytes in pieces {
+            sent.each(bytes, |packet, payload_len| {
+                if let Packet::Connect(connect) = packet {
+                    teller.client_id = connect.client_id.as_str().to_owned();
+                    *received = Some(Side::new(Some(connect.version)));
+                }
+                teller.tell(Way::Sending, packet, payload_len);
+            });
+        }
     }
 
-    fn tell_sent(&mut self, bytes: &[u8]) {
-        let Self { sent, received, teller, .. } = self;
-        sent.each(bytes, |packet, payload_len| {
-            if let Packet::Connect(connect) = packet {
-                teller.client_id = connect.client_id.as_str().to_owned();
-                *received = Some(Side::new(Some(connect.version)));
-            }
-            teller.tell(Way::Sending, packet, payload_len);
-        });
-    }
-
-    fn tell_received(&mut self, bytes: &[u8]) {
+    fn handle_received(&mut self, bytes: &[u8]) {
         let Self { received, teller, .. } = self;
         let Some(received) = received else { return };
         received.each(bytes, |packet, len| teller.tell(Way::Received, packet, len));
@@ -239,55 +236,4 @@ fn options(options: postrider_wire::SubscribeOptions) -> u8 {
         RetainHandling::DoNotSend => 2,
     };
     u8::from(options.no_local) << 2 | u8::from(options.retain_as_published) << 3 | handling << 4
-}
-
-impl AsyncRead for Tap {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.inner).poll_read(cx, buf);
-        self.tell_received(buf.filled().get(before..).unwrap_or_default());
-        result
-    }
-}
-
-impl AsyncWrite for Tap {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, pieces);
-        if let Poll::Ready(Ok(mut written)) = result {
-            for piece in pieces {
-                let len = written.min(piece.len());
-                self.tell_sent(piece.get(..len).unwrap_or_default());
-                written -= len;
-            }
-        }
-        result
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
 }

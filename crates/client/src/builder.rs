@@ -183,6 +183,9 @@ impl<S> Builder<S> {
     }
 
     /// Bounds each whole attempt to connect: name, socket, handshake, falling back to 3.1.1. Default 30 s.
+    ///
+    /// With several servers it bounds [`Builder::connect`] as a whole: each server gets an equal share of the time that is
+    /// left, so that one that is silent leaves time for the next. Later each attempt has all of it.
     #[must_use]
     pub fn connect_timeout(mut self, connect_timeout: Duration) -> Self {
         self.connect_timeout = connect_timeout.min(TIMEOUT_MAX);
@@ -388,6 +391,7 @@ impl<S> Builder<S> {
                 servers,
                 version: self.protocol.with(has_authenticator)?.version(),
                 rules: self.extras.rules,
+                certificates: self.extras.certificates,
                 ..self.reconnect
             },
             is_manual: self.is_manual,

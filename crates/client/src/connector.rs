@@ -14,7 +14,8 @@ pub struct Attempt {
     pub server: String,
     /// Number of the attempt since the last success, from 1.
     pub number: u32,
-    /// How long it may take: the builder's connect timeout. A connector keeps to it itself.
+    /// How long it may take: what is left of the builder's connect timeout, or of this server's share of it when the first
+    /// connection is made. Then it is given up.
     pub timeout: Duration,
     /// What the builder says of TLS, WebSocket and proxy.
     pub(crate) how: Arc<Dial>,

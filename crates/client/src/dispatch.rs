@@ -20,7 +20,6 @@ use crate::{
     Message, SessionEnd, StreamEnd,
     mailbox::Room,
     outlet::{Offered, Outlet},
-    overlap::overlap,
     queue::{GaveWay, StreamQueue},
     trie::Trie,
 };
@@ -43,6 +42,8 @@ pub(crate) struct Dispatch {
     /// Filters without wildcards, by the topic they match; several with shared ones.
     by_topic: HashMap<Vec<u8>, SmallVec<[usize; 1]>, RandomState>,
     wildcards: Trie,
+    /// The filters without wildcards once more, to find those that one with wildcards overlaps.
+    plain: Trie,
     /// The last topic and what matches it: most programs receive runs of one topic. No topic is empty.
     last: (Vec<u8>, Vec<usize>),
     identifier_next: u32,
@@ -103,6 +104,7 @@ impl Dispatch {
             by_stream: HashMap::default(),
             by_topic: HashMap::default(),
             wildcards: Trie::new(),
+            plain: Trie::new(),
             last: (Vec::new(), Vec::new()),
             identifier_next: 1,
             dirty: Vec::new(),
@@ -325,6 +327,7 @@ impl Dispatch {
             self.wildcards.insert(&filter, key);
         } else {
             self.by_topic.entry(filter.path_bytes().to_vec()).or_default().push(key);
+            self.plain.insert(&filter, key);
         }
         self.by_filter.insert(filter, key);
         self.last.0.clear();
@@ -339,6 +342,7 @@ impl Dispatch {
             self.wildcards.remove(&entry.filter, key);
         } else {
             forget_key(&mut self.by_topic, entry.filter.path_bytes(), key);
+            self.plain.remove(&entry.filter, key);
         }
         for identifier in entry.identifier.iter().chain(&entry.former) {
             forget_key(&mut self.by_identifier, identifier, key);
@@ -380,16 +384,15 @@ impl Dispatch {
         let Some(entry) = self.entries.get(key) else { return Vec::new() };
         let mut others = Vec::new();
         if entry.filter.has_wildcard() {
-            let all = self.entries.iter();
-            others.extend(
-                all.filter(|(_, other)| overlap(&entry.filter, &other.filter)).map(|(key, _)| key),
-            );
+            self.plain.find_overlapping(&entry.filter, &mut others);
+            self.wildcards.find_overlapping(&entry.filter, &mut others);
         } else {
             let path = entry.filter.path_bytes();
             others.extend(self.by_topic.get(path).into_iter().flatten());
             self.wildcards.find(path, &mut others);
         }
         others.retain(|other| *other != key);
+        others.sort_unstable();
         others
     }
 

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 use postrider_net::{ProxyError, TlsError, UrlError, WebSocketError};
 use postrider_proto::{
     client::{AcknowledgeError, BATCH_BYTES_MAX, OWN_KEY_BYTES_MAX},
-    wire::{FilterError, ReasonCode, TextError, TopicError},
+    wire::{FilterError, Properties, ReasonCode, TextError, TopicError},
 };
 use postrider_store::StoreError;
 
@@ -101,6 +101,8 @@ pub enum ConnectError {
         reason: ReasonCode,
         /// The server's explanation, if it gave one (5.0).
         explanation: Option<String>,
+        /// All properties of its packet (5.0).
+        properties: Properties,
     },
     /// Enhanced authentication failed on our side (5.0).
     #[error("authentication at {server} failed: {error}")]
@@ -122,6 +124,8 @@ pub enum ConnectError {
         reason: ReasonCode,
         /// The server's explanation, if it gave one (5.0).
         explanation: Option<String>,
+        /// All properties of its packet (5.0).
+        properties: Properties,
     },
     /// What answers there does not speak MQTT.
     #[error("what answers at {server} is not MQTT: {what}")]
@@ -227,6 +231,8 @@ pub enum PublishError {
         reason: ReasonCode,
         /// Its explanation, if it gave one (5.0).
         explanation: Option<String>,
+        /// All properties of its PUBACK or PUBREC (5.0).
+        properties: Properties,
     },
     /// No answer in time.
     #[error("no answer from the server within {} s", .0.as_secs_f64())]
@@ -345,6 +351,8 @@ pub enum SubscribeError {
         reason: ReasonCode,
         /// Its explanation, if it gave one (5.0).
         explanation: Option<String>,
+        /// All properties of its SUBACK (5.0).
+        properties: Properties,
     },
     /// No answer in time.
     #[error("no answer from the server within {} s", .0.as_secs_f64())]
@@ -368,12 +376,19 @@ pub enum UnsubscribeError {
     #[error(transparent)]
     Filter(#[from] NotFilter),
     /// The server refused.
-    #[error("the server refused to unsubscribe '{filter}': {reason}")]
+    #[error(
+        "the server refused to unsubscribe '{filter}': {}",
+        Explained(*.reason, .explanation.as_deref())
+    )]
     Refused {
         /// The filter, the first refused one if there are several.
         filter: String,
         /// Its reason code, 0x80 or above.
         reason: ReasonCode,
+        /// Its explanation, if it gave one (5.0).
+        explanation: Option<String>,
+        /// All properties of its UNSUBACK (5.0).
+        properties: Properties,
     },
     /// No answer in time.
     #[error("no answer from the server within {} s", .0.as_secs_f64())]
@@ -425,6 +440,17 @@ pub enum AckError {
     /// The session acknowledges it by itself, or it has QoS 0.
     #[error("nothing is to be acknowledged here; build the session with manual_acknowledgement")]
     NotManual,
+    /// A code that PUBACK and PUBREC do not have.
+    #[error("{0} is no answer to a message; choose one that PUBACK may have")]
+    Reason(ReasonCode),
+    /// A text that cannot be sent.
+    #[error("{what} cannot be used: {error}")]
+    Text {
+        /// Which property.
+        what: &'static str,
+        /// What is wrong with it.
+        error: TextError,
+    },
     /// Something is to be stored and there is no store.
     #[error("the session has no store; give it one with Builder::store, or acknowledge without")]
     NoStore,

@@ -127,6 +127,7 @@ mod message;
 mod metrics;
 pub mod observing;
 mod outlet;
+#[cfg(test)]
 mod overlap;
 mod payload;
 mod pending;
@@ -159,7 +160,7 @@ pub use bytes::Bytes;
 pub use postrider_net::Srv;
 pub use postrider_net::{
     NotAPin, Pin, Proxy, ProxyError, ProxyUrlError, Stream, Tls, TlsError, TlsVersion, UrlError,
-    WebSocket, WebSocketError,
+    Watch, WebSocket, WebSocketError,
 };
 pub use postrider_proto::{
     Again, Limits,

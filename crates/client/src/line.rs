@@ -92,8 +92,12 @@ impl Line {
         }
     }
 
-    pub(crate) fn dial(&mut self, dialing: Dialing) {
+    /// A new attempt begins: what is known about the one before says nothing about it.
+    pub(crate) fn forget_fault(&mut self) {
         self.fault = None;
+    }
+
+    pub(crate) fn dial(&mut self, dialing: Dialing) {
         self.dialing = Some(dialing);
     }
 
@@ -103,6 +107,10 @@ impl Line {
 
     pub(crate) fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
     }
 
     pub(crate) fn is_closing(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
-use postrider_proto::wire::{PacketId, Properties, Publish, QoS, Text, Topic};
+use postrider_proto::wire::{PacketId, Properties, Publish, QoS, ReasonCode, Text, Topic};
 
 use crate::{
     AckError, NotText, PayloadError, PayloadReader,
@@ -145,7 +145,8 @@ impl Message {
     }
 
     /// [`Message::ack`], and stores what `fill` puts into the batch in the same step: after a crash both are there or
-    /// neither. [`crate::Session::stored`] reads it. If several streams have the message, all of their batches are stored
+    /// neither. [`crate::Session::stored`] reads it. The batch has a word for the server too, which is not stored: after a
+    /// crash it may not be said. If several streams have the message, all of their batches are stored
     /// when the last one acknowledges.
     ///
     /// # Errors
@@ -156,6 +157,22 @@ impl Message {
         let mut batch = Batch::default();
         fill(&mut batch);
         charge.ack(batch)
+    }
+
+    /// Refuses a message of a session with [`crate::Builder::manual_acknowledgement`]: PUBACK or PUBREC say why (5.0), with a
+    /// code from 0x80 on that these packets may have. The message is over, as after [`Message::ack`], and most servers do
+    /// not send it again. If the connection is lost before the server has the refusal the message comes again, at QoS 2
+    /// too. 3.1.1 cannot refuse: the message is acknowledged.
+    ///
+    /// If several streams have the message, it is refused if all of them refuse it. [`Message::ack_with`] can explain it.
+    ///
+    /// # Errors
+    /// [`AckError`], when it is awaited.
+    pub fn refuse(&self, reason: ReasonCode) -> Ack {
+        if !reason.is_error() {
+            return Ack::refused(AckError::Reason(reason));
+        }
+        self.ack_with(|batch| batch.reason(reason))
     }
 
     /// The number of a message that the program acknowledges itself: from 1, never reused in this store, the same when the

@@ -1,4 +1,4 @@
-//! Whether one topic can match two filters.
+//! Whether one topic can match two filters: what the trie is held to.
 
 use postrider_proto::wire::Filter;
 

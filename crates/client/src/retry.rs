@@ -26,6 +26,27 @@ impl<S> Builder<S> {
         self
     }
 
+    /// What to do when a certificate is refused: the server's by us (unknown authority, expired, another host, not the pinned
+    /// one), or ours by the server (required, not accepted), or one that cannot be used here (the key does not match, or
+    /// its password is wrong). Default [`Again::Never`]: that server is not tried again until another one has taken
+    /// us, and without another one the session ends with [`crate::LinkReason::Tls`].
+    ///
+    /// Certificates and keys are read anew for each attempt. A program that runs on while somebody renews them, or whose
+    /// clock is set late, goes on:
+    ///
+    /// ```
+    /// use postrider::{Again, Session};
+    ///
+    /// let builder = Session::builder("mqtts://127.0.0.1", "press-7")
+    ///     .after_refused_certificate(Again::Later);
+    /// # let _ = builder;
+    /// ```
+    #[must_use]
+    pub fn after_refused_certificate(mut self, again: Again) -> Self {
+        self.extras.certificates = again;
+        self
+    }
+
     /// How often the server may close the connection right after one and the same message was sent, before that message
     /// fails with [`crate::PublishError::Parked`] and is told by [`crate::Event::Parked`]; 0 for ever. Default 5.
     ///

@@ -20,7 +20,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use postrider_proto::client::{OwnChange, check_own};
+use postrider_proto::{
+    AckReason,
+    client::{OwnChange, check_own},
+    wire::{PacketType, Property, ReasonCode, Text, TextError},
+};
 
 use crate::{
     AckError, Builder, Message,
@@ -91,11 +95,15 @@ impl<S> Builder<S> {
     }
 }
 
-/// What a program stores together with an acknowledgement, see [`Message::ack_with`]: at most 1 MiB of keys and values
-/// (32 bytes more for each change count too), and 1,024 bytes a key. The last change of a key counts.
+/// What a program stores together with an acknowledgement, see [`Message::ack_with`], and what it tells the server with
+/// it. Stored are at most 1 MiB of keys and values (32 bytes more for each change count too), and 1,024 bytes a key. The
+/// last change of a key counts.
 #[derive(Debug, Default)]
 pub struct Batch {
     changes: Vec<OwnChange>,
+    reason: AckReason,
+    /// The first thing that cannot be sent.
+    fault: Option<AckError>,
 }
 
 impl Batch {
@@ -110,6 +118,37 @@ impl Batch {
     pub fn delete(&mut self, key: impl AsRef<[u8]>) {
         self.changes.push(OwnChange::Delete(Bytes::copy_from_slice(key.as_ref())));
     }
+
+    /// The reason code of PUBACK or PUBREC (5.0): `Success`, `NoMatchingSubscribers`, or one from 0x80 on, which refuses the
+    /// message, see [`Message::refuse`].
+    pub fn reason(&mut self, reason: ReasonCode) {
+        if !reason.may_stand_in(PacketType::PubAck) {
+            self.fault.get_or_insert(AckError::Reason(reason));
+        }
+        self.reason.code = reason;
+    }
+
+    /// An explanation for the server's log (5.0).
+    pub fn explanation(&mut self, text: &str) {
+        match Text::new(text) {
+            Ok(text) => self.reason.properties.set(Property::ReasonString(text)),
+            Err(error) => self.reject("the explanation", error),
+        }
+    }
+
+    /// Adds a name and a value to PUBACK or PUBREC (5.0).
+    pub fn user_property(&mut self, name: &str, value: &str) {
+        match (Text::new(name), Text::new(value)) {
+            (Ok(name), Ok(value)) => {
+                self.reason.properties.push(Property::UserProperty(name, value));
+            }
+            (Err(error), _) | (_, Err(error)) => self.reject("a user property", error),
+        }
+    }
+
+    fn reject(&mut self, what: &'static str, error: TextError) {
+        self.fault.get_or_insert(AckError::Text { what, error });
+    }
 }
 
 /// What became of a message, for the driver. These do not stand in the mailbox: publications that wait there for room may
@@ -117,11 +156,20 @@ impl Batch {
 #[derive(Debug)]
 pub(crate) enum Outcome {
     /// Every stream has acknowledged it.
-    Acknowledged { number: u64, own: Vec<OwnChange>, answers: Vec<Answer<AckResult>> },
+    Acknowledged(Acknowledged),
     /// A stream's copy was dropped unacknowledged.
     Returned(Box<Returned>),
     /// Nobody has a copy, and nobody has acknowledged it.
     Gone(u64),
+}
+
+/// An acknowledgement of all who had the message.
+#[derive(Debug)]
+pub(crate) struct Acknowledged {
+    pub(crate) number: u64,
+    pub(crate) own: Vec<OwnChange>,
+    pub(crate) reason: AckReason,
+    pub(crate) answers: Vec<Answer<AckResult>>,
 }
 
 /// A copy to be delivered again.
@@ -177,7 +225,8 @@ pub(crate) struct Parcel {
 struct State {
     /// Copies of streams that have not acknowledged.
     open: usize,
-    has_acknowledged: bool,
+    /// What is told the server; `None` until a stream has acknowledged.
+    reason: Option<AckReason>,
     own: Vec<OwnChange>,
     answers: Vec<Answer<AckResult>>,
     /// The driver has been told.
@@ -234,7 +283,7 @@ impl Charge {
     pub(crate) fn close_copy(&self) -> bool {
         let mut state = lock(&self.parcel.state);
         state.open = state.open.saturating_sub(1);
-        state.open == 0 && state.has_acknowledged
+        state.open == 0 && state.reason.is_some()
     }
 
     /// Tells the driver that all streams have acknowledged.
@@ -264,6 +313,9 @@ impl Charge {
     fn send(&self, batch: Batch) -> Result<Awaited<AckResult>, AckError> {
         let number = self.parcel.number;
         let shared = &self.parcel.shared;
+        if let Some(fault) = batch.fault {
+            return Err(fault);
+        }
         if !batch.changes.is_empty() && !shared.has_store {
             return Err(AckError::NoStore);
         }
@@ -275,7 +327,14 @@ impl Charge {
         let (answer, answered) = answer();
         let mut state = lock(&self.parcel.state);
         state.open = state.open.saturating_sub(1);
-        state.has_acknowledged = true;
+        // Who takes a message goes before who refuses it; else the first one has the word.
+        if state
+            .reason
+            .as_ref()
+            .is_none_or(|said| said.code.is_error() && !batch.reason.code.is_error())
+        {
+            state.reason = Some(batch.reason);
+        }
         state.own.extend(batch.changes);
         state.answers.push(answer);
         let is_last = state.open == 0;
@@ -291,10 +350,15 @@ impl Parcel {
     fn acknowledge(&self) {
         let mut state = lock(&self.state);
         state.is_done = true;
-        let (own, answers) = (mem::take(&mut state.own), mem::take(&mut state.answers));
+        let acknowledged = Acknowledged {
+            number: self.number,
+            own: mem::take(&mut state.own),
+            reason: state.reason.take().unwrap_or_default(),
+            answers: mem::take(&mut state.answers),
+        };
         drop(state);
         // Where nobody takes it any more the answers are dropped, which says that the session is over.
-        self.shared.report(Outcome::Acknowledged { number: self.number, own, answers });
+        self.shared.report(Outcome::Acknowledged(acknowledged));
     }
 }
 

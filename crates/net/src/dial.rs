@@ -199,6 +199,8 @@ async fn open(
     let connecting = socket::connect(&proxy.host, proxy.port, bind, &name);
     let tcp = timeout_at(deadline, connecting).await;
     let stream = Stream::tcp(tcp.map_err(|_| late(name.clone(), ""))??);
+    let secure = timeout_at(deadline, proxy.secure(stream)).await;
+    let stream = secure.map_err(|_| late(name.clone(), ": TLS was not agreed on"))??;
     let tunnel = timeout_at(deadline, proxy.tunnel(stream, host, port)).await;
     Ok(tunnel.map_err(|_| late(name, ": it has not connected us"))??)
 }

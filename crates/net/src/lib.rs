@@ -25,6 +25,7 @@ mod stream;
 mod tls;
 #[cfg(unix)]
 mod unix;
+mod watch;
 mod websocket;
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
@@ -40,5 +41,6 @@ pub use crate::{
     proxy::{Proxy, ProxyError, ProxyUrlError},
     stream::{Bytes, Detached, Stream},
     tls::{NotAPin, Pin, ServerTls, Tls, TlsError, TlsVersion},
+    watch::Watch,
     websocket::{WebSocket, WebSocketError},
 };

@@ -1,4 +1,5 @@
-//! Proxies: HTTP CONNECT (RFC 9110 section 9.3.6) and SOCKS5 (RFC 1928, 1929). The proxy looks the host's name up.
+//! Proxies: HTTP CONNECT (RFC 9110 section 9.3.6), also inside of TLS, and SOCKS5 (RFC 1928, 1929). The proxy looks the
+//! host's name up.
 
 use std::{fmt, io, net::IpAddr, str::FromStr};
 
@@ -6,15 +7,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::{Host, Url};
 
 use crate::{
-    Stream,
-    address::{authority, percent_decoded},
+    Stream, Tls, TlsError,
+    address::{HTTPS_PORT, authority, percent_decoded},
     http::{self, HeadError, Kind},
+    tls,
 };
 
-/// A proxy, by its URL: `http://user:password@host:port` or `socks5h://user:password@host:port`.
+/// A proxy, by its URL: `http://user:password@host:port`, `https://..` for HTTP CONNECT inside of TLS, or
+/// `socks5h://user:password@host:port`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy {
     kind: ProxyKind,
+    tls: Tls,
     pub(crate) host: String,
     pub(crate) port: u16,
     credentials: Option<(String, String)>,
@@ -23,13 +27,15 @@ pub struct Proxy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ProxyKind {
     Http,
+    Https,
     Socks5,
 }
 
 /// Why a URL is not one of a proxy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not the URL of a proxy: {0}; write http://user:password@host:port or socks5h://user:password@host:port"
+    "not the URL of a proxy: {0}; write http://user:password@host:port (or https) or \
+     socks5h://user:password@host:port"
 )]
 pub struct ProxyUrlError(String);
 
@@ -63,6 +69,14 @@ pub enum ProxyError {
         /// What it said.
         why: String,
     },
+    /// There is no secure connection to the proxy itself.
+    #[error("no secure connection to the proxy {proxy}: {error}")]
+    Tls {
+        /// Which proxy.
+        proxy: String,
+        /// Why.
+        error: TlsError,
+    },
     /// What answers is no such proxy.
     #[error("what answers at {proxy} is not this kind of proxy: {what}")]
     NotAProxy {
@@ -82,8 +96,8 @@ impl FromStr for Proxy {
         let (scheme, rest) = text.split_once("://").ok_or_else(|| fault("it has no scheme"))?;
         let kind = match scheme.to_ascii_lowercase().as_str() {
             "http" => ProxyKind::Http,
+            "https" => ProxyKind::Https,
             "socks5" | "socks5h" => ProxyKind::Socks5,
-            "https" => return Err(fault("TLS to the proxy itself is not offered")),
             "socks4" | "socks4a" => {
                 return Err(fault("SOCKS 4 is not offered; it knows no passwords"));
             }
@@ -108,6 +122,7 @@ impl FromStr for Proxy {
         };
         let port = url.port().unwrap_or(match kind {
             ProxyKind::Http => HTTP_PROXY_PORT,
+            ProxyKind::Https => HTTPS_PORT,
             ProxyKind::Socks5 => SOCKS_PORT,
         });
         if let Some((user, password)) = &credentials {
@@ -117,15 +132,31 @@ impl FromStr for Proxy {
                     "SOCKS takes a user name of 1 to 255 bytes, and a password of as many",
                 ));
             }
-            if user.contains(':') && kind == ProxyKind::Http {
+            if user.contains(':') && kind != ProxyKind::Socks5 {
                 return Err(fault("HTTP takes no user name with a colon"));
             }
         }
-        Ok(Self { kind, host, port, credentials })
+        Ok(Self { kind, tls: Tls::new(), host, port, credentials })
     }
 }
 
 impl Proxy {
+    /// How to make the connection to the proxy itself secure, if its URL begins with `https://`. Default: the system's
+    /// authorities, no certificate of ours. What is sent to the host through the proxy has its own TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Makes a stream to the proxy secure if it is to be.
+    pub(crate) async fn secure(&self, stream: Stream) -> Result<Stream, ProxyError> {
+        if self.kind != ProxyKind::Https {
+            return Ok(stream);
+        }
+        tls::connect(stream, &self.host, &self.tls).await.map_err(|error| self.insecure(error))
+    }
+
     /// Has the proxy connect to a host. `stream` is one to the proxy.
     pub(crate) async fn tunnel(
         &self,
@@ -134,7 +165,7 @@ impl Proxy {
         port: u16,
     ) -> Result<Stream, ProxyError> {
         match self.kind {
-            ProxyKind::Http => self.http(stream, host, port).await,
+            ProxyKind::Http | ProxyKind::Https => self.http(stream, host, port).await,
             ProxyKind::Socks5 => self.socks(stream, host, port).await,
         }
     }
@@ -282,7 +313,15 @@ impl Proxy {
         ProxyError::NotAProxy { proxy: self.to_string(), what: what.to_owned() }
     }
 
+    fn insecure(&self, error: TlsError) -> ProxyError {
+        ProxyError::Tls { proxy: self.to_string(), error }
+    }
+
     fn lost(&self, error: &io::Error) -> ProxyError {
+        // In TLS 1.3 a server judges our certificate when the handshake is over.
+        if let Some(error) = TlsError::find(error) {
+            return self.insecure(error.clone());
+        }
         if error.kind() == io::ErrorKind::UnexpectedEof {
             return self.not_a_proxy("it closed the connection");
         }
@@ -295,6 +334,7 @@ impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.kind {
             ProxyKind::Http => "http",
+            ProxyKind::Https => "https",
             ProxyKind::Socks5 => "socks5h",
         };
         write!(f, "{scheme}://{}", authority(&self.host, self.port))

@@ -134,8 +134,8 @@ pub use crate::record::{
     Durability, Fact, FlightState, Gate, Journal, Progress, Record, RecordError, Stamp,
 };
 pub use crate::session::{
-    AckOutcome, Arrival, Entrusted, Fate, OpenMessage, PageRequest, PageRows, Parked, PeerFault,
-    QueueFull, Resume, Sent, Session, SessionConfig, SessionStats, Takers,
+    AckOutcome, AckReason, Arrival, Entrusted, Fate, OpenMessage, PageRequest, PageRows, Parked,
+    PeerFault, QueueFull, Resume, Sent, Session, SessionConfig, SessionStats, Takers,
 };
 pub use crate::spool::{SpoolId, SpoolOutput, Spools};
 pub use crate::time::Time;

@@ -30,6 +30,9 @@ pub struct ReconnectConfig {
     pub later_ms: u64,
     /// What to do after a reason code, where it is not [`Again::by_default`].
     pub rules: Vec<(ReasonCode, Again)>,
+    /// What to do after a certificate was refused. [`Again::Never`] leaves that server out until some server took us, and
+    /// gives up when none is left.
+    pub certificates: Again,
     /// Attempts in a row before giving up; `None` for ever.
     pub attempts_max: Option<u32>,
     /// Whether to connect again at all after the first success.
@@ -49,6 +52,7 @@ impl Default for ReconnectConfig {
             stable_ms: 10_000,
             later_ms: 5_000,
             rules: Vec::new(),
+            certificates: Again::Never,
             attempts_max: None,
             is_enabled: true,
             is_first_retried: false,
@@ -113,6 +117,8 @@ pub struct Reconnect {
     jitter: Jitter,
     /// By server: whether it was found to speak 3.1.1 only.
     is_old: Vec<bool>,
+    /// By server: whether a certificate was refused there, or where it sent us, since a link opened anywhere.
+    is_barred: Vec<bool>,
     /// Index of the server of the current attempt or link.
     server: usize,
     /// Attempts since the last success, the current one included.
@@ -143,11 +149,13 @@ impl Reconnect {
     #[must_use]
     pub fn new(config: ReconnectConfig, seed: u64) -> Self {
         let is_old = vec![false; config.servers.len()];
+        let is_barred = is_old.clone();
         let version = config.version.unwrap_or(Version::V5);
         Self {
             config,
             jitter: Jitter(seed),
             is_old,
+            is_barred,
             server: 0,
             attempt: 0,
             version,
@@ -172,6 +180,7 @@ impl Reconnect {
         self.attempt = 0;
         self.has_ever_opened = true;
         self.opened = Some(now);
+        self.is_barred.fill(false);
         // What another server speaks says nothing about ours.
         let own = self.is_old.get_mut(self.server).filter(|_| self.detour.is_none());
         if let Some(is_old) = own {
@@ -182,7 +191,7 @@ impl Reconnect {
     /// An attempt or a link ended. `had_connack` says whether a CONNACK was seen on this link.
     ///
     /// Whether it goes on is said by the rules of the configuration, else by [`Again::by_default`]; never if the server
-    /// could not be trusted. 5.0 falls back to
+    /// could not be trusted. A refused certificate says nothing about other servers, so they are tried. 5.0 falls back to
     /// 3.1.1 at once on 0x84 (3.x return code 1) or a close without CONNACK, unless the version is fixed. Where no
     /// stream could be opened nothing is learned about the version.
     ///
@@ -191,7 +200,9 @@ impl Reconnect {
     /// Spec: v5 section 4.11.
     pub fn handle_end(&mut self, end: &LinkEnd, had_connack: bool, now: Time) -> Verdict {
         let again = self.again(end);
-        if again == Again::Never {
+        if matches!(end, LinkEnd::Certificate(_)) && again == Again::Never {
+            self.bar();
+        } else if again == Again::Never {
             return Verdict::GiveUp;
         }
         if let Some(plan) = self.sent_on(end, now) {
@@ -213,14 +224,17 @@ impl Reconnect {
             // The session lives where the link was, so that server is tried first, unless it sends us away.
             if reason_of(end).is_some_and(is_elsewhere) {
                 self.detour = None;
-                self.server = (self.server + 1) % self.config.servers.len().max(1);
+                self.turn_to_next();
             }
         } else if self.detour.take().is_none() {
-            self.server = (self.server + 1) % self.config.servers.len().max(1);
+            self.turn_to_next();
+        }
+        if self.is_barred(self.server) {
+            self.turn_to_next();
         }
         let tried_all = self.attempt as usize >= self.config.servers.len();
         let is_last = self.config.attempts_max.is_some_and(|max| self.attempt >= max);
-        if is_last || (is_first && tried_all) {
+        if is_last || (is_first && tried_all) || self.is_barred(self.server) {
             return Verdict::GiveUp;
         }
         self.attempt = self.attempt.saturating_add(1);
@@ -233,10 +247,31 @@ impl Reconnect {
         Verdict::Retry(self.plan(), at)
     }
 
+    /// The server is not tried again while none has taken us.
+    fn bar(&mut self) {
+        if let Some(is_barred) = self.is_barred.get_mut(self.server) {
+            *is_barred = true;
+        }
+    }
+
+    fn is_barred(&self, server: usize) -> bool {
+        self.is_barred.get(server).copied().unwrap_or(false)
+    }
+
+    /// Goes to the next server that is not barred, and stays if there is none.
+    fn turn_to_next(&mut self) {
+        let count = self.config.servers.len().max(1);
+        let mut others = (1..=count).map(|step| (self.server + step) % count);
+        self.server = others.find(|server| !self.is_barred(*server)).unwrap_or(self.server);
+    }
+
     /// Whether and when to connect again after this end.
     fn again(&self, end: &LinkEnd) -> Again {
         if matches!(end, LinkEnd::Untrusted(_)) {
             return Again::Never;
+        }
+        if matches!(end, LinkEnd::Certificate(_)) {
+            return self.config.certificates;
         }
         let Some(reason) = reason_of(end) else { return Again::Soon };
         let rule = self.config.rules.iter().rev().find(|(of, _)| *of == reason);
@@ -283,7 +318,8 @@ impl Reconnect {
             LinkEnd::Disconnected(_)
             | LinkEnd::Ours(_)
             | LinkEnd::Unreachable(_)
-            | LinkEnd::Untrusted(_) => false,
+            | LinkEnd::Untrusted(_)
+            | LinkEnd::Certificate(_) => false,
         }
     }
 
@@ -328,7 +364,8 @@ impl Detour {
             | LinkEnd::Ours(_)
             | LinkEnd::Lost
             | LinkEnd::Unreachable(_)
-            | LinkEnd::Untrusted(_) => return None,
+            | LinkEnd::Untrusted(_)
+            | LinkEnd::Certificate(_) => return None,
         };
         let reason = reason_of(end)?;
         let is_permanent = reason == ReasonCode::ServerMoved;
@@ -353,7 +390,8 @@ fn reason_of(end: &LinkEnd) -> Option<ReasonCode> {
         | LinkEnd::Ours(_)
         | LinkEnd::Lost
         | LinkEnd::Unreachable(_)
-        | LinkEnd::Untrusted(_) => None,
+        | LinkEnd::Untrusted(_)
+        | LinkEnd::Certificate(_) => None,
     }
 }
 

@@ -17,6 +17,7 @@ mod scram;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use postrider_proto::wire::Properties;
 
 use crate::Builder;
 
@@ -97,6 +98,18 @@ pub trait AuthenticationExchange: Send {
     /// # Errors
     /// [`AuthenticationError`]; the connection is ended then, and the session over.
     fn finish(&mut self, data: &[u8]) -> Result<(), AuthenticationError>;
+
+    /// All properties of the server's AUTH or CONNACK, reason string and user properties among them; called before
+    /// [`AuthenticationExchange::respond`] or [`AuthenticationExchange::finish`] gets its data. Does nothing by default.
+    fn handle_properties(&mut self, properties: &Properties) {
+        let _ = properties;
+    }
+
+    /// What AUTH says besides the data that was just given for it: reason string and user properties; others are left
+    /// out. Nothing by default. CONNECT has those of [`Builder::property`].
+    fn properties(&mut self) -> Properties {
+        Properties::new()
+    }
 }
 
 impl<S> Builder<S> {

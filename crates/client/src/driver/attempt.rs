@@ -69,6 +69,11 @@ impl Preparation {
         self.error.clone().unwrap_or_else(unknown)
     }
 
+    /// What the next AUTH says besides its data.
+    fn besides(&mut self) -> Properties {
+        self.exchange.as_mut().map_or_else(Properties::new, |exchange| exchange.properties())
+    }
+
     fn begin(&mut self) -> Result<Option<Bytes>, AuthenticationError> {
         self.exchange = None;
         let Some(authenticator) = &self.authenticator else { return Ok(None) };
@@ -142,9 +147,11 @@ impl Driver {
         let Some(exchange) = &mut self.preparation.exchange else {
             return self.reject(AuthenticationError::Malformed("a challenge at the wrong time"));
         };
+        exchange.handle_properties(properties);
         match exchange.respond(&data.unwrap_or_default()) {
             Ok(data) => {
-                self.machine.answer_challenge(data, self.now);
+                let besides = exchange.properties();
+                self.machine.answer_challenge(data, besides, self.now);
                 self.feed();
             }
             Err(error) => self.reject(error),
@@ -155,16 +162,20 @@ impl Driver {
     pub(super) fn handle_reauthentication_wanted(&mut self) {
         match self.preparation.begin() {
             Ok(first) => {
-                self.machine.answer_challenge(first, self.now);
+                let besides = self.preparation.besides();
+                self.machine.answer_challenge(first, besides, self.now);
                 self.feed();
             }
             Err(error) => self.reject(error),
         }
     }
 
-    pub(super) fn handle_authenticated(&mut self, data: Option<Bytes>) {
+    pub(super) fn handle_authenticated(&mut self, data: Option<Bytes>, properties: &Properties) {
         let judged = match &mut self.preparation.exchange {
-            Some(exchange) => exchange.finish(&data.unwrap_or_default()),
+            Some(exchange) => {
+                exchange.handle_properties(properties);
+                exchange.finish(&data.unwrap_or_default())
+            }
             None => Ok(()),
         };
         self.preparation.exchange = None;
@@ -190,17 +201,20 @@ impl Driver {
             ReauthenticateError::Busy
         } else {
             match self.preparation.begin() {
-                Ok(first) => match self.machine.reauthenticate(first, self.now) {
-                    Ok(()) => {
-                        let ms = crate::builder::ms(self.preparation.timeout);
-                        let deadline = self.now.plus_ms(ms);
-                        self.preparation.again = Some(Reauthentication { answer, deadline });
-                        return;
+                Ok(first) => {
+                    let besides = self.preparation.besides();
+                    match self.machine.reauthenticate(first, besides, self.now) {
+                        Ok(()) => {
+                            let ms = crate::builder::ms(self.preparation.timeout);
+                            let deadline = self.now.plus_ms(ms);
+                            self.preparation.again = Some(Reauthentication { answer, deadline });
+                            return;
+                        }
+                        Err(Refusal::NotConnected) => ReauthenticateError::NotConnected,
+                        Err(Refusal::NoMethod) => ReauthenticateError::NoAuthenticator,
+                        Err(Refusal::Busy) => ReauthenticateError::Busy,
                     }
-                    Err(Refusal::NotConnected) => ReauthenticateError::NotConnected,
-                    Err(Refusal::NoMethod) => ReauthenticateError::NoAuthenticator,
-                    Err(Refusal::Busy) => ReauthenticateError::Busy,
-                },
+                }
                 Err(error) => ReauthenticateError::Failed(error),
             }
         };

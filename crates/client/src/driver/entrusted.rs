@@ -3,16 +3,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use postrider_proto::{
-    Arrived, Fact, Record, Time,
-    client::{OwnChange, own_key},
-};
+use postrider_proto::{Arrived, Fact, Record, Time, client::own_key};
 
 use super::Driver;
 use crate::{
     AckError, StoredError,
     answer::Answer,
-    token::{AckResult, Charge, Outcome, Returned},
+    token::{AckResult, Acknowledged, Charge, Outcome, Returned},
 };
 
 /// What the driver remembers of them.
@@ -54,9 +51,7 @@ impl Driver {
     pub(super) fn take_outcomes(&mut self) {
         for outcome in self.shared.take_outcomes() {
             match outcome {
-                Outcome::Acknowledged { number, own, answers } => {
-                    self.acknowledge(number, own, answers);
-                }
+                Outcome::Acknowledged(acknowledged) => self.acknowledge(acknowledged),
                 Outcome::Returned(returned) => self.take_return(*returned),
                 Outcome::Gone(number) => self.machine.take_back(number),
             }
@@ -64,8 +59,9 @@ impl Driver {
         self.deliver_returned();
     }
 
-    fn acknowledge(&mut self, number: u64, own: Vec<OwnChange>, answers: Vec<Answer<AckResult>>) {
-        match self.machine.acknowledge(number, own) {
+    fn acknowledge(&mut self, acknowledged: Acknowledged) {
+        let Acknowledged { number, own, reason, answers } = acknowledged;
+        match self.machine.acknowledge_with(number, own, reason) {
             Ok(()) => {
                 self.entrusted.answers.insert(number, answers);
                 // It may have been what the server was not read on for.

@@ -25,7 +25,7 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use postrider_net::{Clock, Dial};
+use postrider_net::{Clock, Dial, ProxyError};
 use postrider_proto::{
     Client, Fact, Limits, Time,
     client::{ClientConfig, OperationId},
@@ -128,6 +128,8 @@ pub(crate) struct Driver {
     /// What the last connection allowed; still the best guess without one.
     limits: Option<Limits>,
     attempt: Attempt,
+    /// When the first connection must stand.
+    connecting_until: Option<Time>,
     /// Of the connection, or of the attempt to make one.
     span: Span,
     last_reason: LinkReason,
@@ -148,6 +150,8 @@ pub(crate) struct Driver {
 /// An attempt to connect, from the dial to the CONNACK.
 #[derive(Clone, Copy, Debug, Default)]
 struct Attempt {
+    /// Since the last success, from 1.
+    number: u32,
     deadline: Option<Time>,
     /// Whether a stream was opened.
     had_stream: bool,
@@ -237,6 +241,7 @@ impl Driver {
             is_connected: false,
             limits: None,
             attempt: Attempt::default(),
+            connecting_until: None,
             span: Span::none(),
             last_reason: LinkReason::Lost,
             preparation: Preparation::new(setup.upcoming, setup.hook, operation_timeout),
@@ -334,7 +339,7 @@ impl Driver {
                 true
             }
             Poll::Ready(Err(what)) => {
-                self.machine.handle_dial_failed(what, self.now);
+                self.fail_dial(what);
                 true
             }
             Poll::Pending => false,
@@ -397,7 +402,28 @@ impl Driver {
         has_input
     }
 
+    /// There is no stream, or none that was of use.
+    fn fail_dial(&mut self, what: String) {
+        // The next attempt may be about to begin, and has a time of its own.
+        self.attempt.deadline = None;
+        match self.line.fault() {
+            Some(LinkReason::Tls(error) | LinkReason::Proxy(ProxyError::Tls { error, .. }))
+                if error.is_about_certificates() =>
+            {
+                self.machine.handle_certificate_refused(what, self.now);
+            }
+            _ => self.machine.handle_dial_failed(what, self.now),
+        }
+    }
+
     fn close(&mut self) {
+        // In TLS 1.3 a server judges our certificate when the handshake is over for us. That it speaks no 5.0 is not said.
+        if let Some(LinkReason::Tls(error)) = self.line.fault()
+            && !self.is_connected
+            && !self.line.is_closing()
+        {
+            self.fail_dial(error.to_string());
+        }
         self.line.close();
         self.closing_until = None;
         self.machine.handle_closed(self.now);

@@ -13,12 +13,15 @@ use super::{
     Attempt, CLOSING_MS, Driver,
     commands::{Leaving, Operation},
     life::Life,
-    refusal::{link_reason, publish_failure, subscribe_failure, unsubscribe_failure},
+    refusal::{
+        link_reason, publish_failure, subscribe_failure, subscription_refused, unsubscribe_failure,
+        unsubscribe_refused,
+    },
 };
 use crate::{
     ConnectError, Connected, Event, LinkReason, Message, PublishError, SessionEnd, StreamEnd,
-    SubscribeError, UnsubscribeError, answer::Answer, body::Body, builder::shown, command::Granted,
-    connector, filling::SpoolHold, publish::Published, spans, tap,
+    UnsubscribeError, answer::Answer, body::Body, builder::shown, command::Granted, connector,
+    filling::SpoolHold, publish::Published, spans, tap,
 };
 
 impl Driver {
@@ -73,16 +76,15 @@ impl Driver {
 
     fn dial(&mut self, plan: Plan) {
         tracing::debug!(server = %self.server, attempt = plan.attempt, "connecting");
-        let is_first = matches!(self.life, Life::Connecting(_));
-        let timeout_ms = u64::try_from(self.connect_timeout.as_millis()).unwrap_or(u64::MAX);
-        // One timeout for the whole first attempt, with falling back to 3.1.1 and all.
-        let deadline = self.attempt.deadline.filter(|_| is_first);
-        self.attempt = Attempt {
-            deadline: Some(deadline.unwrap_or_else(|| self.now.plus_ms(timeout_ms))),
-            ..Attempt::default()
-        };
+        // Falling back to 3.1.1 and being sent on count for the attempt that they follow.
+        let is_same = self.is_connecting() && self.attempt.number == plan.attempt;
+        let deadline = self.attempt.deadline.filter(|_| is_same);
+        let deadline = deadline.unwrap_or_else(|| self.attempt_deadline(plan.attempt));
+        self.attempt =
+            Attempt { number: plan.attempt, deadline: Some(deadline), ..Attempt::default() };
         self.span = spans::connection(&self.server, plan.attempt);
         self.version = plan.version;
+        self.line.forget_fault();
         let server = match &plan.detour {
             Some(reference) => elsewhere(&plan.server, reference),
             None => Ok(plan.server.clone()),
@@ -99,14 +101,30 @@ impl Driver {
     /// Opens the stream of an attempt.
     pub(super) fn open_stream(&mut self, number: u32, server: String) {
         self.server = shown(&server);
-        // The next server must have its turn within the timeout too.
-        let is_first = matches!(self.life, Life::Connecting(_));
-        let share = if is_first { self.servers } else { 1 };
-        let timeout = self.connect_timeout / share;
+        let left_ms = self.attempt.deadline.map_or(0, |deadline| deadline.ms_since(self.now));
+        let timeout = Duration::from_millis(left_ms);
         let how = Arc::clone(&self.dial);
         let attempt = connector::Attempt { server, number, timeout, how };
         let dialing = connector::open(self.connector.as_ref(), attempt);
         self.line.dial(tap::on(self.tap.as_ref(), &self.server, dialing));
+    }
+
+    /// When an attempt that begins now is given up. One timeout bounds the whole of the first connection: each server has
+    /// its share of what is left, so that one that is silent leaves time for those behind it.
+    fn attempt_deadline(&mut self, number: u32) -> Time {
+        let until = self.now.plus_ms(crate::builder::ms(self.connect_timeout));
+        if !self.is_connecting() {
+            return until;
+        }
+        let until = *self.connecting_until.get_or_insert(until);
+        let tried = number.saturating_sub(1);
+        let servers = self.servers.saturating_sub(tried).max(1);
+        self.now.plus_ms(until.ms_since(self.now) / u64::from(servers))
+    }
+
+    /// Whether the first connection has not been made.
+    fn is_connecting(&self) -> bool {
+        matches!(self.life, Life::Connecting(_))
     }
 
     fn hang_up(&mut self) {
@@ -135,7 +153,9 @@ impl Driver {
                 self.handle_challenge(data, &properties);
             }
             MachineEvent::ReauthenticationWanted => self.handle_reauthentication_wanted(),
-            MachineEvent::Authenticated { data } => self.handle_authenticated(data),
+            MachineEvent::Authenticated { data, properties } => {
+                self.handle_authenticated(data, &properties);
+            }
             MachineEvent::Settled { resubscriptions } => self.handle_settled(resubscriptions),
             MachineEvent::Parked(parked) => self.handle_parked(parked),
             MachineEvent::Message(arrived) => self.handle_message(arrived),
@@ -248,7 +268,7 @@ impl Driver {
         self.span = tracing::Span::none();
         let retry_in = retry_at.map(|retry_at| Duration::from_millis(retry_at.ms_since(self.now)));
         tracing::info!(server = %self.server, ?retry_in, "disconnected: {reason}");
-        if matches!(self.life, Life::Connecting(_)) && retry_in.is_none() {
+        if self.is_connecting() && retry_in.is_none() {
             let error = self.connect_error(reason.clone());
             self.fail_connect(error);
         }
@@ -281,24 +301,19 @@ impl Driver {
     /// The connect timeout passed.
     pub(super) fn time_out_attempt(&mut self) {
         self.attempt.deadline = None;
-        self.attempt.has_timed_out = true;
-        if matches!(self.life, Life::Connecting(_)) {
-            self.fail_connect(self.connect_timed_out());
-            self.is_abandoned = true;
-            if !self.is_dialing() {
-                // There is nobody to take leave of.
-                self.line.close();
-                self.machine.handle_closed(self.now);
-            }
+        let is_under_way = self.is_dialing() || self.line.is_open();
+        if !is_under_way {
             return;
         }
+        self.attempt.has_timed_out = true;
         if self.is_dialing() {
             self.cut_dial();
-            self.machine.handle_dial_failed(LinkReason::TimedOut.to_string(), self.now);
         } else {
+            // There is nobody to take leave of.
             self.line.close();
-            self.machine.handle_closed(self.now);
         }
+        self.machine.handle_dial_failed(LinkReason::TimedOut.to_string(), self.now);
+        self.machine.handle_closed(self.now);
     }
 
     #[inline]
@@ -341,11 +356,8 @@ impl Driver {
                 if let Some(qos) = granted {
                     return answer.give(Ok(Granted { qos, properties: suback.properties }));
                 }
-                SubscribeError::Refused {
-                    filter: filter.as_str().to_owned(),
-                    reason: reason.unwrap_or(ReasonCode::UnspecifiedError),
-                    explanation: crate::reason::explanation(&suback.properties),
-                }
+                let reason = reason.unwrap_or(ReasonCode::UnspecifiedError);
+                subscription_refused(filter.as_str().to_owned(), reason, suback.properties)
             }
             Err(failure) => subscribe_failure(failure, &filter, self.end_or_ours()),
         };
@@ -391,13 +403,16 @@ impl Driver {
     }
 
     fn reason_of(&self, end: LinkEnd) -> LinkReason {
-        if end == LinkEnd::Lost && self.attempt.has_timed_out && !self.is_connected {
+        let may_be_late = matches!(end, LinkEnd::Lost | LinkEnd::Unreachable(_));
+        if may_be_late && self.attempt.has_timed_out && !self.is_connected {
             return LinkReason::TimedOut;
         }
         // The line knows more than the machine.
         match (&end, self.line.fault()) {
             (LinkEnd::Untrusted(_), _) => LinkReason::Authentication(self.preparation.error()),
-            (LinkEnd::Lost | LinkEnd::Unreachable(_), Some(fault)) => fault.clone(),
+            (LinkEnd::Lost | LinkEnd::Unreachable(_) | LinkEnd::Certificate(_), Some(fault)) => {
+                fault.clone()
+            }
             _ => link_reason(end),
         }
     }
@@ -417,5 +432,6 @@ impl Driver {
 fn refused_filter(leaving: &Leaving, unsuback: &UnsubAck) -> Option<UnsubscribeError> {
     let mut pairs = leaving.filters.iter().zip(&unsuback.reasons);
     let (filter, reason) = pairs.find(|(_, reason)| reason.is_error())?;
-    Some(UnsubscribeError::Refused { filter: filter.as_str().to_owned(), reason: *reason })
+    let filter = filter.as_str().to_owned();
+    Some(unsubscribe_refused(filter, *reason, unsuback.properties.clone()))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use postrider_proto::{
     LinkEnd,
     client::{Failure, OperationError, PublishError as Refusal},
-    wire::{Filter, ReasonCode},
+    wire::{Filter, Properties, ReasonCode},
 };
 
 use super::Driver;
@@ -28,7 +28,7 @@ pub(super) fn link_reason(end: LinkEnd) -> LinkReason {
             properties: disconnect.properties,
         },
         LinkEnd::Ours(_) => LinkReason::Ours,
-        LinkEnd::Unreachable(what) => LinkReason::Unreachable { what },
+        LinkEnd::Unreachable(what) | LinkEnd::Certificate(what) => LinkReason::Unreachable { what },
         LinkEnd::Lost | _ => LinkReason::Lost,
     }
 }
@@ -52,7 +52,7 @@ pub(super) fn publish_refusal(refusal: Refusal, topic: String, end: SessionEnd) 
 pub(super) fn publish_failure(failure: Failure, end: SessionEnd) -> PublishError {
     match failure {
         Failure::Refused(reason, properties) => {
-            PublishError::Refused { reason, explanation: explanation(&properties) }
+            PublishError::Refused { reason, explanation: explanation(&properties), properties }
         }
         Failure::TimedOut(ms) => PublishError::TimedOut(Duration::from_millis(ms)),
         Failure::TooLarge => PublishError::TooLargeForServer,
@@ -88,16 +88,12 @@ pub(super) fn subscribe_failure(
 ) -> SubscribeError {
     let filter = filter.as_str().to_owned();
     match failure {
-        Failure::Refused(reason, properties) => {
-            SubscribeError::Refused { filter, reason, explanation: explanation(&properties) }
-        }
+        Failure::Refused(reason, properties) => subscription_refused(filter, reason, properties),
         Failure::TimedOut(ms) => SubscribeError::TimedOut(Duration::from_millis(ms)),
         Failure::NotOffered(what) => SubscribeError::NotOffered { what, filter },
-        Failure::TooLarge => SubscribeError::Refused {
-            filter,
-            reason: ReasonCode::PacketTooLarge,
-            explanation: None,
-        },
+        Failure::TooLarge => {
+            subscription_refused(filter, ReasonCode::PacketTooLarge, Properties::new())
+        }
         Failure::Expired | Failure::Dropped | Failure::Unreadable | Failure::Over | _ => {
             SubscribeError::Over(end)
         }
@@ -119,15 +115,33 @@ pub(super) fn unsubscribe_failure(
     end: SessionEnd,
 ) -> UnsubscribeError {
     match failure {
-        Failure::Refused(reason, _) => UnsubscribeError::Refused { filter, reason },
+        Failure::Refused(reason, properties) => unsubscribe_refused(filter, reason, properties),
         Failure::TooLarge => {
-            UnsubscribeError::Refused { filter, reason: ReasonCode::PacketTooLarge }
+            unsubscribe_refused(filter, ReasonCode::PacketTooLarge, Properties::new())
         }
         Failure::TimedOut(ms) => UnsubscribeError::TimedOut(Duration::from_millis(ms)),
         Failure::Expired | Failure::NotOffered(_) | Failure::Dropped | Failure::Over | _ => {
             UnsubscribeError::Over(end)
         }
     }
+}
+
+pub(super) fn subscription_refused(
+    filter: String,
+    reason: ReasonCode,
+    properties: Properties,
+) -> SubscribeError {
+    let explanation = explanation(&properties);
+    SubscribeError::Refused { filter, reason, explanation, properties }
+}
+
+pub(super) fn unsubscribe_refused(
+    filter: String,
+    reason: ReasonCode,
+    properties: Properties,
+) -> UnsubscribeError {
+    let explanation = explanation(&properties);
+    UnsubscribeError::Refused { filter, reason, explanation, properties }
 }
 
 impl Driver {
@@ -139,13 +153,15 @@ impl Driver {
         }
         let had_answer = !self.line.first_bytes().is_empty();
         match end {
-            LinkReason::Refused { reason, explanation, .. } if is_about_credentials(reason) => {
+            LinkReason::Refused { reason, explanation, properties }
+                if is_about_credentials(reason) =>
+            {
                 let who = self.who.clone();
-                ConnectError::Credentials { server, who, reason, explanation }
+                ConnectError::Credentials { server, who, reason, explanation, properties }
             }
-            LinkReason::Refused { reason, explanation, .. }
-            | LinkReason::Disconnected { reason, explanation, .. } => {
-                ConnectError::Refused { server, reason, explanation }
+            LinkReason::Refused { reason, explanation, properties }
+            | LinkReason::Disconnected { reason, explanation, properties } => {
+                ConnectError::Refused { server, reason, explanation, properties }
             }
             LinkReason::Authentication(error) => ConnectError::Authentication { server, error },
             LinkReason::Unreachable { what } => ConnectError::Unreachable { what },

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use postrider::{
-    AckError, Builder, Message, Protocol, QoS, Session, StoredError, Subscription, blocking,
+    AckError, Builder, Message, Properties, Protocol, QoS, ReasonCode, Session, StoredError,
+    Subscription, Text, blocking,
 };
-use postrider_proto::wire::{AckKind, ConnAck, Packet, PacketId, Publish};
+use postrider_proto::wire::{Ack, AckKind, ConnAck, Packet, PacketId, Publish};
 use postrider_testing::TestBroker;
 use tempfile::TempDir;
 use tokio::{
@@ -123,6 +124,65 @@ async fn every_stream_must_acknowledge() {
         again.ack().await.unwrap();
         assert_eq!(answer(&mut peer).await, (kind(qos), 2));
     }
+}
+
+/// v5 section 3.4.2.1, 3.5.2.1: PUBACK and PUBREC can refuse, and explain it. 3.1.1 cannot.
+#[tokio::test]
+async fn a_message_can_be_refused() {
+    for (version, qos) in cases() {
+        let (session, mut peer, _desk) = open(manual(version)).await;
+        let mut one = subscribed(&session, &mut peer, "in", qos).await;
+        peer.send(arriving(qos, 1, "in")).await;
+        next(&mut one).await.refuse(ReasonCode::NotAuthorized).await.unwrap();
+        let refused = acked(&mut peer).await;
+        peer.send(arriving(qos, 2, "in")).await;
+        let message = next(&mut one).await;
+        let wrong = message.refuse(ReasonCode::NoMatchingSubscribers).await.unwrap_err();
+        assert_eq!(wrong, AckError::Reason(ReasonCode::NoMatchingSubscribers));
+        let wrong = message.refuse(ReasonCode::ServerBusy).await.unwrap_err();
+        assert!(wrong.to_string().contains("no answer to a message"), "{wrong}");
+        let wrong = message.ack_with(|batch| batch.explanation("a\0")).await.unwrap_err();
+        assert!(matches!(wrong, AckError::Text { what: "the explanation", .. }), "{wrong:?}");
+        // Nothing of that has acknowledged it.
+        let explained = message.ack_with(|batch| {
+            batch.reason(ReasonCode::QuotaExceeded);
+            batch.explanation("full");
+            batch.user_property("k", "v");
+        });
+        explained.await.unwrap();
+        let explained = acked(&mut peer).await;
+        if version == Protocol::V311 {
+            assert!([&refused, &explained].iter().all(|ack| ack.reason == ReasonCode::Success));
+            continue;
+        }
+        assert_eq!(refused.reason, ReasonCode::NotAuthorized);
+        assert_eq!(refused.properties, Properties::new());
+        assert_eq!(explained.reason, ReasonCode::QuotaExceeded);
+        assert_eq!(explained.properties.reason_string().map(Text::as_str), Some("full"));
+        assert_eq!(explained.properties.user_properties().count(), 1);
+    }
+}
+
+/// A message that several streams have is refused if all of them refuse it.
+#[tokio::test]
+async fn who_takes_a_message_goes_before_who_refuses_it() {
+    let (session, mut peer, _desk) = open(manual(Protocol::V5)).await;
+    let mut one = subscribed(&session, &mut peer, "in", QoS::AtLeastOnce).await;
+    let mut two = subscribed(&session, &mut peer, "in", QoS::AtLeastOnce).await;
+    let (no, never) = (ReasonCode::NotAuthorized, ReasonCode::QuotaExceeded);
+    for (id, first, second, expected) in [
+        (1, no, never, no),
+        (2, no, ReasonCode::Success, ReasonCode::Success),
+        (3, ReasonCode::Success, no, ReasonCode::Success),
+    ] {
+        peer.send(arriving(QoS::AtLeastOnce, id, "in")).await;
+        let (a, b) = (next(&mut one).await, next(&mut two).await);
+        let first = a.ack_with(|batch| batch.reason(first));
+        let second = b.ack_with(|batch| batch.reason(second));
+        assert_eq!(tokio::join!(first, second), (Ok(()), Ok(())));
+        assert_eq!(acked(&mut peer).await.reason, expected);
+    }
+    drop(session);
 }
 
 /// v5 v3.1.1 [MQTT-4.4.0-1]: what is sent again after a reconnect is the message that the program has already.
@@ -458,6 +518,13 @@ fn kind(qos: QoS) -> AckKind {
 
 async fn answer(peer: &mut Peer) -> (AckKind, u16) {
     read_answer(&peer.next().await)
+}
+
+/// PUBACK or PUBREC.
+async fn acked(peer: &mut Peer) -> Ack {
+    let packet = peer.next().await;
+    let (Packet::PubAck(ack) | Packet::PubRec(ack)) = packet else { panic!("{packet}") };
+    ack
 }
 
 fn read_answer(packet: &Packet) -> (AckKind, u16) {

@@ -178,18 +178,24 @@ async fn a_publish_dropped_at_any_poll_on_its_way_to_the_store_is_published_once
     });
 }
 
-/// The way to the driver is full, because its task has no turn before this one waits.
+/// More publications than the way to the driver has room for.
+const FILL: usize = 1500;
+
+/// Fills the way to the driver, whose task has no turn before this one waits.
+async fn fill(session: &Session) {
+    for _ in 0..FILL {
+        let fill = session.publish("fill", "x").qos(QoS::AtLeastOnce);
+        // Polled once without a turn of the driver between; dropped, it is published.
+        assert!(polled(1, fill.into_future()).await.is_none());
+    }
+}
+
 #[tokio::test]
 async fn a_publish_dropped_while_it_waits_for_room_is_published_once() {
-    const FILL: usize = 1500;
     let mut stage = Stage::set().await;
     at_every_poll!(|times| {
         let topic = format!("waits/{times}");
-        for _ in 0..FILL {
-            let fill = stage.session.publish("fill", "x").qos(QoS::AtLeastOnce);
-            // Polled once without a turn of the driver between; dropped, it is published.
-            assert!(polled(1, fill.into_future()).await.is_none());
-        }
+        fill(&stage.session).await;
         let request = stage.session.publish(topic.as_str(), "x").qos(QoS::AtLeastOnce);
         let done = polled(times, request.into_future()).await;
         let counts = stage.counts([&topic, "fill"]).await;
@@ -247,6 +253,51 @@ async fn an_unsubscribe_dropped_at_any_poll_is_done_all_the_same() {
         let done = polled(times, stage.session.unsubscribe_all()).await;
         if times > 0 {
             until(|| stage.subscriptions() == 0).await;
+        }
+        done.transpose().unwrap().is_some()
+    });
+}
+
+/// Neither waits for room: who ends something must not be held up by what others publish.
+#[tokio::test]
+async fn an_unsubscribe_dropped_while_there_is_no_room_is_done_all_the_same() {
+    let mut stage = Stage::set().await;
+    at_every_poll!(|times| {
+        let streams = [
+            stage.session.subscribe("a", QoS::AtLeastOnce).await.unwrap(),
+            stage.session.subscribe("b", QoS::AtLeastOnce).await.unwrap(),
+        ];
+        fill(&stage.session).await;
+        let done = polled(times, stage.session.unsubscribe("a")).await;
+        if times > 0 {
+            until(|| stage.subscriptions() == 1).await;
+        }
+        // What was published is there, and the other subscription.
+        assert_eq!(stage.count("fill").await, FILL);
+        assert_eq!(stage.subscriptions(), if times > 0 { 1 } else { 2 });
+        drop(streams);
+        until(|| stage.subscriptions() == 0).await;
+        done.transpose().unwrap().is_some()
+    });
+}
+
+#[tokio::test]
+async fn a_disconnect_dropped_while_there_is_no_room_is_done_all_the_same() {
+    at_every_poll!(|times| {
+        let mut stage = Stage::set().await;
+        fill(&stage.session).await;
+        let done = polled(times, stage.session.disconnect()).await;
+        if times > 0 {
+            until(|| stage.session.ended().is_some()).await;
+            until(|| stage.links() == 0).await;
+            let mut count = 0;
+            while count < FILL {
+                let message = timeout(PATIENCE, stage.seen.next()).await.unwrap().unwrap();
+                assert_eq!(message.topic(), "fill");
+                count += 1;
+            }
+        } else {
+            assert_eq!(stage.count("fill").await, FILL);
         }
         done.transpose().unwrap().is_some()
     });

@@ -7,7 +7,8 @@ use std::{
 };
 
 use postrider::{
-    ConnectError, Properties, Property, Protocol, QoS, ReasonCode, Session, Text, Version, Will,
+    ConnectError, Properties, Property, Protocol, QoS, ReasonCode, ServerPolicy, Session, Text,
+    Version, Will,
 };
 use postrider_proto::wire::{ConnAck, Connect, Packet};
 
@@ -107,6 +108,26 @@ async fn a_silent_server_is_given_up_in_time() {
     assert!(matches!(error, ConnectError::TimedOut { .. }), "{error:?}");
     assert!(error.to_string().contains("accepted the connection"), "{error}");
     drop(peer);
+}
+
+/// Nor does its silence say that it speaks no 5.0: it is not asked a second time.
+#[tokio::test]
+async fn a_server_that_does_not_answer_leaves_time_for_the_next() {
+    let (builder, mut desk) = builder();
+    let builder = builder
+        .version(Protocol::Auto)
+        .servers(["mqtt://second"], ServerPolicy::InOrder)
+        .connect_timeout(Duration::from_secs(2));
+    let (session, peers) = tokio::join!(builder.connect(), async {
+        let mut silent = desk.next().await;
+        silent.connect().await;
+        let mut second = desk.next().await;
+        assert_eq!(second.connect().await.version, Version::V5);
+        second.send(Packet::ConnAck(ConnAck::default_success())).await;
+        (silent, second)
+    });
+    assert_eq!(session.unwrap().connected().unwrap().server, "tcp://second:1883");
+    drop(peers);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use postrider_proto::wire::{AckKind, Packet};
 use tempfile::TempDir;
 
 use crate::{
-    large::{arriving, noise, subscribed},
+    large::{arriving, deliver, noise, subscribed},
     peer::Success,
     storing::{accept, background, fresh, process},
 };
@@ -121,10 +121,7 @@ fn what_cannot_be_read_is_an_error_and_the_session_goes_on() {
         let (mut peer, _) = accept(&mut desk, Protocol::V5, fresh()).await;
         let mut stream = subscribed(&session, &mut peer).await;
         for _ in 0..2 {
-            peer.send(Packet::Publish(arriving())).await;
-            let Packet::PubRec(ack) = peer.next().await else { panic!("no PUBREC") };
-            peer.ack(AckKind::PubRel, Some(ack.packet_id)).await;
-            assert!(matches!(peer.next().await, Packet::PubComp(_)));
+            deliver(&mut peer).await;
         }
         let (broken, whole) = (stream.next().await.unwrap(), stream.next().await.unwrap());
         let expected = whole.payload().unwrap();

@@ -146,10 +146,7 @@ fn a_message_is_read_from_its_file_as_long_as_it_is_there() {
         let (mut peer, _) = accept(&mut desk, Protocol::V5, fresh()).await;
         let mut stream = subscribed(&session, &mut peer).await;
         for _ in 0..2 {
-            peer.send(Packet::Publish(arriving())).await;
-            let Packet::PubRec(ack) = peer.next().await else { panic!("no PUBREC") };
-            peer.ack(AckKind::PubRel, Some(ack.packet_id)).await;
-            assert!(matches!(peer.next().await, Packet::PubComp(_)));
+            deliver(&mut peer).await;
         }
         let (first, second) = (stream.next().await.unwrap(), stream.next().await.unwrap());
         assert_eq!(spools(folder.path()), 2);
@@ -217,6 +214,14 @@ pub(crate) async fn subscribed(session: &Session, peer: &mut Peer) -> Subscripti
     let subscribing = session.subscribe("in", QoS::ExactlyOnce).into_future();
     let (stream, _) = tokio::join!(subscribing, peer.grant());
     stream.unwrap()
+}
+
+/// Plays the server that sends a large message, to its end.
+pub(crate) async fn deliver(peer: &mut Peer) {
+    peer.send(Packet::Publish(arriving())).await;
+    let Packet::PubRec(ack) = peer.next().await else { panic!("no PUBREC") };
+    peer.ack(AckKind::PubRel, Some(ack.packet_id)).await;
+    assert!(matches!(peer.next().await, Packet::PubComp(_)));
 }
 
 /// Plays the server of an exchange at QoS 2.

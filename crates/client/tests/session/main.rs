@@ -19,6 +19,7 @@ mod peer;
 mod policies;
 mod preparing;
 mod properties;
+mod property_table;
 mod publishing;
 mod reconnecting;
 mod requesting;

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use postrider::{Property, PublishError, QoS, ReasonCode, TopicError};
+use postrider::{Event, Properties, Property, PublishError, QoS, ReasonCode, TopicError};
 use postrider_proto::wire::{AckKind, ConnAck, Packet};
 
 use crate::peer::{Success, builder, connect, connected};
@@ -55,7 +55,10 @@ async fn a_refused_message_is_an_error_with_its_reason() {
             });
         let error = published.unwrap_err();
         let reason = ReasonCode::NotAuthorized;
-        assert_eq!(error, PublishError::Refused { reason, explanation: None });
+        assert_eq!(
+            error,
+            PublishError::Refused { reason, explanation: None, properties: Properties::new() }
+        );
         assert!(error.to_string().contains("not authorized (0x87)"), "{error}");
     }
 }
@@ -253,11 +256,51 @@ async fn a_full_queue_refuses_while_not_connected() {
         connect(builder.queue_messages(2), desk, ConnAck::default_success()).await;
     drop(peer);
     let mut events = session.events();
-    while !matches!(events.next().await, Some(postrider::Event::Disconnected { .. })) {}
+    while !matches!(events.next().await, Some(Event::Disconnected { .. })) {}
     for _ in 0..2 {
         session.publish("a", "x").qos(QoS::AtLeastOnce).receipt().await.unwrap();
     }
     let error = session.publish("a", "x").qos(QoS::AtLeastOnce).receipt().await.unwrap_err();
     assert!(matches!(error, PublishError::QueueFull { messages: 2, .. }), "{error:?}");
     assert_eq!(session.publish("a", "x").await, Err(PublishError::NotConnected));
+}
+
+/// What waits for its turn at QoS 0 goes with the connection, and is counted.
+#[tokio::test]
+async fn what_a_lost_connection_takes_along_at_qos_0_is_counted() {
+    let (session, peer, mut desk) = connected().await;
+    for _ in 0..100 {
+        session.publish("a", vec![b'x'; 64 * 1024]).await.unwrap();
+    }
+    drop(peer);
+    let _peer = desk.accept(ConnAck::default_success()).await;
+    while session.stats().connections < 2 {
+        tokio::task::yield_now().await;
+    }
+    let stats = session.stats();
+    assert!((1..=100).contains(&stats.dropped_offline), "{stats:?}");
+    assert_eq!((stats.queued, stats.refused), (0, 0));
+}
+
+/// A message that is refused when nobody waits for it any more is counted, and told by an event.
+#[tokio::test]
+async fn a_refusal_that_nobody_waits_for_is_counted_and_told() {
+    let (builder, desk) = builder();
+    let connack = ConnAck::default_success().with(Property::MaximumQoS(0));
+    let (session, _peer, _desk) = connect(builder, desk, connack).await;
+    let mut events = session.events();
+    let mut publishing = Box::pin(session.publish("a", "x").qos(QoS::AtLeastOnce).into_future());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(publishing.as_mut().poll(&mut cx).is_pending());
+    drop(publishing);
+    let error = loop {
+        if let Event::PublishFailed { error, .. } = events.next().await.unwrap() {
+            break error;
+        }
+    };
+    assert!(matches!(error, PublishError::NotOffered(_)), "{error:?}");
+    while session.stats().refused == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(session.stats().refused, 1);
 }

@@ -114,7 +114,15 @@ async fn a_refused_filter_is_an_error_with_its_reason() {
     let error = stream.unwrap_err();
     let reason = ReasonCode::NotAuthorized;
     let filter = "a".to_owned();
-    assert_eq!(error, SubscribeError::Refused { filter, reason, explanation: None });
+    assert_eq!(
+        error,
+        SubscribeError::Refused {
+            filter,
+            reason,
+            explanation: None,
+            properties: Properties::new()
+        }
+    );
     // Nothing is unsubscribed that was never there.
     session.publish("fence", "").await.unwrap();
     assert_eq!(peer.publish().await.topic.unwrap(), "fence");

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use postrider::{ConnectError, LinkReason, ProxyError, Session, Tls, TlsError, WebSocketError};
+use postrider::{
+    Again, ConnectError, Event, LinkReason, Protocol, ProxyError, ServerPolicy, Session,
+    SessionEnd, Tls, TlsError, WebSocketError,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -139,16 +142,64 @@ async fn a_handshake_that_does_not_end() {
     }
 }
 
-/// In the background the reason is an event, and the session goes on trying.
+/// In the background the reason is an event, and the session goes on trying if it was told to.
 #[tokio::test]
 async fn a_session_that_starts_without_a_server_is_told_why() {
     let world = World::start();
     let builder = Session::builder(world.url(), "").backoff(Duration::ZERO, Duration::ZERO);
+    let builder = builder.after_refused_certificate(Again::Soon);
     let session = builder.start().await.unwrap();
     let mut events = session.events();
     for _ in 0..2 {
         match events.next().await.unwrap() {
-            postrider::Event::Disconnected { reason: LinkReason::Tls(_), retry_in: Some(_) } => {}
+            Event::Disconnected { reason: LinkReason::Tls(_), retry_in: Some(_) } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Issue 5, section 3: bad certificates are not tried again unless asked, in whichever direction and whenever they are
+/// refused: before CONNECT, or behind it. Nor is that a reason to try 3.1.1.
+#[tokio::test]
+async fn a_refused_certificate_ends_the_session() {
+    let world =
+        World::start_with(|folder, _, tls| tls.client_ca_file(folder.path().join("ca.pem")));
+    let anonymous = world.tls();
+    for (tls, is_ours) in [(anonymous, true), (Tls::new(), false)] {
+        for url in [&world.url(), &world.urls()[2]] {
+            let builder = Session::builder(url, "").version(Protocol::Auto).tls(tls.clone());
+            let builder = builder.backoff(Duration::ZERO, Duration::ZERO);
+            let session = builder.start().await.unwrap();
+            let mut reasons = Vec::new();
+            let mut events = session.events();
+            while let Some(event) = events.next().await {
+                match event {
+                    Event::Disconnected { reason, retry_in: None } => reasons.push(reason),
+                    Event::Over(_) => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+            let [LinkReason::Tls(error)] = &reasons[..] else { panic!("{reasons:?}") };
+            assert_eq!(*error == TlsError::ClientCertificateRequired, is_ours, "{error:?}");
+            let end = session.ended().unwrap();
+            assert_eq!(end, SessionEnd::Link(LinkReason::Tls(error.clone())));
+            assert!(end.to_string().ends_with("no further attempt is made"), "{end}");
+        }
+    }
+}
+
+/// Another server may have a better one.
+#[tokio::test]
+async fn a_refused_certificate_leaves_other_servers() {
+    let (stranger, world) = (World::start(), World::start());
+    let builder = Session::builder(stranger.url(), "").tls(world.tls());
+    let builder = builder.servers([world.url()], ServerPolicy::InOrder);
+    let session = builder.start().await.unwrap();
+    let mut events = session.events();
+    loop {
+        match events.next().await.unwrap() {
+            Event::Disconnected { reason: LinkReason::Tls(_), retry_in: Some(_) } => {}
+            Event::Connected(connected) => break assert_eq!(connected.server, world.url()),
             other => panic!("{other:?}"),
         }
     }

@@ -2,10 +2,10 @@
 
 use std::{sync::mpsc, time::Duration};
 
-use postrider::{ConnectError, Protocol, QoS, Source, blocking::Session};
+use postrider::{ConnectError, Protocol, QoS, Source, Tls, TlsError, blocking::Session};
 use postrider_testing::TestBroker;
 
-use crate::Result;
+use crate::{Result, plant::Plant};
 
 #[test]
 fn address_port_and_client_id() -> Result {
@@ -75,6 +75,26 @@ fn clean_session() -> Result {
     let is_resumed = resumed.connected().is_some_and(|connected| connected.session_present);
     // end
     assert!(is_resumed);
+    Ok(())
+}
+
+#[test]
+fn option_and_private_key() -> Result {
+    let plant = Plant::start()?;
+    let (port, authority) = (plant.port(), plant.path("ca.pem"));
+    let (certificate, key) = (plant.path("press-7.pem"), plant.path("press-7.key"));
+    // example
+    // session.Option = optionSSL, session.PrivateKey = key, session.PrivateKeyPassword = "secret"
+    let tls =
+        Tls::new().ca_file(authority).client_certificate(certificate, key).key_password("secret");
+    let url = format!("mqtts://127.0.0.1:{port}");
+    let session = Session::builder(url, "press-7").tls(tls).connect()?;
+    // end
+    session.publish("plant/7/temp", "21.5").qos(QoS::AtLeastOnce).wait()?;
+    // Without the key nobody is let in.
+    let nobody = Session::builder(plant.url(), "").tls(plant.tls()).connect();
+    let required = TlsError::ClientCertificateRequired;
+    assert!(matches!(nobody, Err(ConnectError::Tls { error, .. }) if error == required));
     Ok(())
 }
 

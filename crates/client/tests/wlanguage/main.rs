@@ -5,6 +5,10 @@
 mod guide;
 mod in_async;
 mod in_blocking;
+mod plant;
+#[allow(dead_code, reason = "other tests need more of it")]
+#[path = "../transports/world.rs"]
+mod world;
 
 /// How an example ends.
-type Result = std::result::Result<(), Box<dyn std::error::Error>>;
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;

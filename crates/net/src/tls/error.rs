@@ -140,6 +140,38 @@ impl TlsError {
         error.get_ref()?.downcast_ref()
     }
 
+    /// Whether it is about a certificate or the key of one, the server's or ours: it stays as it is until somebody has
+    /// another certificate made, or trusts another one. Not so a file that cannot be read: it may just be being replaced.
+    #[must_use]
+    pub fn is_about_certificates(&self) -> bool {
+        match self {
+            Self::Expired(_)
+            | Self::NotYetValid(_)
+            | Self::WrongHost { .. }
+            | Self::UnknownCa { .. }
+            | Self::Unverifiable { .. }
+            | Self::NotPinned { .. }
+            | Self::ClientCertificateRequired
+            | Self::ClientCertificateRefused(_)
+            | Self::KeyPasswordMissing(_)
+            | Self::KeyPassword(_)
+            | Self::KeyLegacy(_)
+            | Self::KeyMismatch { .. }
+            | Self::NoRoots => true,
+            Self::Refused(_)
+            | Self::NotTls(_)
+            | Self::Closed
+            | Self::Version(_)
+            | Self::Alpn
+            | Self::OldVersion(_)
+            | Self::NotAVersion(_)
+            | Self::File { .. }
+            | Self::Name(_)
+            | Self::NoServerCertificate
+            | Self::Other(_) => false,
+        }
+    }
+
     /// What a stream's error says, once TLS stands.
     pub(super) fn in_stream(error: io::Error) -> io::Error {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>());

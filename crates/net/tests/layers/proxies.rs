@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use base64ct::{Base64, Encoding};
-use postrider_net::{Address, Dial, DialError, Proxy, ProxyError, ServerTls, Stream, dial_with};
+use postrider_net::{
+    Address, Dial, DialError, Endpoint, Listener, Proxy, ProxyError, ServerTls, Stream, TlsError,
+    dial_with,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
@@ -101,6 +104,28 @@ async fn a_proxy_that_refuses_is_told_apart() {
     assert!(matches!(&error, ProxyError::Refused { why, .. } if why.contains("rules")), "{error}");
 }
 
+/// TLS to the proxy, and another one through it to the host, each with its own authorities.
+#[tokio::test]
+async fn a_proxy_inside_of_tls() {
+    let (proxies, hosts) = (Authority::new(), Authority::new());
+    let echo = Echo::secure(hosts.issue("server", &["127.0.0.1"], |_| {})).await;
+    let server = FakeProxy::secure(&proxies).await;
+    let proxy = server.how("https", "").proxy.unwrap();
+    let how =
+        |proxy| Dial { proxy: Some(proxy), tls: hosts.trusted(), timeout: LONG, ..Dial::default() };
+    let trusting = proxy.clone().tls(proxies.trusted());
+    check_echo(dial_with(&echo.endpoint, &how(trusting)).await.unwrap()).await;
+    assert_eq!(*server.asked.lock().unwrap(), [format!("127.0.0.1:{}", echo.port())]);
+    let error = dial_with(&echo.endpoint, &how(proxy.tls(hosts.trusted()))).await.unwrap_err();
+    let DialError::Proxy(ProxyError::Tls { error, .. }) = error else { panic!("{error:?}") };
+    assert!(matches!(error, TlsError::UnknownCa { .. }), "{error:?}");
+    // One that speaks no TLS.
+    let plain = Answers::start(vec![b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()]).await;
+    let error = plain.dial("https").await;
+    let ProxyError::Tls { error, .. } = error else { panic!("{error:?}") };
+    assert!(matches!(error, TlsError::NotTls(_)), "{error:?}");
+}
+
 #[tokio::test]
 async fn what_is_no_proxy_is_told() {
     for kind in KINDS {
@@ -129,6 +154,7 @@ fn urls_of_proxies_are_judged() {
     for (url, expected) in [
         ("http://h", "http://h:8080"),
         ("http://ann:hush@h:80/", "http://h:80"),
+        ("https://ann:hush@h", "https://h:443"),
         ("socks5://h:1", "socks5h://h:1"),
         ("SOCKS5H://[::1]", "socks5h://[::1]:1080"),
     ] {
@@ -138,7 +164,7 @@ fn urls_of_proxies_are_judged() {
     }
     for (url, what) in [
         ("h:80", "no scheme"),
-        ("https://ann:hush@h", "TLS to the proxy"),
+        ("https://a%3Ab:hush@h", "user name with a colon"),
         ("socks4://h", "SOCKS 4"),
         ("ftp://h", "scheme is not offered"),
         ("http://", "host"),
@@ -153,6 +179,7 @@ fn urls_of_proxies_are_judged() {
 
 /// A proxy that speaks both ways, as little as needed. The name `broker.inside.invalid` is this machine's.
 struct FakeProxy {
+    host: &'static str,
     port: u16,
     asked: Arc<Mutex<Vec<String>>>,
 }
@@ -168,11 +195,34 @@ impl FakeProxy {
                 tokio::spawn(serve(stream, credentials, Arc::clone(&told)));
             }
         });
-        Self { port, asked }
+        Self { host: "127.0.0.1", port, asked }
+    }
+
+    /// Inside of TLS, under the name of a certificate of `authority`.
+    async fn secure(authority: &Authority) -> Self {
+        let plain = Self::start(None).await;
+        let (certificate, key) = authority.issue("proxy", &["localhost"], |_| {});
+        let place = Address::parse("mqtts://127.0.0.1:0").unwrap().endpoint;
+        let tls = ServerTls::new(certificate, key);
+        let listener = Listener::bind_with(&place, &tls).await.unwrap();
+        let Endpoint::Tls { port, .. } = *listener.endpoint() else { panic!("no port") };
+        let inner = plain.port;
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let layers = listener.layers().cloned().unwrap_or_default();
+                tokio::spawn(async move {
+                    let mut opened = layers.open(stream).await.ok()?;
+                    let mut proxy = TcpStream::connect(("127.0.0.1", inner)).await.ok()?;
+                    copy_bidirectional(&mut opened, &mut proxy).await.ok()
+                });
+            }
+        });
+        Self { host: "localhost", port, ..plain }
     }
 
     fn how(&self, kind: &str, credentials: &str) -> Dial {
-        let proxy = format!("{kind}://{credentials}127.0.0.1:{}", self.port).parse().unwrap();
+        let place = format!("{}:{}", self.host, self.port);
+        let proxy = format!("{kind}://{credentials}{place}").parse().unwrap();
         Dial { proxy: Some(proxy), timeout: LONG, ..Dial::default() }
     }
 

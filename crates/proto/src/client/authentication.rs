@@ -68,13 +68,15 @@ impl Client {
         config.connect_properties = options.properties;
     }
 
-    /// Begins a re-authentication (AUTH 0x19) with the first data of the method. Messages go on meanwhile.
+    /// Begins a re-authentication (AUTH 0x19) with the first data of the method, and what is said besides: reason string
+    /// and user properties. Messages go on meanwhile.
     ///
     /// # Errors
     /// [`ReauthenticateError`]; nothing was sent then.
     pub fn reauthenticate(
         &mut self,
         data: Option<Bytes>,
+        besides: Properties,
         _now: Time,
     ) -> Result<(), ReauthenticateError> {
         if self.phase != Phase::Open {
@@ -87,14 +89,15 @@ impl Client {
             return Err(ReauthenticateError::Busy);
         }
         self.exchange.is_again = true;
-        self.send_auth(ReasonCode::ReAuthenticate, data);
+        self.send_auth(ReasonCode::ReAuthenticate, data, besides);
         Ok(())
     }
 
-    /// Answers [`Event::Challenge`], or [`Event::ReauthenticationWanted`] with the first data of the method.
-    pub fn answer_challenge(&mut self, data: Option<Bytes>, _now: Time) {
+    /// Answers [`Event::Challenge`], or [`Event::ReauthenticationWanted`] with the first data of the method, and what is
+    /// said besides: reason string and user properties.
+    pub fn answer_challenge(&mut self, data: Option<Bytes>, besides: Properties, _now: Time) {
         if core::mem::take(&mut self.exchange.is_asking) {
-            self.send_auth(ReasonCode::ContinueAuthentication, data);
+            self.send_auth(ReasonCode::ContinueAuthentication, data, besides);
         }
     }
 
@@ -138,10 +141,11 @@ impl Client {
         if self.method().is_none() {
             return self.go_on(connack, now);
         }
-        let data = connack.properties.authentication_data().cloned();
+        let properties = connack.properties.clone();
+        let data = properties.authentication_data().cloned();
         self.exchange.connack = Some(connack);
         self.exchange.is_asking = true;
-        self.events.push_back(Event::Authenticated { data });
+        self.events.push_back(Event::Authenticated { data, properties });
     }
 
     /// The link has checked that there is a method, that it is the same, and that the code may come from a server.
@@ -157,11 +161,12 @@ impl Client {
             return self.accuse(ReasonCode::ProtocolError, "MQTT-4.12.1-1", what, now);
         }
         let data = auth.properties.authentication_data().cloned();
+        let properties = auth.properties;
         self.exchange.is_asking = true;
         let event = if auth.reason == ReasonCode::Success {
-            Event::Authenticated { data }
+            Event::Authenticated { data, properties }
         } else {
-            Event::Challenge { data, properties: auth.properties }
+            Event::Challenge { data, properties }
         };
         self.events.push_back(event);
     }
@@ -170,9 +175,11 @@ impl Client {
         self.config.connect_properties.authentication_method()
     }
 
-    fn send_auth(&mut self, reason: ReasonCode, data: Option<Bytes>) {
+    fn send_auth(&mut self, reason: ReasonCode, data: Option<Bytes>, besides: Properties) {
         let Some(method) = self.method().cloned() else { return };
-        let mut properties = Properties::new();
+        let mut properties = besides;
+        properties
+            .retain(|it| matches!(it, Property::ReasonString(_) | Property::UserProperty(..)));
         properties.push(Property::AuthenticationMethod(method));
         if let Some(data) = data {
             properties.push(Property::AuthenticationData(data));

@@ -137,6 +137,8 @@ pub enum Event {
     Authenticated {
         /// Its Authentication Data.
         data: Option<Bytes>,
+        /// All properties of its CONNACK or AUTH.
+        properties: Properties,
     },
     /// A message of ours is not sent again, because the server closed the link at it each time. Its end is told by
     /// [`Event::Published`].

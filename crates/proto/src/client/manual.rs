@@ -6,7 +6,7 @@ use bytes::Bytes;
 use postrider_wire::PacketId;
 
 use super::{Client, Event, Phase};
-use crate::{Arrived, Durability, Entrusted, Fact, Payload, Record};
+use crate::{AckReason, Arrived, Durability, Entrusted, Fact, Payload, Record};
 
 /// What the program wants stored together with its acknowledgement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,21 @@ impl Client {
         number: u64,
         own: Vec<OwnChange>,
     ) -> Result<(), AcknowledgeError> {
+        self.acknowledge_with(number, own, AckReason::default())
+    }
+
+    /// [`Client::acknowledge`], and tells the server more (5.0). A code from 0x80 on refuses the message, which is over all
+    /// the same: the server does not send it again, unless the connection is lost before it has the refusal. At QoS 2 the
+    /// message then comes again, too. 3.1.1 has no codes, and a refused message is acknowledged.
+    ///
+    /// # Errors
+    /// [`AcknowledgeError`].
+    pub fn acknowledge_with(
+        &mut self,
+        number: u64,
+        own: Vec<OwnChange>,
+        reason: AckReason,
+    ) -> Result<(), AcknowledgeError> {
         if self.phase == Phase::Over {
             return Err(AcknowledgeError::Over);
         }
@@ -92,7 +107,7 @@ impl Client {
             OwnChange::Put(key, value) => Fact::Own { key, value },
             OwnChange::Delete(key) => Fact::OwnGone(key),
         });
-        let seq = self.acknowledge_entrusted(number, own.collect());
+        let seq = self.acknowledge_entrusted(number, own.collect(), reason);
         let seq = seq.ok_or(AcknowledgeError::Stale(number))?;
         self.tell_after(seq, Event::Acknowledged(number));
         Ok(())
@@ -137,7 +152,7 @@ impl Client {
             self.tell_after(seq, Event::Entrusted { arrived, number, is_redelivery });
         } else {
             self.events.push_back(Event::Message(arrived));
-            self.acknowledge_entrusted(number, Vec::new());
+            self.acknowledge_entrusted(number, Vec::new(), AckReason::default());
         }
     }
 
@@ -149,9 +164,14 @@ impl Client {
         }
     }
 
-    fn acknowledge_entrusted(&mut self, number: u64, own: Vec<Fact>) -> Option<u64> {
+    fn acknowledge_entrusted(
+        &mut self,
+        number: u64,
+        own: Vec<Fact>,
+        reason: AckReason,
+    ) -> Option<u64> {
         let link = self.link.as_mut().filter(|_| self.phase == Phase::Open);
-        self.session.acknowledge_entrusted(number, own, link, &mut self.journal)
+        self.session.acknowledge_entrusted(number, own, reason, link, &mut self.journal)
     }
 
     /// Tells an event once `seq` is stored, behind those that wait already.

@@ -211,11 +211,22 @@ impl Client {
         }
     }
 
-    /// The last `Dial` failed; `what` is for people.
+    /// The last `Dial` failed; `what` is for people. Also for a stream that ends before the server has taken us, where
+    /// that says nothing about the version it speaks: TLS that ends behind its handshake, or an answer that is not waited
+    /// for any longer. [`Client::handle_closed`] must follow then.
     pub fn handle_dial_failed(&mut self, what: String, now: Time) {
-        if matches!(self.phase, Phase::Dialing | Phase::Ready) {
+        self.fail_dial(LinkEnd::Unreachable(what), now);
+    }
+
+    /// [`Client::handle_dial_failed`] because a certificate was refused, the server's by us or ours by the server.
+    pub fn handle_certificate_refused(&mut self, what: String, now: Time) {
+        self.fail_dial(LinkEnd::Certificate(what), now);
+    }
+
+    fn fail_dial(&mut self, end: LinkEnd, now: Time) {
+        if matches!(self.phase, Phase::Dialing | Phase::Ready | Phase::Opening) {
             self.had_connack = false;
-            self.end_link(LinkEnd::Unreachable(what), now);
+            self.end_link(end, now);
         }
     }
 

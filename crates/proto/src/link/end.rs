@@ -30,6 +30,8 @@ pub enum LinkEnd {
     Unreachable(String),
     /// The peer did not prove who it is, or cannot be answered; why, for people.
     Untrusted(String),
+    /// A certificate was refused, the peer's by us or ours by the peer; why, for people.
+    Certificate(String),
 }
 
 impl fmt::Display for LinkEnd {
@@ -59,6 +61,7 @@ impl fmt::Display for LinkEnd {
             ),
             Self::Untrusted(what) => write!(f, "authentication failed: {what}"),
             Self::Unreachable(what) => write!(f, "no connection could be opened: {what}"),
+            Self::Certificate(what) => write!(f, "a certificate was refused: {what}"),
         }
     }
 }

@@ -136,7 +136,7 @@ pub enum Fact {
         number: u64,
         /// Tells it from another message under the same packet id: a hash of topic and payload.
         digest: u64,
-        /// The program has acknowledged it. QoS 1 only: `Received` says so at QoS 2.
+        /// The program has acknowledged it at QoS 1, or refused it at QoS 2. What it took over at QoS 2 is `Received`.
         is_acknowledged: bool,
     },
     /// The PUBLISH with this id is acknowledged, or the peer lost the session.

@@ -4,7 +4,11 @@
 //! PUBLISH --> Arrived --acknowledge, its turn--> ArrivedGone, PUBACK           (QoS 1)
 //!                `-----acknowledge, not yet----> Arrived, acknowledged --its turn--> ArrivedGone, PUBACK
 //! PUBLISH --> Arrived --acknowledge------------> ArrivedGone + Received --its turn--> PUBREC   (QoS 2)
+//!                `------refuse-----------------> Arrived, acknowledged --its turn--> ArrivedGone, PUBREC 0x80 or above
 //! ```
+//!
+//! A refusal ends an exchange at QoS 2 with PUBREC, so it is done like an acknowledgement at QoS 1. What is said besides
+//! is not recorded: after a restart a message is acknowledged without a word, or refused with 0x80.
 //!
 //! The program acknowledges in any order; PUBACKs leave in the order of their PUBLISHes, and so do PUBRECs. While
 //! `Arrived` is there the peer cannot have seen the acknowledgement, so it sends the message again under the same packet
@@ -15,6 +19,7 @@
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, VecDeque},
+    vec,
     vec::Vec,
 };
 
@@ -39,6 +44,24 @@ struct Table {
     at_least_once: VecDeque<PacketId>,
     /// PUBLISHes of QoS 2 on this link without PUBREC, in their order. Spec: v5 [MQTT-4.6.0-3].
     exactly_once: VecDeque<PacketId>,
+    // Session: not recorded.
+    /// What acknowledgements say whose turn has not come.
+    reasons: BTreeMap<PacketId, AckReason>,
+}
+
+/// What PUBACK or PUBREC says of a message (5.0).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AckReason {
+    /// A refusal from 0x80 on.
+    pub code: ReasonCode,
+    /// Reason string and user properties.
+    pub properties: Properties,
+}
+
+impl Default for AckReason {
+    fn default() -> Self {
+        Self { code: ReasonCode::Success, properties: Properties::new() }
+    }
 }
 
 /// What is recorded of one message.
@@ -101,22 +124,25 @@ impl Session {
     }
 
     /// The program has done with a message. Records that together with `own`, facts of the program, and answers the
-    /// peer when it is the message's turn. Returns the sequence number of the records, or `None` if there is no such
-    /// message (any more): nothing is recorded then.
+    /// peer when it is the message's turn, with `reason` if the version has codes. Returns the sequence number of the
+    /// records, or `None` if there is no such message (any more): nothing is recorded then.
+    ///
+    /// Spec: v5 [MQTT-4.3.3-8] [MQTT-4.3.3-9].
     pub fn acknowledge_entrusted(
         &mut self,
         number: u64,
         own: Vec<Fact>,
+        reason: AckReason,
         link: Option<&mut Link>,
         journal: &mut Journal,
     ) -> Option<u64> {
         let (packet_id, arrived) = self.arrivals.unacknowledged(number)?;
         let mut facts = own;
         match arrived.qos {
-            QoS::ExactlyOnce => {
+            QoS::ExactlyOnce if !reason.code.is_error() => {
                 facts.extend([Fact::ArrivedGone(packet_id), self.received_fact(packet_id)]);
             }
-            QoS::AtMostOnce | QoS::AtLeastOnce => {
+            QoS::AtMostOnce | QoS::AtLeastOnce | QoS::ExactlyOnce => {
                 let is_next = link.is_some() && self.arrivals.is_next(packet_id);
                 facts.push(if is_next {
                     Fact::ArrivedGone(packet_id)
@@ -127,6 +153,7 @@ impl Session {
         }
         let seq = self.change_together(facts, journal);
         self.inbound_seq = self.inbound_seq.max(seq);
+        self.arrivals.remember(packet_id, reason);
         if let Some(link) = link {
             self.answer_arrivals(link, journal);
         }
@@ -166,16 +193,28 @@ impl Session {
     /// Sends the acknowledgements whose turn has come.
     fn answer_arrivals(&mut self, link: &mut Link, journal: &mut Journal) {
         while let Some((kind, packet_id)) = self.arrivals.take_ready() {
-            if self.arrivals.get(packet_id).is_some() {
+            let mut reason = self.arrivals.recall(packet_id);
+            if let Some(entry) = self.arrivals.get(packet_id) {
+                let is_refused = kind == AckKind::PubRec && entry.arrived.is_acknowledged;
                 // Recorded before the PUBACK leaves: behind it the id may stand for another message.
-                let seq = self.change(Fact::ArrivedGone(packet_id), None, journal);
+                let mut facts = vec![Fact::ArrivedGone(packet_id)];
+                if is_refused && !self.has_codes() {
+                    // A refusal that cannot be said: PUBREL follows.
+                    facts.push(Fact::Received(packet_id));
+                } else if is_refused && !reason.code.is_error() {
+                    reason.code = ReasonCode::UnspecifiedError;
+                }
+                let seq = self.change_together(facts, journal);
                 self.inbound_seq = self.inbound_seq.max(seq);
             }
-            let (reason, properties) = (ReasonCode::Success, Properties::new());
+            if !self.has_codes() {
+                reason = AckReason::default();
+            }
+            let AckReason { code, properties } = reason;
             let is_early = planted(Mutation::OwnAckBeforeStore) && kind == AckKind::PubAck;
             let stored = if is_early { 0 } else { self.inbound_seq };
             let gate = Gate { stored, fence: 0 };
-            link.send_ack(kind, Ack { packet_id, reason, properties }, gate);
+            link.send_ack(kind, Ack { packet_id, reason: code, properties }, gate);
         }
     }
 }
@@ -187,6 +226,9 @@ impl Arrivals {
         let is_out = old.is_some_and(|old| old.is_out && old.arrived.number == arrived.number);
         if let Some(old) = table.by_id.insert(packet_id, Entry { arrived, is_out }) {
             table.by_number.remove(&old.arrived.number);
+        }
+        if !arrived.is_acknowledged {
+            table.reasons.remove(&packet_id);
         }
         table.by_number.insert(arrived.number, packet_id);
     }
@@ -202,6 +244,28 @@ impl Arrivals {
     pub(super) fn facts(&self) -> impl Iterator<Item = (PacketId, Fact)> {
         let entries = self.0.iter().flat_map(|table| &table.by_id);
         entries.map(|(packet_id, entry)| (*packet_id, entry.arrived.fact(*packet_id)))
+    }
+
+    /// What the acknowledgement will say, unless it is nothing.
+    fn remember(&mut self, packet_id: PacketId, reason: AckReason) {
+        if reason != AckReason::default()
+            && let Some(table) = &mut self.0
+        {
+            table.reasons.insert(packet_id, reason);
+        }
+    }
+
+    /// What the acknowledgement says.
+    fn recall(&mut self, packet_id: PacketId) -> AckReason {
+        let said = self.0.as_mut().and_then(|table| table.reasons.remove(&packet_id));
+        said.unwrap_or_default()
+    }
+
+    /// The peer has begun the session anew: nothing is said of messages of the older one.
+    pub(super) fn forget_reasons(&mut self) {
+        if let Some(table) = &mut self.0 {
+            table.reasons.clear();
+        }
     }
 
     pub(super) fn reset_link(&mut self) {

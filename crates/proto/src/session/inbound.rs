@@ -124,6 +124,7 @@ impl Session {
             let seq = self.change(fact, None, journal);
             self.inbound_seq = self.inbound_seq.max(seq);
         }
+        self.arrivals.forget_reasons();
     }
 
     /// A PUBLISH with DUP came: if its id was doubted and discarded on this link, the peer has the old session after all,
@@ -155,7 +156,8 @@ impl Session {
         }
     }
 
-    fn has_codes(&self) -> bool {
+    /// Whether acknowledgements have reason codes (5.0).
+    pub(super) fn has_codes(&self) -> bool {
         self.link.is_some_and(|facing| facing.has_codes)
     }
 }

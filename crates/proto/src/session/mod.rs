@@ -50,6 +50,7 @@ use crate::{
 };
 
 pub use self::{
+    arrivals::AckReason,
     blame::Parked,
     page::{PageRequest, PageRows},
 };

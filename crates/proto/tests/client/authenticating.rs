@@ -55,8 +55,8 @@ fn nothing_is_sent_before_the_server_is_confirmed() {
     assert_eq!(desk.log(), [""; 0]);
     let mut desk = opening();
     desk.reply(&auth(ReasonCode::ContinueAuthentication, "1"));
-    desk.client.answer_challenge(Some("2".into()), desk.now);
-    desk.client.answer_challenge(Some("3".into()), desk.now);
+    desk.client.answer_challenge(Some("2".into()), Properties::new(), desk.now);
+    desk.client.answer_challenge(Some("3".into()), Properties::new(), desk.now);
     assert_eq!(desk.log(), ["Challenge 1", "> AUTH 18 2"]);
     desk.accept_with(false, properties("M", "last"));
     assert_eq!(desk.log(), ["Authenticated last"]);
@@ -100,18 +100,21 @@ fn what_follows_waits_for_the_verdict() {
 #[test]
 fn reauthentication_is_an_exchange_of_its_own() {
     let mut desk = open();
-    assert_eq!(desk.client.reauthenticate(Some("again".into()), desk.now), Ok(()));
-    let busy = desk.client.reauthenticate(None, desk.now);
+    assert_eq!(
+        desk.client.reauthenticate(Some("again".into()), Properties::new(), desk.now),
+        Ok(())
+    );
+    let busy = desk.client.reauthenticate(None, Properties::new(), desk.now);
     assert_eq!(busy, Err(ReauthenticateError::Busy));
     assert_eq!(desk.log(), ["> AUTH 19 again"]);
     desk.reply(&auth(ReasonCode::ContinueAuthentication, "1"));
-    desk.client.answer_challenge(None, desk.now);
+    desk.client.answer_challenge(None, Properties::new(), desk.now);
     desk.publish(Q1, "b").unwrap();
     assert_eq!(desk.log(), ["Challenge 1", "> AUTH 18 -", "> PUBLISH 2 q1 b"]);
     desk.reply(&auth(ReasonCode::Success, "done"));
     desk.client.confirm_server(desk.now);
     assert_eq!(desk.log(), ["Authenticated done"]);
-    assert_eq!(desk.client.reauthenticate(None, desk.now), Ok(()));
+    assert_eq!(desk.client.reauthenticate(None, Properties::new(), desk.now), Ok(()));
 }
 
 /// v5 [MQTT-4.12.1-1]: it is the client that begins.
@@ -143,10 +146,10 @@ fn another_method_ends_it() {
 #[test]
 fn there_is_no_auth_without_a_method() {
     let mut desk = Desk::connected(Version::V5);
-    let refused = desk.client.reauthenticate(None, desk.now);
+    let refused = desk.client.reauthenticate(None, Properties::new(), desk.now);
     assert_eq!(refused, Err(ReauthenticateError::NoMethod));
     desk.cut();
-    let refused = desk.client.reauthenticate(None, desk.now);
+    let refused = desk.client.reauthenticate(None, Properties::new(), desk.now);
     assert_eq!(refused, Err(ReauthenticateError::NotConnected));
 }
 
@@ -154,12 +157,12 @@ fn there_is_no_auth_without_a_method() {
 #[test]
 fn an_exchange_ends_with_its_connection() {
     let mut desk = open();
-    desk.client.reauthenticate(None, desk.now).unwrap();
+    desk.client.reauthenticate(None, Properties::new(), desk.now).unwrap();
     desk.reply(&auth(ReasonCode::ContinueAuthentication, "1"));
     desk.cut_and_open();
     assert!(!desk.client.is_receive_paused());
     desk.accept_with(true, properties("M", "last"));
     desk.client.confirm_server(desk.now);
     assert!(desk.log().contains(&"Connected present".to_owned()));
-    assert_eq!(desk.client.reauthenticate(None, desk.now), Ok(()));
+    assert_eq!(desk.client.reauthenticate(None, Properties::new(), desk.now), Ok(()));
 }

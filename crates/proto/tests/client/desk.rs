@@ -431,7 +431,7 @@ fn event_line(event: &Event) -> String {
             format!("SubscriptionLost {filter} {:02X}", reason.byte())
         }
         Event::Challenge { data, .. } => format!("Challenge {}", data_line(data)),
-        Event::Authenticated { data } => format!("Authenticated {}", data_line(data)),
+        Event::Authenticated { data, .. } => format!("Authenticated {}", data_line(data)),
         Event::Parked(parked) => format!("Parked {} {}", parked.number, parked.closes),
         Event::MayBeDouble(number) => format!("MayBeDouble {number}"),
         Event::Pong(ms) => format!("Pong {ms}"),
@@ -455,6 +455,7 @@ fn end_line(end: &postrider_proto::LinkEnd) -> String {
         LinkEnd::Ours(reason) => format!("Ours {:02X}", reason.byte()),
         LinkEnd::Lost => "Lost".into(),
         LinkEnd::Untrusted(what) => format!("Untrusted {what}"),
+        LinkEnd::Certificate(what) => format!("Certificate {what}"),
         LinkEnd::Unreachable(what) => format!("Unreachable {what}"),
         other => panic!("unknown end {other:?}"),
     }

@@ -2,11 +2,14 @@
 
 use bytes::{Bytes, BytesMut};
 use postrider_proto::{
-    Fact, Record,
+    AckReason, Fact, Record,
     client::{
         AcknowledgeError, BATCH_BYTES_MAX, ClientConfig, OWN_KEY_BYTES_MAX, OwnChange, own_key,
     },
-    wire::{AckKind, PACKET_SIZE_MAX, Packet, PacketId, Publish, QoS, ReasonCode, Version, encode},
+    wire::{
+        AckKind, PACKET_SIZE_MAX, Packet, PacketId, Properties, Publish, QoS, ReasonCode, Version,
+        encode,
+    },
 };
 
 use crate::desk::{Desk, Q0, Q1, Q2, VERSIONS, config, delivery, publish};
@@ -377,5 +380,70 @@ fn a_program_that_never_acknowledges_ends_no_connection() {
         let log = desk.log();
         assert_eq!(log[..2], ["Acknowledged 1", "> PUBACK 1"]);
         assert_eq!(log.len(), usize::from(count), "{log:?}");
+    }
+}
+
+fn refuse(desk: &mut Desk, number: u64, code: ReasonCode) {
+    let reason = AckReason { code, properties: Properties::new() };
+    desk.client.acknowledge_with(number, Vec::new(), reason).unwrap();
+    desk.drain();
+}
+
+/// v5 [MQTT-4.3.3-9]: a refusal leaves in its turn, and ends an exchange at QoS 2, whose id may come again at once. 3.1.1
+/// has no codes (v3.1.1 [MQTT-3.3.5-2]): there the exchange goes on.
+#[test]
+fn refusals_leave_in_the_order_of_the_messages() {
+    for (version, is_durable) in VERSIONS.into_iter().flat_map(|v| [(v, false), (v, true)]) {
+        let mut desk = connected(manual(version, is_durable));
+        for (id, qos) in [(1, Q1), (2, Q2), (3, Q1), (4, Q2)] {
+            desk.reply(&delivery(qos, id, "t", false));
+        }
+        refuse(&mut desk, 4, ReasonCode::QuotaExceeded);
+        refuse(&mut desk, 3, ReasonCode::NotAuthorized);
+        desk.log();
+        ack(&mut desk, 1);
+        refuse(&mut desk, 2, ReasonCode::NotAuthorized);
+        let has_codes = version == Version::V5;
+        let said = |codes, bare| if has_codes { codes } else { bare };
+        let log = desk.log();
+        let acks: Vec<_> = log.iter().filter(|line| line.starts_with('>')).collect();
+        let codes = ["> PUBACK 1", "> PUBACK 3 87", "> PUBREC 2 87", "> PUBREC 4 97"];
+        let bare = ["> PUBACK 1", "> PUBACK 3", "> PUBREC 2", "> PUBREC 4"];
+        assert_eq!(acks, said(codes, bare), "{log:?}");
+        if !has_codes {
+            desk.ack(AckKind::PubRel, 2, OK);
+            assert_eq!(desk.log(), ["> PUBCOMP 2"]);
+        }
+        desk.reply(&delivery(Q2, 2, "t", false));
+        assert_eq!(desk.log(), ["Entrusted 5 t"], "a new message");
+        assert_eq!(desk.client.entrusted_len(), 1);
+    }
+}
+
+/// A refusal whose turn had not come is said on the next connection, and after a crash with another code: its own is not
+/// recorded. One that was lost on its way comes again. v5 [MQTT-4.4.0-1].
+#[test]
+fn a_refusal_outlives_its_connection() {
+    for qos in [Q1, Q2] {
+        let name = if qos == Q1 { "PUBACK" } else { "PUBREC" };
+        let mut desk = connected(manual(Version::V5, true));
+        desk.reply(&delivery(qos, 1, "a", false));
+        desk.reply(&delivery(qos, 2, "b", false));
+        refuse(&mut desk, 2, ReasonCode::NotAuthorized);
+        let mut new = next_process(&desk, manual(Version::V5, true), desk.records.len());
+        desk.cut_and_open();
+        desk.accept(true);
+        desk.log();
+        for (desk, code) in [(&mut desk, " 87"), (&mut new, if qos == Q1 { "" } else { " 80" })] {
+            desk.reply(&delivery(qos, 1, "a", true));
+            desk.reply(&delivery(qos, 2, "b", true));
+            desk.log();
+            refuse(desk, 1, ReasonCode::QuotaExceeded);
+            let sent = [format!("> {name} 1 97"), format!("> {name} 2{code}")];
+            assert_eq!(desk.log()[1..], sent);
+            // Not received: the server may have lost it, and then it is a new message.
+            desk.reply(&delivery(qos, 1, "a", true));
+            assert!(desk.log()[0].starts_with("Entrusted"), "{qos:?}");
+        }
     }
 }

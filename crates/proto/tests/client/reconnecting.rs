@@ -293,6 +293,81 @@ fn an_untrusted_server_ends_it() {
     assert_eq!(reconnect.handle_end(&end, true, Time(0)), Verdict::GiveUp);
 }
 
+/// Issue 5, section 3: a refused certificate is not tried again, unless asked. It says nothing about the version.
+#[test]
+fn a_refused_certificate_ends_it_unless_asked() {
+    let end = LinkEnd::Certificate("expired".into());
+    let mut reconnect = reconnect(&["one"], |_| {});
+    assert_eq!(reconnect.start().version, Version::V5);
+    assert_eq!(reconnect.handle_end(&end, false, Time(0)), Verdict::GiveUp);
+    for (again, wait) in [(Again::Soon, 0..=100), (Again::Later, 5_000..=5_100)] {
+        let mut reconnect = self::reconnect(&["one"], |config| config.certificates = again);
+        reconnect.start();
+        let (plan, at) = retry(reconnect.handle_end(&end, false, Time(0)));
+        assert_eq!((plan.version, plan.attempt), (Version::V5, 2));
+        assert!(wait.contains(&at.0), "{at:?}");
+    }
+}
+
+/// Other servers have other certificates. The one that was refused is left out until one of them takes us.
+#[test]
+fn a_refused_certificate_bars_one_server() {
+    let end = LinkEnd::Certificate("expired".into());
+    let mut reconnect = reconnect(&["one", "two", "three"], |_| {});
+    reconnect.start();
+    let mut servers = Vec::new();
+    for end in [&end, &unreachable(), &unreachable(), &unreachable()] {
+        servers.push(retry(reconnect.handle_end(end, false, Time(0))).0.server);
+    }
+    assert_eq!(servers, ["two", "three", "two", "three"]);
+    assert_eq!(retry(reconnect.handle_end(&end, false, Time(0))).0.server, "two");
+    reconnect.handle_open(Time(0));
+    servers.clear();
+    for end in [&LinkEnd::Lost, &end, &end] {
+        servers.push(retry(reconnect.handle_end(end, true, Time(0))).0.server);
+    }
+    assert_eq!(servers, ["two", "three", "one"]);
+    assert_eq!(reconnect.handle_end(&end, false, Time(0)), Verdict::GiveUp);
+}
+
+/// A server that sends us on to one whose certificate is refused would do so again.
+#[test]
+fn a_refused_certificate_elsewhere_bars_who_sent_us() {
+    let mut reconnect = reconnect(&["one", "two"], |_| {});
+    reconnect.start();
+    let sent_on = sent_on(ReasonCode::UseAnotherServer, "other");
+    let (plan, _) = retry(reconnect.handle_end(&sent_on, true, Time(0)));
+    assert_eq!(plan.detour.as_deref(), Some("other"));
+    let end = LinkEnd::Certificate("expired".into());
+    let (plan, _) = retry(reconnect.handle_end(&end, false, Time(0)));
+    assert_eq!((plan.server.as_str(), plan.detour), ("two", None));
+}
+
+/// The whole client: TLS says no behind its handshake, when CONNECT is on its way. 3.1.1 is not tried.
+#[test]
+fn a_certificate_refused_behind_the_handshake_is_no_sign_of_an_old_server() {
+    for (is_certificate, expected) in
+        [(true, "Over Certificate no"), (false, "Over Unreachable no")]
+    {
+        let mut auto = config(Version::V5);
+        auto.reconnect.version = None;
+        let mut desk = Desk::new(auto);
+        desk.client.connect(desk.now);
+        desk.open();
+        desk.log();
+        if is_certificate {
+            desk.client.handle_certificate_refused("no".into(), desk.now);
+        } else {
+            desk.client.handle_dial_failed("no".into(), desk.now);
+        }
+        desk.client.handle_closed(desk.now);
+        desk.drain();
+        let log = desk.log();
+        assert_eq!(log.last().unwrap(), expected, "{log:?}");
+        assert!(!log.iter().any(|line| line.contains("Dial")), "{log:?}");
+    }
+}
+
 /// Issue 5, section 3: server busy, quota and use another server are respected.
 #[test]
 fn a_busy_server_is_left_alone_for_a_while() {
