@@ -179,6 +179,9 @@ mod tests {
                 let proxy = thread::spawn({
                     let board = Arc::clone(&board);
                     move || {
+                        while board.lock().aim.is_none() {
+                            thread::yield_now();
+                        }
                         let first = board.pass(Side::Inbound, End::Client, &publish());
                         let second = board.pass(Side::Inbound, End::Broker, &pubrec());
                         [first, second]

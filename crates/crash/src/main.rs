@@ -11,13 +11,17 @@
 //! The controller aims at an exchange in a stage (before PUBREC, between PUBREC and PUBREL, ...), and kills its victims
 //! when a proxy has seen one there, or holds it there. It counts only kills that hit something open.
 //!
-//! Read in this order: `flight`, what is open on a wire; `board` and `proxy`, how it is caught; `process` and `trio`,
+//! `faults` does something of the kind with our client and Mosquitto, and says whose fault each loss is.
+//!
+//! Read in this order: `flight`, what is open on a wire; `board`, `frames` and `proxy`, how it is caught; `process` and `trio`,
 //! who is killed; `rounds`, the kills; `journal`, `tally`, what is compared; `publisher` and `subscriber`, the roles.
 #![forbid(unsafe_code)]
 
 mod board;
 mod damage;
+mod faults;
 mod flight;
+mod frames;
 mod full;
 mod journal;
 mod process;
@@ -57,10 +61,14 @@ struct Cli {
 /// Something else than kills, and what the controller starts this program as.
 #[derive(Subcommand)]
 enum Role {
+    /// Our client against Mosquitto: connections that break in every way, then kills of the broker too.
+    Faults(faults::FaultsArgs),
     /// Flips every byte of small stores in turn, and opens them.
     Flips(damage::FlipsArgs),
     /// Gives each of the three a disk that is too small, then one with room.
     Full(full::FullArgs),
+    /// The sessions of `faults`.
+    Sessions(faults::SessionsArgs),
     /// Publishes numbers until told to stop.
     Publisher(publisher::PublisherArgs),
     /// Counts numbers.
@@ -112,9 +120,11 @@ enum BrokerName {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.role {
+        Some(Role::Faults(args)) => faults::run(args),
         Some(Role::Flips(args)) => damage::flips(&args),
         Some(Role::Full(args)) => full::run(args),
         Some(Role::Publisher(args)) => publisher::run(args).map(|()| true),
+        Some(Role::Sessions(args)) => faults::run_sessions(args).map(|()| true),
         Some(Role::Subscriber(args)) => subscriber::run(args).map(|()| true),
         None => control(cli.controller),
     };
@@ -179,16 +189,20 @@ fn broker(args: &ControllerArgs) -> Result<BrokerKind> {
     let given = args.program.clone();
     Ok(match args.broker {
         BrokerName::Mosquitto => {
-            let found = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/usr/bin/mosquitto"];
-            let found = found.into_iter().map(PathBuf::from).find(|path| path.exists());
-            let program = given.or(found).context("mosquitto is not installed")?;
-            BrokerKind::Mosquitto { program }
+            BrokerKind::Mosquitto { program: mosquitto(given)?, is_persistent: true }
         }
         BrokerName::Postrider => {
             let program = given.map_or_else(build_postrider, Ok)?;
             BrokerKind::Postrider { program, hubs: args.hubs }
         }
     })
+}
+
+/// Mosquitto's program: the one that was given, or the one that is installed.
+fn mosquitto(given: Option<PathBuf>) -> Result<PathBuf> {
+    let found = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/usr/bin/mosquitto"];
+    let found = found.into_iter().map(PathBuf::from).find(|path| path.exists());
+    given.or(found).context("mosquitto is not installed: install it, or name it with --program")
 }
 
 fn publisher(paho: Option<PathBuf>) -> PublisherKind {

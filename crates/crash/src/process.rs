@@ -62,6 +62,22 @@ impl Process {
         }
     }
 
+    /// The next line, if there is one in time.
+    pub(crate) fn line_within(&self, patience: Duration) -> Result<Option<String>> {
+        match self.lines.recv_timeout(patience) {
+            Ok(line) => Ok(Some(line)),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => {
+                bail!("{} ended{}", self.name, self.last_words())
+            }
+        }
+    }
+
+    /// The process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn tell(&mut self, line: &str) -> Result<()> {
         let input = self.input.as_mut().context("its input is piped")?;
         writeln!(input, "{line}").with_context(|| format!("{} does not listen", self.name))
@@ -124,8 +140,9 @@ impl Drop for Process {
 pub(crate) enum BrokerKind {
     /// The `postrider` program with so many hubs.
     Postrider { program: PathBuf, hubs: u16 },
-    /// Mosquitto with the strongest persistence that it has.
-    Mosquitto { program: PathBuf },
+    /// Mosquitto with the strongest persistence that it has; or with none, where it is not killed: it writes all that it
+    /// has with each change.
+    Mosquitto { program: PathBuf, is_persistent: bool },
 }
 
 /// What our stores promise when they say that something is stored.
@@ -196,10 +213,10 @@ pub(crate) fn start_broker(
             let address = address.parse().with_context(|| format!("'{line}' has no address"))?;
             Ok((process, address))
         }
-        BrokerKind::Mosquitto { program } => {
+        BrokerKind::Mosquitto { program, is_persistent } => {
             let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
             let config = folder.join("mosquitto.conf");
-            fs::write(&config, mosquitto_config(port, folder))?;
+            fs::write(&config, mosquitto_config(port, folder, *is_persistent))?;
             // Its standard output waits in a buffer; its standard error does not.
             let mut command = Command::new("sh");
             command.args(["-c", "exec \"$0\" -c \"$1\" 2>&1"]).arg(program).arg(config);
@@ -211,12 +228,12 @@ pub(crate) fn start_broker(
 }
 
 /// Everything that Mosquitto has to keep messages, and no bound that drops any.
-fn mosquitto_config(port: u16, folder: &Path) -> String {
+fn mosquitto_config(port: u16, folder: &Path, is_persistent: bool) -> String {
     // As root it would become a user who may not write here.
     let user = std::env::var("USER").unwrap_or_else(|_| "root".to_owned());
     format!(
         "listener {port} 127.0.0.1\nallow_anonymous true\nuser {user}\nlog_dest stderr\nlog_type information\n\
-         persistence true\npersistence_location {}/\nautosave_on_changes true\nautosave_interval 1\n\
+         persistence {is_persistent}\npersistence_location {}/\nautosave_on_changes true\nautosave_interval 1\n\
          max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 0\n",
         folder.display()
     )

@@ -1,18 +1,16 @@
 //! A TCP proxy that reads the packets it passes on.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
-use bytes::BytesMut;
-use postrider_wire::{Decoder, DecoderConfig, Event, PACKET_SIZE_MAX, Packet, Version};
-
 use crate::{
     board::{Board, Fate},
     flight::{End, Side},
+    frames::{Frames, Spoken},
 };
 
 /// Where the broker is; it changes when the broker is started again.
@@ -24,7 +22,7 @@ impl Upstream {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }
 
-    fn connect(&self) -> io::Result<TcpStream> {
+    pub(crate) fn connect(&self) -> io::Result<TcpStream> {
         let address = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         TcpStream::connect(address.ok_or(io::ErrorKind::NotConnected)?)
     }
@@ -50,11 +48,11 @@ pub(crate) fn open(side: Side, board: Arc<Board>, upstream: Upstream) -> io::Res
 fn join(side: Side, board: &Arc<Board>, client: TcpStream, broker: TcpStream) -> io::Result<()> {
     client.set_nodelay(true)?;
     broker.set_nodelay(true)?;
-    let version = Arc::new(Mutex::new(None));
+    let spoken = Spoken::default();
     for (writer, from, to) in
         [(End::Client, client.try_clone()?, broker.try_clone()?), (End::Broker, broker, client)]
     {
-        let pipe = Pipe { side, writer, from, to, version: Arc::clone(&version) };
+        let pipe = Pipe { side, writer, from, to, spoken: Arc::clone(&spoken) };
         let board = Arc::clone(board);
         thread::Builder::new().name(format!("pipe {side}")).spawn(move || pipe.run(&board))?;
     }
@@ -67,8 +65,7 @@ struct Pipe {
     writer: End,
     from: TcpStream,
     to: TcpStream,
-    /// What the CONNECT said; the other direction is read by it.
-    version: Arc<Mutex<Option<Version>>>,
+    spoken: Spoken,
 }
 
 impl Pipe {
@@ -86,47 +83,13 @@ impl Pipe {
     }
 
     fn pass_all(&mut self, board: &Board) -> io::Result<()> {
-        let config = DecoderConfig {
-            packet_size_max: PACKET_SIZE_MAX,
-            stream_above: u32::MAX,
-            is_topic_lenient: true,
-        };
-        let mut decoder = None;
-        // The same bytes twice: what the decoder has not taken, and what is to be passed on as it came.
-        let (mut input, mut raw) = (BytesMut::new(), BytesMut::new());
-        let mut buffer = vec![0; READ_BYTES];
-        loop {
-            let count = self.from.read(&mut buffer)?;
-            let Some(read) = buffer.get(..count).filter(|read| !read.is_empty()) else {
-                return Ok(());
-            };
-            input.extend_from_slice(read);
-            raw.extend_from_slice(read);
-            // A broker speaks second: by then the version is known.
-            let known = if self.writer == End::Client { None } else { self.version() };
-            let decoder = decoder.get_or_insert_with(|| Decoder::new(config, known));
-            loop {
-                let event = decoder.decode(&mut input);
-                let event = event.map_err(|error| {
-                    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
-                })?;
-                let Some(Event::Packet(packet)) = event else { break };
-                if let Packet::Connect(connect) = &packet {
-                    *self.version.lock().unwrap_or_else(PoisonError::into_inner) =
-                        Some(connect.version);
-                }
-                let frame = raw.split_to(raw.len() - input.len());
-                match board.pass(self.side, self.writer, &packet) {
-                    Fate::Forward => self.to.write_all(&frame)?,
-                    Fate::Cut => return Ok(()),
-                }
+        let mut frames = Frames::new(self.writer, Arc::clone(&self.spoken));
+        while let Some((packet, frame)) = frames.next(&self.from)? {
+            match board.pass(self.side, self.writer, &packet) {
+                Fate::Forward => self.to.write_all(&frame)?,
+                Fate::Cut => return Ok(()),
             }
         }
-    }
-
-    fn version(&self) -> Option<Version> {
-        *self.version.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(())
     }
 }
-
-const READ_BYTES: usize = 64 * 1024;

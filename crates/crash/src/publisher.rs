@@ -158,7 +158,7 @@ pub(crate) fn topic(qos: QoS) -> &'static str {
 }
 
 /// Becomes true when standard input says `stop`.
-fn heard_stop() -> Result<watch::Receiver<bool>> {
+pub(crate) fn heard_stop() -> Result<watch::Receiver<bool>> {
     let (sender, stop) = watch::channel(false);
     thread::Builder::new()
         .name("standard input".to_owned())
