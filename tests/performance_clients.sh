@@ -90,8 +90,9 @@ cause() { # CLIENT DIRECTION QOS WINDOW
       echo "2,100 instructions for each message to its 1,900, and 7,200 to its 6,200 if each comes alone: messages go through" \
         "the queue of a stream; rumqttc's program takes them from the event loop itself" ;;
     postrider_async:receive:1:*)
-      echo "more wake-ups (counted by perf on a busy machine: 0.65 for each message of 64 bytes to its 0.52, 0.69 to its" \
-        "0.09 with 16 KiB): it has read all and waits again sooner; one costs the same, 7,400 instructions to its 7,300" ;;
+      echo "more wake-ups (counted by perf on a busy machine: 0.65 for each message of 64 bytes to its 0.52): it has read all" \
+        "and waits again sooner; one costs the same, 7,400 instructions to its 7,300. With 16 KiB 0.4 looks for events for" \
+        "each message to its 0.02, since the program runs after each full read, and 0.4 reads to its 1.9 (by strace)" ;;
     postrider_blocking:publish:[12]:1)
       echo "each message changes threads twice, from the program's to the driver's and back; $one_thread" ;;
     postrider_blocking:publish:[12]:*)

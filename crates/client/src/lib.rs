@@ -114,6 +114,7 @@ mod filling;
 mod gauge;
 #[cfg(test)]
 mod gauge_tests;
+mod intake;
 #[cfg(feature = "json")]
 mod json;
 mod latest;

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use postrider_net::Stream;
 use postrider_proto::{Chunk, Client};
 use postrider_store::StoreError;
@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use crate::{
     LinkReason,
     connector::{Dialed, Dialing, reason_of},
+    intake::Intake,
     vault::Vault,
 };
 
@@ -25,10 +26,7 @@ pub(crate) struct Line {
     state: State,
     /// An attempt waits until the stream before it is closed.
     dialing: Option<Dialing>,
-    /// What was read and is not a whole packet yet.
-    pub(crate) input: BytesMut,
-    /// Bytes that one read asks for.
-    read_len: usize,
+    pub(crate) input: Intake,
     /// The first bytes of the stream, to tell people who answers there.
     first: SmallVec<[u8; 8]>,
     /// What is known about the end of the stream, or about why there is none.
@@ -70,10 +68,8 @@ pub(crate) enum Read {
     End,
 }
 
-/// First size of a read: an idle session costs no more.
-const READ_LEN_MIN: usize = 4 * 1024;
-/// Largest size of a read: more does not make it faster.
-const READ_LEN_MAX: usize = 64 * 1024;
+/// Bytes of a spool in one write.
+const SPOOL_READ_MAX: usize = 64 * 1024;
 /// Slices in one vectored write.
 const SLICES_MAX: usize = 32;
 
@@ -82,8 +78,7 @@ impl Line {
         Self {
             state: State::Closed,
             dialing: None,
-            input: BytesMut::new(),
-            read_len: READ_LEN_MIN,
+            input: Intake::new(),
             first: SmallVec::new(),
             fault: None,
             is_flushed: true,
@@ -170,13 +165,9 @@ impl Line {
     /// Reads once, more at a time while there is more to read.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
         let State::Open(stream) = &mut self.state else { return Poll::Pending };
-        let spare = self.input.capacity() - self.input.len();
-        if spare < self.read_len / 4 {
-            self.input.reserve(self.read_len);
-        }
-        let spare = self.input.capacity() - self.input.len();
-        let from = self.input.len();
-        let read = std::task::ready!(pin!(stream.read_buf(&mut self.input)).poll(cx));
+        self.input.make_room();
+        let (spare, from) = (self.input.spare(), self.input.bytes.len());
+        let read = std::task::ready!(pin!(stream.read_buf(&mut self.input.bytes)).poll(cx));
         let count = match read {
             Ok(count @ 1..) => count,
             Ok(0) => return Poll::Ready(Read::End),
@@ -185,13 +176,11 @@ impl Line {
                 return Poll::Ready(Read::End);
             }
         };
-        if count == spare && self.read_len < READ_LEN_MAX {
-            self.read_len *= 2;
-        }
+        self.input.took(count, spare);
         self.bytes_received += count as u64;
         let wanted = self.first.inline_size() - self.first.len();
         if wanted > 0 {
-            let fresh = self.input.get(from..).unwrap_or_default();
+            let fresh = self.input.bytes.get(from..).unwrap_or_default();
             self.first.extend_from_slice(fresh.get(..wanted.min(fresh.len())).unwrap_or_default());
         }
         Poll::Ready(Read::Some)
@@ -304,7 +293,7 @@ fn gather<'a>(machine: &'a Client, vault: &Vault) -> Gathered<'a> {
         match chunk {
             Chunk::Bytes(bytes) => slices.push(IoSlice::new(bytes)),
             Chunk::Spool { id, offset, len } if slices.is_empty() => {
-                let len = usize::try_from(len).unwrap_or(READ_LEN_MAX).min(READ_LEN_MAX);
+                let len = usize::try_from(len).unwrap_or(SPOOL_READ_MAX).min(SPOOL_READ_MAX);
                 let loaded = vault.spool_read(id.number(), u64::from(offset), len);
                 return match loaded {
                     Ok(bytes) => Gathered::Loaded(bytes),

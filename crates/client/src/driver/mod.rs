@@ -276,6 +276,10 @@ impl Driver {
             if self.life.is_over() && self.line.is_closed() {
                 break;
             }
+            // There is more to read, but first the program may take what was read: its buffer is free again then.
+            if self.line.input.take_filled() {
+                tokio::task::yield_now().await;
+            }
             std::future::poll_fn(|cx| self.poll_wake(cx)).await;
             // With something to do in every turn, other tasks of this thread would never have theirs.
             tokio::task::consume_budget().await;
@@ -386,7 +390,9 @@ impl Driver {
             return false;
         }
         match self.line.poll_read(cx) {
-            Poll::Ready(Read::Some) => self.machine.handle_bytes(&mut self.line.input, self.now),
+            Poll::Ready(Read::Some) => {
+                self.machine.handle_bytes(&mut self.line.input.bytes, self.now)
+            }
             Poll::Ready(Read::End) => self.close(),
             Poll::Pending => return false,
         }
@@ -395,9 +401,9 @@ impl Driver {
 
     /// Gives the machine what it left in the input while it was paused; says whether there was any.
     fn feed(&mut self) -> bool {
-        let has_input = !self.line.input.is_empty() && !self.machine.is_receive_paused();
+        let has_input = !self.line.input.bytes.is_empty() && !self.machine.is_receive_paused();
         if has_input {
-            self.machine.handle_bytes(&mut self.line.input, self.now);
+            self.machine.handle_bytes(&mut self.line.input.bytes, self.now);
         }
         has_input
     }

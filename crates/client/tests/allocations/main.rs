@@ -1,5 +1,5 @@
 //! What messages at QoS 0 ask of the allocator once a session is warm: nothing for each of them. What arrives lies in the
-//! buffers that it was read into, many messages in one.
+//! buffers that it was read into, many messages in one; and the same buffers are read into again.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod peer;
@@ -19,6 +19,11 @@ const WARM_UP: usize = 10_000;
 const MESSAGES: usize = 10_000;
 /// Allocations for all of them.
 const ALLOCATIONS_MAX: usize = MESSAGES / 100;
+/// Payload of messages of which few fit into one buffer.
+const LARGE_LEN: usize = 16 * 1024;
+const LARGE_MESSAGES: usize = 1_000;
+/// Bytes allocated for all of them: the program takes its messages before the next read, so buffers are free again.
+const LARGE_BYTES_MAX: usize = 3 * 64 * 1024;
 
 /// One test, since the allocator counts for the whole process.
 #[test]
@@ -54,16 +59,22 @@ async fn async_subscriber(version: Protocol) {
     let (messages, ()) =
         tokio::join!(async { session.subscribe(TOPIC, QoS::AtMostOnce).await }, peer.grant());
     let mut messages = messages.unwrap();
-    receive(&mut messages, &mut peer, WARM_UP).await;
+    receive(&mut messages, &mut peer, WARM_UP, 64).await;
     let region = Region::new(ALLOCATOR);
-    receive(&mut messages, &mut peer, MESSAGES).await;
+    receive(&mut messages, &mut peer, MESSAGES, 64).await;
     check(&region, "received, async", version);
+    peer.set_payload_len(LARGE_LEN);
+    receive(&mut messages, &mut peer, LARGE_MESSAGES, LARGE_LEN).await;
+    let region = Region::new(ALLOCATOR);
+    receive(&mut messages, &mut peer, LARGE_MESSAGES, LARGE_LEN).await;
+    let bytes = region.change().bytes_allocated;
+    assert!(bytes <= LARGE_BYTES_MAX, "{bytes} bytes of buffers for large messages, {version:?}");
 }
 
-async fn receive(messages: &mut Subscription, peer: &mut Peer, count: usize) {
+async fn receive(messages: &mut Subscription, peer: &mut Peer, count: usize, len: usize) {
     let read = async {
         for _ in 0..count {
-            assert_eq!(messages.next().await.unwrap().payload_len(), 64);
+            assert_eq!(messages.next().await.unwrap().payload_len(), len);
         }
     };
     tokio::join!(read, peer.publish(count));

@@ -10,8 +10,8 @@ use tokio::{
 
 /// The topic of all messages.
 pub(crate) const TOPIC: &str = "bench/plant/7/temp";
-/// Bytes on the way in one direction.
-const PIPE: usize = 64 * 1024;
+/// Bytes on the way in one direction: many of the buffers that a session reads into.
+const PIPE: usize = 1024 * 1024;
 /// Messages in one write.
 const BATCH: usize = 100;
 
@@ -46,7 +46,7 @@ impl Peer {
     /// Takes the connection, and accepts it.
     pub(crate) async fn accept(mut arrivals: Arrivals, version: Protocol) -> Self {
         let stream = arrivals.recv().await.unwrap();
-        let batch = publish(version).repeat(BATCH);
+        let batch = publish(version, 64).repeat(BATCH);
         let mut peer = Self { stream, version, batch };
         peer.packet().await;
         let connack: &[u8] = if peer.is_v5() { &[0x20, 3, 0, 0, 0] } else { &[0x20, 2, 0, 0] };
@@ -62,6 +62,11 @@ impl Peer {
         let len = u8::try_from(3 + properties.len()).unwrap();
         let suback = [&[0x90, len, high, low], properties, &[0]].concat();
         self.stream.write_all(&suback).await.unwrap();
+    }
+
+    /// From now on messages have so many bytes of payload; 64 before.
+    pub(crate) fn set_payload_len(&mut self, len: usize) {
+        self.batch = publish(self.version, len).repeat(BATCH);
     }
 
     /// Sends so many messages, a multiple of [`BATCH`].
@@ -91,10 +96,18 @@ impl Peer {
     }
 }
 
-/// A PUBLISH at QoS 0 with 64 bytes of payload.
-fn publish(version: Protocol) -> Vec<u8> {
+/// A PUBLISH at QoS 0 with so many bytes of payload.
+fn publish(version: Protocol, payload_len: usize) -> Vec<u8> {
     let properties: &[u8] = if version == Protocol::V5 { &[0] } else { &[] };
     let topic_len = u8::try_from(TOPIC.len()).unwrap();
-    let body = [&[0, topic_len], TOPIC.as_bytes(), properties, &[b'x'; 64]].concat();
-    [&[0x30, u8::try_from(body.len()).unwrap()], &body[..]].concat()
+    let payload = vec![b'x'; payload_len];
+    let body = [&[0, topic_len], TOPIC.as_bytes(), properties, &payload].concat();
+    let mut packet = vec![0x30];
+    let mut left = body.len();
+    while left > 127 {
+        packet.push(u8::try_from(left % 128).unwrap() | 0x80);
+        left /= 128;
+    }
+    packet.push(u8::try_from(left).unwrap());
+    [packet, body].concat()
 }
