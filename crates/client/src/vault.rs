@@ -58,6 +58,9 @@ enum Keep {
 /// Bytes not stored yet above which nothing more is published: below the bound at which a write would block.
 const OPEN_BYTES_MAX: usize = 2 << 20;
 
+/// Memory for changes that are not in the database yet: a program may have many sessions.
+const LAYER_BYTES: usize = 1 << 20;
+
 impl Vault {
     /// Without a store; at most `bytes_max` in spools.
     pub(crate) fn scratch(bytes_max: u64) -> Self {
@@ -66,7 +69,8 @@ impl Vault {
 
     /// Opens a store; blocks.
     pub(crate) fn open(place: &Place, shared: &Arc<Shared>) -> Result<Self, StoreError> {
-        let disk = Disk::open(&place.path, DiskOptions::default())?;
+        let options = DiskOptions { layer_bytes: LAYER_BYTES, ..DiskOptions::default() };
+        let disk = Disk::open(&place.path, options)?;
         let has_news = Arc::new(AtomicBool::new(false));
         let (news, owner) = (Arc::clone(&has_news), Arc::clone(shared));
         let store = disk.handle(place.mode, move || {

@@ -37,11 +37,19 @@ pub struct DiskOptions {
     pub is_checked: bool,
     /// Bytes of all spools together; a message too many does not fill the disk. Default: 16 GiB.
     pub spool_bytes_max: u64,
+    /// Memory for changes that are in the log and not in the database yet, in bytes. Twice as much may be needed while the
+    /// database takes them, and more where it is slow: the log is bounded by eight times this. Default: 16 MiB.
+    pub layer_bytes: usize,
 }
 
 impl Default for DiskOptions {
     fn default() -> Self {
-        Self { cache_bytes: 16 << 20, is_checked: true, spool_bytes_max: 16 << 30 }
+        Self {
+            cache_bytes: 16 << 20,
+            is_checked: true,
+            spool_bytes_max: 16 << 30,
+            layer_bytes: 16 << 20,
+        }
     }
 }
 
@@ -183,7 +191,8 @@ impl Disk {
         let synced = folder::sync_folder(path);
         synced.map_err(|error| StoreError::io_at(path, "its folder cannot be synced", &error))?;
         let (run, salt) = (folder::run(&folder::boot()), folder::salt());
-        let around = Surroundings { sheets, run, salt, limits: Limits::default() };
+        let limits = Limits::of(options.layer_bytes);
+        let around = Surroundings { sheets, run, salt, limits };
         Self::open_with(path, folder, backend, around, &options)
     }
 

@@ -148,7 +148,7 @@ fn a_failed_sync_of_the_rows_is_final_too() {
 
 #[test]
 fn a_full_disk_is_said_and_harms_nothing() {
-    for (is_log, limits) in [(true, Limits::default()), (false, SMALL)] {
+    for (is_log, limits) in [(true, usual()), (false, SMALL)] {
         let folder = tempfile::tempdir().unwrap();
         let machine = Machine { limits, ..Machine::default() };
         let disk = machine.open(folder.path()).unwrap();
@@ -191,8 +191,7 @@ fn power_cuts_take_nothing_that_was_stored() {
     let (mut in_rows, mut in_log, mut with_loss) = (0, 0, 0);
     for round in 0..120 {
         let folder = tempfile::tempdir().unwrap();
-        let limits =
-            if round % 4 == 0 { Limits::default() } else { [SMALL, LINGERING][round / 4 % 2] };
+        let limits = if round % 4 == 0 { usual() } else { [SMALL, LINGERING][round / 4 % 2] };
         let machine = Machine { limits, ..Machine::default() };
         let disk = machine.open(folder.path()).unwrap();
         let mut store = disk.handle(Mode::Durable, || ());
@@ -381,6 +380,10 @@ struct Machine {
     run: u128,
 }
 
+fn usual() -> Limits {
+    Limits::of(DiskOptions::default().layer_bytes)
+}
+
 /// So little that the log turns often.
 const SMALL: Limits = Limits {
     layer_bytes: 4096,
@@ -397,7 +400,7 @@ impl Default for Machine {
     fn default() -> Self {
         let rows = Platter::default();
         let logs = [rows.beside(Vec::new()), rows.beside(Vec::new())];
-        Self { rows, logs, limits: Limits::default(), run: 1 }
+        Self { rows, logs, limits: usual(), run: 1 }
     }
 }
 

@@ -41,14 +41,14 @@ pub(crate) struct Limits {
     pub(crate) sheet_bytes_max: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    pub(crate) fn of(layer_bytes: usize) -> Self {
         Self {
-            layer_bytes: 16 << 20,
-            sheet_bytes: 64 << 20,
-            linger_bytes: 16 << 20,
+            layer_bytes,
+            sheet_bytes: layer_bytes.saturating_mul(4),
+            linger_bytes: layer_bytes,
             linger_max: Duration::from_millis(500),
-            sheet_bytes_max: 128 << 20,
+            sheet_bytes_max: layer_bytes.saturating_mul(8),
         }
     }
 }
