@@ -23,7 +23,7 @@ use bytes::BytesMut;
 use postrider_proto::{
     Arrived, Chunk, Delivery, Durability, Journal, Link, PageRows, Record, SpoolOutput, Spools,
     Time, Wheel,
-    wire::{Filter, ReasonCode},
+    wire::{Connect, Filter, ReasonCode},
 };
 use smallvec::SmallVec;
 
@@ -122,6 +122,8 @@ pub struct Hub {
     /// Large messages whose last bytes go to the driver with the next drain, and those that went with the last.
     arriving: Vec<(LinkId, Arrived)>,
     arrived: Vec<(LinkId, Arrived)>,
+    /// CONNECTs of links that came from other hubs before work began here.
+    early: Vec<(LinkId, Box<Connect>)>,
     /// Links that used up their turn.
     turns: Vec<LinkId>,
     /// How far the store and the peers were when links were told last.
@@ -206,6 +208,7 @@ impl Hub {
             moving: Vec::new(),
             arriving: Vec::new(),
             arrived: Vec::new(),
+            early: Vec::new(),
             turns: Vec::new(),
             opened: Opened::default(),
             awaits_sync: false,
@@ -255,7 +258,11 @@ impl Hub {
         // Records and fences are numbered by each hub for itself.
         moved.link.close_gates();
         let id = self.add_link(moved.link, moved.durability);
-        self.handle_connect(id.slot as usize, moved.connect);
+        if self.peers.is_working() {
+            self.handle_connect(id.slot as usize, moved.connect);
+        } else {
+            self.early.push((id, moved.connect));
+        }
         id
     }
 

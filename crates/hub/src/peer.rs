@@ -233,6 +233,11 @@ impl Peers {
         is_due
     }
 
+    /// Whether links are listened to: what was due when the peers became known, a will above all, goes first.
+    pub(crate) fn is_working(&self) -> bool {
+        self.is_working || !self.are_there()
+    }
+
     /// Whether there are other hubs.
     pub(crate) fn are_there(&self) -> bool {
         !self.parcels.is_empty()

@@ -176,7 +176,13 @@ impl Hub {
 
     /// All peers are known: what waited for them goes on.
     pub(super) fn begin_work(&mut self) {
+        // A will that is due, above all, before its client comes back.
         self.expire();
+        for (id, connect) in core::mem::take(&mut self.early) {
+            if let Some(at) = self.links.find(id) {
+                self.handle_connect(at, connect);
+            }
+        }
         for id in self.links.ids() {
             self.go_on(id.slot as usize);
         }

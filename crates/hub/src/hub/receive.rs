@@ -57,7 +57,7 @@ impl Hub {
             }
             // What is held looks itself whether it still is.
             slot.is_held = false;
-            if !slot.is_reading() || !self.peers.are_known() {
+            if !slot.is_reading() || !self.peers.is_working() {
                 break;
             }
             match slot.link.receive(input, &mut self.spools, self.now) {
@@ -76,17 +76,17 @@ impl Hub {
 
     /// Whether bytes of a link would be taken now.
     pub(super) fn is_taking(&self, at: usize) -> bool {
-        self.peers.are_known() && self.links.get(at).is_some_and(LinkSlot::is_reading)
+        self.peers.is_working() && self.links.get(at).is_some_and(LinkSlot::is_reading)
     }
 
     /// Tells the driver to read no further while the link does not take what comes.
     pub(super) fn hold(&mut self, at: usize) {
-        let is_known = self.peers.are_known();
+        let is_working = self.peers.is_working();
         let Some(slot) = self.links.get_mut(at) else { return };
         slot.is_held = slot.link.is_receive_paused();
         // One that moves is read on over there.
         let is_leaving = matches!(slot.stage, Stage::Moving(..) | Stage::Over);
-        let is_waiting = !is_leaving && (!slot.is_reading() || !is_known);
+        let is_waiting = !is_leaving && (!slot.is_reading() || !is_working);
         if is_waiting && !slot.is_paused {
             slot.is_paused = true;
             self.outputs.push_back(Output::Pause(slot.id));
