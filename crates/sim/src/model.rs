@@ -92,6 +92,8 @@ struct Interval {
 #[derive(Debug, Default)]
 struct Subscriber {
     intervals: Vec<Interval>,
+    /// The same of its sessions before.
+    former: Vec<Interval>,
     /// SUBSCRIBEs written in this session.
     asked: Vec<(u64, Filter)>,
     receipts: Vec<Receipt>,
@@ -124,6 +126,8 @@ pub struct Seen<'a> {
     /// If the program is done with it later than it arrived: its place among the messages that the program saw, and the
     /// step at which it arrived.
     pub order: Option<(u64, u64)>,
+    /// Whether the program hears of it once it is stored, which may be when the next session has begun.
+    pub is_late: bool,
 }
 
 /// Everything published and everything delivered.
@@ -295,7 +299,7 @@ impl Model {
         self.step += 1;
         let step = self.step;
         let subscriber = &mut self.subscribers[subscriber];
-        subscriber.intervals.clear();
+        subscriber.former.append(&mut subscriber.intervals);
         subscriber.asked.clear();
         subscriber.began = step;
     }
@@ -356,7 +360,8 @@ impl Model {
         }
         let state = &self.subscribers[subscriber];
         let matching = |interval: &&Interval| interval.filter.matches(topic);
-        let mut intervals = state.intervals.iter().filter(matching);
+        let former = state.former.iter().filter(|_| seen.is_late);
+        let mut intervals = state.intervals.iter().chain(former).filter(matching);
         let expected = if seen.retain {
             self.may_replay(subscriber, index, &publication)?;
             intervals.map(|interval| interval.qos).next()
@@ -587,8 +592,16 @@ mod tests {
 
     fn deliver(model: &mut Model, topic: &Topic, qos: QoS, index: usize) -> Option<&'static str> {
         let publication = index as u64;
-        let seen =
-            Seen { topic, qos, retain: false, publication, size: 9, kept_by: 0, order: None };
+        let seen = Seen {
+            topic,
+            qos,
+            retain: false,
+            publication,
+            size: 9,
+            kept_by: 0,
+            order: None,
+            is_late: false,
+        };
         let seen = model.arrived(1, seen).and_then(|_| model.delivered(1, seen));
         seen.err().map(|violation| violation.statement)
     }
@@ -666,6 +679,7 @@ mod tests {
             size: 9,
             kept_by: 5,
             order: None,
+            is_late: false,
         };
         assert_eq!(model.delivered(1, seen), Ok(()));
         assert_eq!(model.roll_back(1, 4), 1);

@@ -203,6 +203,7 @@ impl World {
                     size: payload.len(),
                     kept_by: kept_by.unwrap_or_default(),
                     order: None,
+                    is_late: false,
                 };
                 self.counts.more("payload spooled", u64::from(is_spooled));
                 self.model.arrived(client, seen)?;

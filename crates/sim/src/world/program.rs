@@ -25,7 +25,7 @@ impl Held {
     fn seen(&self, kept_by: u64, order: Option<(u64, u64)>) -> Seen<'_> {
         let Self { topic, qos, retain, tag, size, .. } = self;
         let (qos, retain, publication, size) = (*qos, *retain, *tag, *size);
-        Seen { topic, qos, retain, publication, size, kept_by, order }
+        Seen { topic, qos, retain, publication, size, kept_by, order, is_late: true }
     }
 }
 
