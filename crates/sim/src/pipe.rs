@@ -44,6 +44,8 @@ pub(crate) struct Pipe {
     pub(crate) connect: Option<Box<Connect>>,
     /// The number of its will, if the broker accepted one and may have to publish it.
     pub(crate) will: Option<usize>,
+    /// The broker took a DISCONNECT that says goodbye; it may have come right behind the CONNECT, before CONNACK is written.
+    pub(crate) is_will_withdrawn: bool,
     /// What CONNACK must say about the session, if that is known.
     pub(crate) session_present: Option<bool>,
     pub(crate) is_accepted: bool,
@@ -119,6 +121,7 @@ impl Pipe {
             down: Side::new(0),
             connect: None,
             will: None,
+            is_will_withdrawn: false,
             session_present: None,
             is_accepted: false,
             is_answered: false,

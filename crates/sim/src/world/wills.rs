@@ -21,6 +21,9 @@ impl World {
     /// The broker wrote CONNACK: it has the will, for as long as the session of a durable client.
     pub(super) fn will_accepted(&mut self, pipe: usize) {
         let found = &mut self.pipes[pipe];
+        if found.is_will_withdrawn {
+            return;
+        }
         let will = found.connect.as_ref().and_then(|connect| connect.will.as_ref());
         found.will = will.and_then(|will| facts::tag_of(&will.payload)).map(|tag| tag as usize);
     }
@@ -29,6 +32,7 @@ impl World {
     ///
     /// Spec: v5 [MQTT-3.14.4-3], v3.1.1 [MQTT-3.14.4-3].
     pub(super) fn will_withdrawn(&mut self, pipe: usize) {
+        self.pipes[pipe].is_will_withdrawn = true;
         if let Some(will) = self.pipes[pipe].will.take() {
             self.model.will_withdrawn(will);
         }
