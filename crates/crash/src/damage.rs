@@ -18,6 +18,8 @@ use postrider::{ConnectError, Message, QoS, Session, Subscription};
 use postrider_broker::{Broker, StartError};
 use tokio::{task::yield_now, time::timeout};
 
+use crate::workplace::Workplace;
+
 /// Flips bytes of small stores, one at a time.
 #[derive(Args)]
 pub(crate) struct FlipsArgs {
@@ -46,14 +48,8 @@ type Probe = fn(&Path) -> Result<Result<Content, String>>;
 
 /// Flips bytes of a broker's and of a client's store. Prints a line for each file; returns whether all went well.
 pub(crate) fn flips(args: &FlipsArgs) -> Result<bool> {
-    let made;
-    let folder = match &args.folder {
-        Some(folder) => folder,
-        None => {
-            made = tempfile::tempdir()?;
-            made.path()
-        }
-    };
+    let workplace = Workplace::new(args.folder.clone())?;
+    let folder = workplace.path();
     let mut is_well = true;
     let stores: [(&str, Make, Probe); 2] =
         [("broker", make_broker, probe_broker), ("client", make_client, probe_client)];

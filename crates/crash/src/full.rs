@@ -11,6 +11,7 @@ use crate::{
     process::{BrokerKind, Room, StoreMode},
     tally::{Judged, Verdict},
     trio::{Cast, PublisherKind, Trio, Who},
+    workplace::Workplace,
 };
 
 /// Lets each of the three run out of room.
@@ -31,14 +32,8 @@ pub(crate) struct FullArgs {
 pub(crate) fn run(args: FullArgs) -> Result<bool> {
     let program = args.program.map_or_else(build_postrider, Ok)?;
     let broker = BrokerKind::Postrider { program, hubs: 1 };
-    let made;
-    let folder = match args.folder {
-        Some(folder) => folder,
-        None => {
-            made = tempfile::tempdir()?;
-            made.path().to_owned()
-        }
-    };
+    let workplace = Workplace::new(args.folder)?;
+    let folder = workplace.path();
     let mut is_well = true;
     for (name, who, payload_bytes) in [
         ("publisher", Who::Publisher, 4096),

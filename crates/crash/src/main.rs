@@ -31,6 +31,7 @@ mod rounds;
 mod subscriber;
 mod tally;
 mod trio;
+mod workplace;
 
 use std::{
     path::PathBuf,
@@ -46,6 +47,7 @@ use crate::{
     rounds::Plan,
     tally::{Judged, Round},
     trio::{Cast, PublisherKind},
+    workplace::Workplace,
 };
 
 /// Kills publisher, broker and subscriber while messages are open, and counts what is lost or doubled.
@@ -150,14 +152,8 @@ fn control(args: ControllerArgs) -> Result<bool> {
         window: publisher::WINDOW,
         payload_bytes: 0,
     };
-    let made;
-    let folder = match args.folder {
-        Some(folder) => folder,
-        None => {
-            made = tempfile::tempdir()?;
-            made.path().to_owned()
-        }
-    };
+    let workplace = Workplace::new(args.folder)?;
+    let folder = workplace.path().to_owned();
     let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()));
     println!("seed {seed}");
     let plan = Plan {

@@ -36,7 +36,7 @@ use self::{
     round::{Plan, Round},
     weather::Sky,
 };
-use crate::process::BrokerKind;
+use crate::{process::BrokerKind, workplace::Workplace};
 
 pub(crate) use self::sessions::{SessionsArgs, run as run_sessions};
 
@@ -88,14 +88,8 @@ impl FaultsArgs {
 pub(crate) fn run(args: FaultsArgs) -> Result<bool> {
     let planted = args.planted();
     let program = crate::mosquitto(args.program)?;
-    let made;
-    let folder = match args.folder {
-        Some(folder) => folder,
-        None => {
-            made = tempfile::tempdir()?;
-            made.path().to_owned()
-        }
-    };
+    let workplace = Workplace::new(args.folder)?;
+    let folder = workplace.path();
     let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()));
     println!("seed {seed}");
     let mut is_well = true;

@@ -178,6 +178,7 @@ impl Scene {
         }
         if fault.kind == Kind::Kill {
             self.broker.take().context("it was started")?.bury()?;
+            // It is down for as long as the fault says: this is the fault, nothing is waited for.
             thread::sleep(fault.duration);
             self.broker = Some(start(&self.kind, &self.folder, &self.upstream)?);
         }
