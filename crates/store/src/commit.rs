@@ -19,8 +19,13 @@ use crate::{
 /// Runs until the store is closed or fails.
 pub(crate) fn run(shared: &Shared) {
     let _last_words = LastWords(shared);
-    while let Some(needs_sync) = wait(shared) {
-        let stored = if needs_sync { sync(shared) } else { hand_over(shared) };
+    loop {
+        let stored = match wait(shared) {
+            Ok(None) => return,
+            Ok(Some(true)) => sync(shared),
+            Ok(Some(false)) => hand_over(shared),
+            Err(error) => Err(error),
+        };
         if let Err(error) = stored {
             return fail(shared, error);
         }
@@ -28,19 +33,29 @@ pub(crate) fn run(shared: &Shared) {
     }
 }
 
-/// Waits for work; says whether it must be synced. `None` at the end.
-fn wait(shared: &Shared) -> Option<bool> {
+/// Waits for work and for room; says whether it must be synced. `None` at the end.
+fn wait(shared: &Shared) -> Result<Option<bool>, StoreError> {
     let mut state = shared.lock();
     loop {
         if state.failed.is_some() {
-            return None;
+            return Ok(None);
         }
-        let has_room = state.log_bytes < shared.limits.sheet_bytes_max;
+        let has_room = state.has_room(&shared.limits);
         if has_room && (state.needs_sync || state.has_written()) {
-            return Some(mem::take(&mut state.needs_sync));
+            return Ok(Some(mem::take(&mut state.needs_sync)));
         }
         if state.is_closing && has_room {
-            return None;
+            return Ok(None);
+        }
+        if !has_room {
+            if state.unfolded_bytes > 0 {
+                // Most of it may cancel out, while the settling thread is busy with what is older.
+                drop(state);
+                drop(shared.fold()?);
+                state = shared.lock();
+                continue;
+            }
+            shared.wake_settler(&state);
         }
         state.is_commit_idle = true;
         state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);

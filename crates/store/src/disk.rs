@@ -37,8 +37,8 @@ pub struct DiskOptions {
     pub is_checked: bool,
     /// Bytes of all spools together; a message too many does not fill the disk. Default: 16 GiB.
     pub spool_bytes_max: u64,
-    /// Memory for changes that are in the log and not in the database yet, in bytes. Twice as much may be needed while the
-    /// database takes them, and more where it is slow: the log is bounded by eight times this. Default: 16 MiB.
+    /// Memory for changes that are in the log and not in the database yet, in bytes. While the database takes them, up to
+    /// twice as much comes in beside them, and then writers wait for it. Default: 16 MiB.
     pub layer_bytes: usize,
 }
 

@@ -286,6 +286,50 @@ fn what_is_deleted_while_a_layer_lingers_is_in_no_row() {
     assert!(found < WINDOW, "{found} rows");
 }
 
+/// While the rows take long, writers wait for memory, but not for what cancels out in it.
+#[test]
+fn writers_wait_for_memory_only_if_something_is_left_of_what_they_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { sheet_bytes_max: 64 << 20, ..SMALL };
+    let machine = Machine { limits, ..Machine::default() };
+    let disk = machine.open(folder.path()).unwrap();
+    let mut store = disk.handle(Mode::Process, || ());
+    machine.rows.hold();
+    let mut last = 0;
+    while !machine.rows.is_waited_for() {
+        last += 1;
+        write_window(&mut store, 1, last);
+        store.wait(last).unwrap();
+    }
+    for _ in 0..10_000 {
+        last += 1;
+        write_window(&mut store, 1, last);
+        store.wait(last).unwrap();
+    }
+    let mut other = disk.handle(Mode::Process, || ());
+    let has_room = || {
+        drop(disk.core.shared.fold().unwrap());
+        disk.core.shared.lock().has_room(&limits)
+    };
+    let mut stays = 0;
+    while has_room() {
+        stays += 1;
+        other.write(stays, put(2, stays)).unwrap();
+        other.wait(stays).unwrap();
+    }
+    // What comes now waits, within the bound of writers.
+    for number in 1..=1000 {
+        other.write(stays + number, put(2, stays + number)).unwrap();
+    }
+    assert!(other.stored().unwrap() <= stays);
+    let bytes = disk.core.shared.fold().unwrap().young.bytes();
+    assert!(bytes < limits.layer_bytes_max + 4096, "{bytes} bytes are in memory");
+    machine.rows.release();
+    other.wait(stays + 1000).unwrap();
+    assert_eq!(numbers(&other, 2), (1..=stays + 1000).collect::<Vec<_>>());
+    assert_eq!(check_window(&store, 1), last);
+}
+
 /// Every byte of a log, flipped in turn, in the run of the system that wrote it and in another.
 #[test]
 fn a_flipped_byte_of_the_log_is_an_error_or_harmless() {
@@ -387,6 +431,7 @@ fn usual() -> Limits {
 /// So little that the log turns often.
 const SMALL: Limits = Limits {
     layer_bytes: 4096,
+    layer_bytes_max: 65_536,
     sheet_bytes: 8192,
     linger_bytes: 0,
     linger_max: Duration::from_secs(60),
@@ -394,7 +439,8 @@ const SMALL: Limits = Limits {
 };
 
 /// A layer lingers at each turn, until most of it is deleted.
-const LINGERING: Limits = Limits { layer_bytes: 65_536, linger_bytes: 8192, ..SMALL };
+const LINGERING: Limits =
+    Limits { layer_bytes: 65_536, layer_bytes_max: 131_072, linger_bytes: 8192, ..SMALL };
 
 impl Default for Machine {
     fn default() -> Self {

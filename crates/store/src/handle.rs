@@ -86,8 +86,7 @@ impl DiskStore {
             is_durable = owner.mode == Mode::Durable;
         }
         state.needs_sync |= is_durable;
-        let has_room = state.log_bytes < shared.limits.sheet_bytes_max;
-        if is_durable || !has_room || shared.spools.is_dirty() {
+        if is_durable || !state.has_room(&shared.limits) || shared.spools.is_dirty() {
             shared.wake_commit(&state);
             return Ok(());
         }

@@ -17,7 +17,7 @@ use std::{
 use crate::{
     StoreError,
     commit::{self, FOLD_BYTES, LastWords},
-    disk::{Layers, Shared},
+    disk::{Layers, Shared, State},
     rows::Rows,
 };
 
@@ -30,6 +30,8 @@ const AGE_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Limits {
     /// Bytes of memory of a layer.
     pub(crate) layer_bytes: usize,
+    /// Bytes of memory of the young layer, and of what is not in it yet, at which writers wait until the rows have come on.
+    pub(crate) layer_bytes_max: usize,
     /// Bytes of a sheet of the log. Most of what is in it cancels out in memory, but each change that is left holds the
     /// buffer in which it came with others. Bounds what recovery reads, too.
     pub(crate) sheet_bytes: usize,
@@ -37,7 +39,7 @@ pub(crate) struct Limits {
     pub(crate) linger_bytes: usize,
     /// How long it waits at most.
     pub(crate) linger_max: Duration,
-    /// Bytes of a sheet at which writers wait until the rows have come on.
+    /// Bytes of a sheet at which writers wait, too.
     pub(crate) sheet_bytes_max: usize,
 }
 
@@ -45,6 +47,7 @@ impl Limits {
     pub(crate) fn of(layer_bytes: usize) -> Self {
         Self {
             layer_bytes,
+            layer_bytes_max: layer_bytes.saturating_mul(2),
             sheet_bytes: layer_bytes.saturating_mul(4),
             linger_bytes: layer_bytes,
             linger_max: Duration::from_millis(500),
@@ -172,7 +175,7 @@ fn linger(shared: &Shared) -> Result<bool, StoreError> {
         if let Some(error) = &state.failed {
             return Err(error.clone());
         }
-        let is_over = state.is_ending || left.is_zero();
+        let is_over = state.is_ending || left.is_zero() || !state.has_room(&shared.limits);
         if is_over || state.log_bytes >= shared.limits.linger_bytes {
             return Ok(state.log_bytes > 0);
         }
@@ -215,6 +218,14 @@ fn thin_out(shared: &Shared) -> Result<u64, StoreError> {
         shared.sync(file, &*sheet)?;
     }
     Ok(number)
+}
+
+impl State {
+    /// Whether more can be written before something goes into the rows.
+    pub(crate) fn has_room(&self, limits: &Limits) -> bool {
+        let layer_bytes = self.layer_bytes.saturating_add(self.unfolded_bytes);
+        self.log_bytes < limits.sheet_bytes_max && layer_bytes < limits.layer_bytes_max
+    }
 }
 
 impl Shared {
