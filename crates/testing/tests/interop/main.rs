@@ -91,6 +91,8 @@ fn activemq_habits(_: [u32; 2], protocol: Protocol) -> Habits {
     Habits {
         // To a CONNECT of 5.0 without a name it would answer.
         speaks: if protocol == Protocol::V5 { Speaks::Closes } else { Speaks::Yes },
+        // Two of its threads race: under load 19 of 2,400 refused connections were closed without a CONNACK.
+        always_says_refused: false,
         says_session_present: false,
         qos0_offline: Qos0Offline::Kept,
         keeps_order_offline: false,

@@ -8,6 +8,8 @@ use postrider::QoS;
 pub(crate) struct Habits {
     /// Whether it speaks the version.
     pub(crate) speaks: Speaks,
+    /// Whether a client that it does not let in is always told so before the connection is closed.
+    pub(crate) always_says_refused: bool,
     /// The highest QoS that it grants, and so delivers.
     pub(crate) qos_granted_max: QoS,
     /// What becomes of a publication at QoS 2.
@@ -42,6 +44,7 @@ impl Default for Habits {
     fn default() -> Self {
         Self {
             speaks: Speaks::Yes,
+            always_says_refused: true,
             qos_granted_max: QoS::ExactlyOnce,
             qos2: Qos2::Full,
             finds_retained_by_wildcard: true,
