@@ -105,6 +105,10 @@ impl Hub {
             }
         }
         let found = self.registry.find(&wish.client_id);
+        if let Some(session) = found {
+            // Too late to withdraw it, even if the wheel has not come to it yet.
+            self.publish_due_will(session);
+        }
         if found.is_none() && !planted(Mutation::GoneSessionUnstored) {
             // The client's old session may have ended a moment ago, by another link or by time. A crash must not
             // bring it back once we have said that it is gone.

@@ -36,7 +36,11 @@ impl Hub {
         for timer in due {
             match timer {
                 Timer::Link(id) => self.wake_link(id),
-                Timer::Will { session, owner } => self.wake_will(session, owner),
+                Timer::Will { session, owner } => {
+                    if self.registry.owned(session, owner).is_some() {
+                        self.publish_due_will(session);
+                    }
+                }
                 Timer::Stall { session, owner } => self.end_stall(session, owner),
                 Timer::Replay { session, owner } => {
                     if self.registry.owned(session, owner).is_some() {
@@ -74,16 +78,6 @@ impl Hub {
         match woken {
             Ok(()) => self.arm(at),
             Err(end) => self.end_link(at, Parting { end, will: Last::Published }),
-        }
-    }
-
-    /// Spec: v5 [MQTT-3.1.2-8] [MQTT-3.1.3-9].
-    fn wake_will(&mut self, session: usize, owner: u64) {
-        let now = self.now;
-        let Some(entry) = self.registry.owned(session, owner) else { return };
-        let due = entry.will.as_ref().and_then(|will| will.due);
-        if due.is_some_and(|due| due <= now) {
-            self.publish_will(session);
         }
     }
 

@@ -61,6 +61,14 @@ impl Hub {
         self.wheel.set(due, Timer::Will { session, owner });
     }
 
+    /// Publishes the will of a session, if it has one that is due. Spec: v5 [MQTT-3.1.2-8] [MQTT-3.1.3-9].
+    pub(super) fn publish_due_will(&mut self, session: usize) {
+        let will = self.registry.get(session).and_then(|entry| entry.will.as_ref());
+        if will.and_then(|will| will.due).is_some_and(|due| due <= self.now) {
+            self.publish_will(session);
+        }
+    }
+
     /// Publishes the will of a session, if it has one. Spec: v5 [MQTT-3.1.2-8] [MQTT-3.1.2-10] [MQTT-3.1.2-14]
     /// [MQTT-3.1.2-15], v3.1.1 [MQTT-3.1.2-10] [MQTT-3.1.2-16] [MQTT-3.1.2-17].
     pub(super) fn publish_will(&mut self, session: usize) {

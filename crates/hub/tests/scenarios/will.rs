@@ -168,6 +168,31 @@ fn will_delay() {
     });
 }
 
+/// v5 [MQTT-3.1.2-8] [MQTT-3.1.3-9]: a client that is back when its will is due comes too late, by a millisecond too.
+#[test]
+fn a_will_that_is_due_is_not_withdrawn() {
+    each_v5(|world| {
+        with_watcher(world);
+        // Between two ticks of any clock that is coarser than time.
+        world.pass_ms(3);
+        for (away_ms, is_due) in [(4_999, false), (5_000, true), (5_001, true)] {
+            world.connect_as("a", |connect| {
+                connect.clean_start = false;
+                set_expiry(connect, 100);
+                let mut will = will("gone/a", "late", 1);
+                will.properties.push(Property::WillDelayInterval(5));
+                connect.will = Some(will);
+            });
+            world.cut("a");
+            world.now = world.now.plus_ms(away_ms);
+            world.resume("a");
+            let expected: &[&str] = if is_due { &["gone/a=late q1"] } else { &[] };
+            assert_eq!(world.messages("watcher"), expected, "away for {away_ms} ms");
+            world.disconnect("a");
+        }
+    });
+}
+
 /// v5 [MQTT-3.1.3-10] [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18] [MQTT-3.3.2-20]: the
 /// properties of the will arrive, user properties in order; the delay does not.
 #[test]
