@@ -41,6 +41,15 @@ fn wait(shared: &Shared) -> Result<Option<bool>, StoreError> {
             return Ok(None);
         }
         let has_room = state.has_room(&shared.limits);
+        if state.unfolded_bytes >= shared.limits.layer_bytes
+            || !has_room && state.unfolded_bytes > 0
+        {
+            // The settling thread is busy with what is older. Most of this may cancel out.
+            drop(state);
+            drop(shared.fold()?);
+            state = shared.lock();
+            continue;
+        }
         if has_room && (state.needs_sync || state.has_written()) {
             return Ok(Some(mem::take(&mut state.needs_sync)));
         }
@@ -48,13 +57,6 @@ fn wait(shared: &Shared) -> Result<Option<bool>, StoreError> {
             return Ok(None);
         }
         if !has_room {
-            if state.unfolded_bytes > 0 {
-                // Most of it may cancel out, while the settling thread is busy with what is older.
-                drop(state);
-                drop(shared.fold()?);
-                state = shared.lock();
-                continue;
-            }
             shared.wake_settler(&state);
         }
         state.is_commit_idle = true;
@@ -118,6 +120,9 @@ pub(crate) fn append(shared: &Shared, log: &mut Log) -> Result<(), StoreError> {
     let is_long = state.log_bytes >= shared.limits.sheet_bytes;
     if was_empty || is_long || state.unfolded_bytes >= FOLD_BYTES {
         shared.wake_settler(state);
+    }
+    if state.unfolded_bytes >= shared.limits.layer_bytes {
+        shared.wake_commit(state);
     }
     for owner in state.owners.values_mut() {
         owner.has_news |= owner.handed < owner.taken;
