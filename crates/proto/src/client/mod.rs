@@ -75,6 +75,8 @@ pub struct Client {
     exchange: Exchange,
     /// Answers to what was subscribed again; `None` once they were told.
     resubscriptions: Option<Vec<(Filter, ReasonCode)>>,
+    /// PUBLISHes beyond our Receive Maximum, on all links.
+    surplus: u64,
     /// Bytes written since the link began.
     consumed: u64,
     /// Bytes produced since the link began, of which the driver was told.
@@ -137,6 +139,7 @@ impl Client {
             had_connack: false,
             exchange: Exchange::default(),
             resubscriptions: None,
+            surplus: 0,
             consumed: 0,
             announced: 0,
             events: VecDeque::new(),
@@ -242,6 +245,7 @@ impl Client {
                 Err(end) => self.break_link(end, now),
             }
         }
+        self.surplus += self.link.as_mut().map_or(0, Link::take_surplus);
         self.pump(now);
     }
 
@@ -452,6 +456,12 @@ impl Client {
     #[must_use]
     pub fn stats(&self) -> SessionStats {
         self.session.stats()
+    }
+
+    /// Messages that servers sent beyond our Receive Maximum (v5 section 3.3.4), which were taken like all others.
+    #[must_use]
+    pub fn surplus(&self) -> u64 {
+        self.surplus
     }
 
     /// Records whose store it is, before anything else is in it: a session that ended as it began, and that no server
