@@ -18,6 +18,7 @@ mod operations;
 mod output;
 mod packets;
 mod publish;
+mod remarks;
 mod subscriptions;
 
 use alloc::{collections::VecDeque, string::String, sync::Arc, vec::Vec};
@@ -29,6 +30,7 @@ use self::{
     answers::Answers,
     authentication::Exchange,
     operations::{Operations, Request},
+    remarks::Remarks,
     subscriptions::Subscriptions,
 };
 use crate::{
@@ -54,6 +56,7 @@ pub struct Client {
     spools: Spools,
     subscriptions: Subscriptions,
     operations: Operations,
+    remarks: Remarks,
     /// The one of the configuration, or the one that the server assigned.
     client_id: ClientId,
     /// Whether there is a session to resume: one was begun in this process, or recovered.
@@ -127,6 +130,7 @@ impl Client {
             spools: Spools::new(config.spool_bytes_max),
             subscriptions: Subscriptions::default(),
             operations: Operations::new(config.operations_max, config.operation_timeout_ms),
+            remarks: Remarks::default(),
             client_id: config.client_id.clone(),
             has_session: false,
             is_claimed: false,
