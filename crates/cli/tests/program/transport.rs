@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command};
 
 use tempfile::TempDir;
 
-use crate::process::{Program, command, run};
+use crate::process::{Broker, Program, command, run};
 
 /// A broker with TLS, and its files.
 struct Secure {
@@ -114,6 +114,58 @@ fn wrong_values_are_named() {
     let ended = run(&["pub", "-t", "a", "-m", "x", "--proxy", &proxy]);
     ended.check(1, &[&format!("the proxy socks5h://{free} cannot be reached")]);
     assert!(!ended.err.contains("hush"), "{}", ended.err);
+}
+
+/// Proxies of the environment, as for curl; not under Mosquitto's names.
+#[test]
+fn proxies_of_the_environment_count_as_for_curl() {
+    let broker = Broker::start(&[]);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = format!("socks5h://ann:hush@{free}");
+    let line = |verb| {
+        let mut program = command(&[verb, "-p", &broker.port, "-t", "a", "-m", "x", "-q", "1"]);
+        program.env("ALL_PROXY", &proxy);
+        program
+    };
+    let ended = Program::spawn(&mut line("pub")).end();
+    ended.check(1, &[&format!("the proxy socks5h://{free} cannot be reached")]);
+    assert!(!ended.err.contains("hush"), "{}", ended.err);
+    Program::spawn(line("pub").env("no_proxy", "127.0.0.1")).end().check(0, &[]);
+    Program::spawn(line("pub").args(["--noproxy", "*"])).end().check(0, &[]);
+    Program::spawn(line("pub").env("mqtt_proxy", "ftp://ann:hush@h"))
+        .end()
+        .check(2, &["the environment variable mqtt_proxy: not the URL of a proxy"]);
+    #[cfg(unix)]
+    {
+        let args = ["-p", &broker.port, "-t", "a", "-m", "x", "-q", "1"];
+        let mut program = crate::process::command_named("mosquitto_pub", &args);
+        Program::spawn(program.env("ALL_PROXY", &proxy)).end().check(0, &[]);
+    }
+}
+
+/// `check`, `bench` and `demo` have the options of `pub` in the same words.
+#[test]
+fn judges_and_the_demonstration_speak_tls_too() {
+    let secure = Secure::start(&["--client-cafile", "ca.pem"]);
+    secure.openssl("genrsa -out own.key 2048");
+    secure.openssl("req -new -key own.key -subj /CN=own -out own.csr");
+    secure.openssl("x509 -req -in own.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile v3.txt -out own.pem");
+    let files = [secure.file("ca.pem"), secure.file("own.pem"), secure.file("own.key")];
+    let tls = ["--cafile", &files[0], "--cert", &files[1], "--key", &files[2]];
+    for verb in [
+        &["check", "--only", "a second CONNECT"][..],
+        &["bench", "p2p", "-m", "100", "-q", "1"],
+        &["demo", "--messages", "100", "--largest", "1000"],
+    ] {
+        let line = [verb, &["--url", &secure.url]].concat();
+        run(&[&line[..], &tls].concat()).check(0, &[]);
+        // In TLS 1.3 the server judges our certificate behind the handshake.
+        assert_eq!(run(&[&line[..], &tls[..2]].concat()).status, Some(1), "{verb:?}");
+        let ended = run(&line);
+        let said = format!("{} {}", ended.out.join(" "), ended.err);
+        assert!(said.contains("which is not trusted"), "{verb:?}: {said}");
+    }
+    run(&["demo", "--insecure"]).check(2, &["need a --url"]);
 }
 
 impl Secure {
