@@ -63,6 +63,9 @@ fn builder(args: &BrokerArgs) -> anyhow::Result<Builder> {
         if let Some(path) = &args.client_cafile {
             tls = tls.client_ca_file(path);
         }
+        if let Some(path) = &args.client_crlfile {
+            tls = tls.client_crl_file(path);
+        }
         builder = builder.tls(tls);
     }
     for user in args.users.iter().filter(|user| !user.is_empty()) {

@@ -11,7 +11,7 @@ use crate::{args::TransportArgs, names::Manner, status::Usage};
 impl TransportArgs {
     /// Whether an option asks for TLS.
     pub(crate) fn is_tls(&self) -> bool {
-        let paths = [&self.cafile, &self.capath, &self.cert, &self.pkcs12];
+        let paths = [&self.cafile, &self.capath, &self.crlfile, &self.cert, &self.pkcs12];
         paths.into_iter().any(Option::is_some)
             || self.tls_use_os_certs
             || self.insecure
@@ -93,6 +93,9 @@ impl TransportArgs {
         }
         if let Some(path) = &self.capath {
             tls = tls.ca_folder(path);
+        }
+        if let Some(path) = &self.crlfile {
+            tls = tls.crl_file(path);
         }
         if self.tls_use_os_certs {
             tls = tls.system_roots();

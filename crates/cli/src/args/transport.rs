@@ -17,6 +17,10 @@ pub(crate) struct TransportArgs {
     /// Trusts the authorities that this system trusts. Default, unless --cafile or --capath is given.
     #[arg(long)]
     pub(crate) tls_use_os_certs: bool,
+    /// File with revocation lists (CRL, PEM or DER): a broker whose certificate is in one is refused. Each authority of its
+    /// chain must have one.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) crlfile: Option<PathBuf>,
     /// File with our certificate chain (PEM). Needs --key.
     #[arg(long, value_name = "PATH")]
     pub(crate) cert: Option<PathBuf>,

@@ -116,6 +116,28 @@ fn wrong_values_are_named() {
     assert!(!ended.err.contains("hush"), "{}", ended.err);
 }
 
+/// A list of the authority at each end: nobody is on it, then both are.
+#[test]
+fn revoked_certificates_are_refused_at_both_ends() {
+    let secure = Secure::start(&["--client-cafile", "ca.pem", "--client-crlfile", "clients.crl"]);
+    let publish = |list: &str, key: &str| {
+        secure.publish(&[
+            "--cafile",
+            &secure.file("ca.pem"),
+            "--crlfile",
+            &secure.file(list),
+            "--cert",
+            &secure.file(&format!("{key}.pem")),
+            "--key",
+            &secure.file(&format!("{key}.key")),
+        ])
+    };
+    publish("none.crl", "good").check(0, &[]);
+    publish("none.crl", "bad").check(1, &["certificate revoked"]);
+    publish("server.crl", "good").check(1, &["was revoked by its authority"]);
+    secure.publish(&["--crlfile", "no.crl"]).check(1, &["no.crl"]);
+}
+
 /// Proxies of the environment, as for curl; not under Mosquitto's names.
 #[test]
 fn proxies_of_the_environment_count_as_for_curl() {
@@ -181,6 +203,9 @@ impl Secure {
         openssl(
             "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile v3.txt -out server.pem",
         );
+        if options.contains(&"clients.crl") {
+            lists(&folder);
+        }
         let mut program = command(&["broker", "--listen", "mqtts://127.0.0.1:0"]);
         program.args(["--cert", "server.pem", "--key", "server.key"]).args(options);
         let mut broker = Program::spawn(program.current_dir(folder.path()));
@@ -203,6 +228,35 @@ impl Secure {
 
     fn openssl(&self, line: &str) {
         openssl(&self.folder, line);
+    }
+}
+
+/// Certificates for a good client and a bad one, and the authority's lists: of the bad client, of the server, of nobody.
+fn lists(folder: &TempDir) {
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "ca.conf",
+        "[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\ndefault_md=sha256\ncrlnumber=number.txt\n\
+         crl_extensions=lists\n[lists]\nauthorityKeyIdentifier=keyid\n",
+    );
+    write("number.txt", "01\n");
+    for key in ["good", "bad"] {
+        openssl(folder, &format!("genrsa -out {key}.key 2048"));
+        openssl(folder, &format!("req -new -key {key}.key -subj /CN={key} -out {key}.csr"));
+        openssl(
+            folder,
+            &format!(
+                "x509 -req -in {key}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile v3.txt -out {key}.pem"
+            ),
+        );
+    }
+    let ca = "ca -config ca.conf -keyfile ca.key -cert ca.pem";
+    for (list, revoked) in [("none", None), ("clients", Some("bad")), ("server", Some("server"))] {
+        write("index.txt", "");
+        if let Some(revoked) = revoked {
+            openssl(folder, &format!("{ca} -revoke {revoked}.pem"));
+        }
+        openssl(folder, &format!("{ca} -gencrl -crldays 2 -out {list}.crl"));
     }
 }
 

@@ -9,7 +9,7 @@ use tokio_rustls::{
 
 use super::{
     Identity, Roots, Secret, TlsError, TlsVersion,
-    config::{provider, trusted, versions},
+    config::{provider, revoked, trusted, versions},
     stream::{Heard, Secure},
 };
 use crate::Stream;
@@ -20,6 +20,8 @@ pub struct ServerTls {
     identity: Option<Identity>,
     password: Option<Secret>,
     client_roots: Vec<Roots>,
+    /// Files of revocation lists.
+    client_revoked: Vec<PathBuf>,
     version_min: TlsVersion,
 }
 
@@ -49,6 +51,13 @@ impl ServerTls {
         self
     }
 
+    /// Refuses clients whose certificate was revoked, as [`super::Tls::crl_file`] does servers.
+    #[must_use]
+    pub fn client_crl_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.client_revoked.push(path.into());
+        self
+    }
+
     /// Refuses older versions. Default: 1.2.
     #[must_use]
     pub fn version_min(mut self, version: TlsVersion) -> Self {
@@ -69,7 +78,11 @@ impl ServerTls {
             builder.with_no_client_auth()
         } else {
             let roots = Arc::new(trusted(&self.client_roots)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            let lists = revoked(&self.client_revoked, &roots, &provider)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+                .with_crls(lists)
+                .enforce_revocation_expiration()
+                .build();
             builder.with_client_cert_verifier(
                 verifier.map_err(|error| TlsError::Other(error.to_string()))?,
             )
