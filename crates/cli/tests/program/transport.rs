@@ -116,6 +116,36 @@ fn wrong_values_are_named() {
     assert!(!ended.err.contains("hush"), "{}", ended.err);
 }
 
+/// SIGHUP: new connections have the new certificate, those that stand go on; a wrong file changes nothing and is told.
+#[cfg(unix)]
+#[test]
+fn certificates_are_read_again_on_sighup() {
+    let mut secure = Secure::start(&["--listen", "tcp://127.0.0.1:0"]);
+    let plain = secure.broker.line().rsplit_once(':').unwrap().1.to_owned();
+    assert!(secure.broker.line().starts_with("open files: "));
+    let hangup = |secure: &mut Secure| {
+        secure.broker.signal(rustix::process::Signal::HUP);
+        secure.broker.line()
+    };
+    let (first, ca) = (pin(&secure), secure.file("ca.pem"));
+    run(&["pub", "-p", &plain, "-t", "ready", "-m", "go", "-r", "-q", "1"]).check(0, &[]);
+    let line = ["sub", "--url", &secure.url, "--cafile", &ca, "-t", "ready", "-t", "b", "-C", "2"];
+    let mut standing = Program::start(&line);
+    assert_eq!(standing.line(), "go");
+    secure.openssl("genrsa -out server.key 2048");
+    // A key without its certificate.
+    let told = hangup(&mut secure);
+    assert!(told.contains("keeps its certificate: the key 'server.key' does not match"), "{told}");
+    secure.publish(&["--pin", &first]).check(0, &[]);
+    secure.openssl("req -new -key server.key -subj /CN=server -out server.csr");
+    secure.openssl("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile v3.txt -out server.pem");
+    assert_eq!(hangup(&mut secure), "certificates: read again");
+    secure.publish(&["--pin", &first]).check(1, &["is not the pinned one"]);
+    secure.publish(&["--pin", &pin(&secure)]).check(0, &[]);
+    run(&["pub", "-p", &plain, "-t", "b", "-m", "still there", "-q", "1"]).check(0, &[]);
+    standing.end().check_out(&["still there"]);
+}
+
 /// A list of the authority at each end: nobody is on it, then both are.
 #[test]
 fn revoked_certificates_are_refused_at_both_ends() {
@@ -258,6 +288,15 @@ fn lists(folder: &TempDir) {
         }
         openssl(folder, &format!("{ca} -gencrl -crldays 2 -out {list}.crl"));
     }
+}
+
+/// The pin of the server's certificate.
+#[cfg(unix)]
+fn pin(secure: &Secure) -> String {
+    secure.openssl("x509 -in server.pem -outform DER -out server.der");
+    secure.openssl("dgst -sha256 -r -out server.sum server.der");
+    let sum = std::fs::read_to_string(secure.path("server.sum")).unwrap();
+    sum.split(' ').next().unwrap().to_owned()
 }
 
 fn openssl(folder: &TempDir, line: &str) {
