@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use postrider_net::{Address, DialError, Stream, dial};
+use postrider_net::{Address, Dial, DialError, Stream, dial_with};
 use postrider_wire::{
     ClientId, ConnAck, Connect, DecodeError, Decoder, DecoderConfig, EncodeError, Event,
     PACKET_SIZE_MAX, Packet, Properties, Property, Text, TextError, Version, encode,
@@ -99,11 +99,13 @@ impl Peer {
     /// Connects and returns the CONNACK too.
     pub(crate) async fn open(
         address: &Address,
+        how: &Dial,
         version: Version,
         who: String,
         keeping: Keeping,
     ) -> Result<(Self, ConnAck), BenchError> {
-        let stream = dial(&address.endpoint, Duration::from_secs(10)).await?;
+        let how = Dial { timeout: Duration::from_secs(10), ..how.clone() };
+        let stream = dial_with(&address.endpoint, &how).await?;
         let config = DecoderConfig {
             packet_size_max: PACKET_SIZE_MAX,
             stream_above: u32::MAX,

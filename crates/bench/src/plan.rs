@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider_net::Address;
+use postrider_net::{Address, Dial};
 use postrider_wire::{QoS, Version};
 
 /// How publishers and subscribers are tied together.
@@ -19,6 +19,8 @@ pub enum Shape {
 pub struct Plan {
     /// Broker.
     pub address: Address,
+    /// How to get there; its timeout counts for nothing.
+    pub how: Dial,
     /// Protocol version.
     pub version: Version,
     /// Who talks to whom.

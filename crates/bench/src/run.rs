@@ -6,7 +6,6 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
-use postrider_net::Address;
 use postrider_wire::{Filter, Topic};
 use tokio::task::{JoinSet, LocalSet};
 
@@ -58,7 +57,7 @@ async fn run_here(plan: &Plan) -> Result<Report, BenchError> {
         for index in 0..subscribers {
             let who = format!("bench-{run}-s{number}-{index}");
             names.push(who.clone());
-            let peer = open(&plan.address, plan, who).await?.0;
+            let peer = open(plan, who).await?.0;
             let filter = Filter::new(&name)
                 .map_err(|_| BenchError::Plan(format!("'{name}' is no topic filter")))?;
             let (credit, index) = (Rc::clone(&credit), index as usize);
@@ -67,22 +66,22 @@ async fn run_here(plan: &Plan) -> Result<Report, BenchError> {
         }
         let who = format!("bench-{run}-p{number}");
         names.push(who.clone());
-        let (peer, receive_maximum) = open(&plan.address, plan, who).await?;
+        let (peer, receive_maximum) = open(plan, who).await?;
         senders.push(Publisher::new(peer, credit, number, topic, plan, receive_maximum));
     }
     let report = measure(plan, senders, receivers).await?;
     if plan.is_persistent {
         for name in names {
-            Peer::open(&plan.address, plan.version, name, Keeping::Nothing).await?;
+            Peer::open(&plan.address, &plan.how, plan.version, name, Keeping::Nothing).await?;
         }
     }
     Ok(report)
 }
 
 /// Connects; also says the broker's Receive Maximum.
-async fn open(address: &Address, plan: &Plan, who: String) -> Result<(Peer, u16), BenchError> {
+async fn open(plan: &Plan, who: String) -> Result<(Peer, u16), BenchError> {
     let keeping = if plan.is_persistent { Keeping::Session } else { Keeping::Nothing };
-    let (peer, connack) = Peer::open(address, plan.version, who, keeping).await?;
+    let (peer, connack) = Peer::open(&plan.address, &plan.how, plan.version, who, keeping).await?;
     Ok((peer, connack.properties.receive_maximum().copied().unwrap_or(u16::MAX)))
 }
 

@@ -8,13 +8,13 @@ use std::{
 };
 
 use postrider_hub::{Hub, HubStats};
-use postrider_net::{Clock, Endpoint, Listener, ServerTls, Stream, TlsError};
+use postrider_net::{Clock, Endpoint, Layers, Listener, ServerTls, Stream, TlsError};
 use postrider_proto::{Durability, Time};
 use postrider_store::{Disk, StoreError};
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    Builder, Failure, StartError,
+    Builder, Failure, ReloadError, StartError,
     acceptor::{Dealer, accept},
     builder::Plan,
     driver::{Driver, Surroundings},
@@ -30,6 +30,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Broker {
     endpoints: Vec<Endpoint>,
+    /// Of those listeners that have any.
+    layers: Vec<(Endpoint, Layers)>,
     connector: Connector,
     drivers: Arc<[Address]>,
     threads: Vec<JoinHandle<()>>,
@@ -52,8 +54,11 @@ struct Beginning {
     /// The first hub's thread also accepts.
     listen: Vec<(Endpoint, Durability)>,
     tls: ServerTls,
-    started: mpsc::SyncSender<Result<Vec<Endpoint>, StartError>>,
+    started: mpsc::SyncSender<Result<Listening, StartError>>,
 }
+
+/// Where listeners listen, and what is below their connections.
+type Listening = Vec<(Endpoint, Option<Layers>)>;
 
 impl Broker {
     /// Settings, to be followed by [`Builder::start`].
@@ -73,6 +78,7 @@ impl Broker {
         // Dropped on a failure below, it stops the threads that run already.
         let mut broker = Self {
             endpoints: Vec::new(),
+            layers: Vec::new(),
             connector: Connector { dealer: dealer.clone() },
             drivers: Arc::clone(&drivers),
             threads: Vec::new(),
@@ -106,7 +112,10 @@ impl Broker {
         drop(started);
         for _ in 0..broker.threads.len() {
             let ended = || Err(StartError::Thread(io::Error::other("it ended at once")));
-            broker.endpoints.extend(reports.recv().unwrap_or_else(|_| ended())?);
+            for (endpoint, layers) in reports.recv().unwrap_or_else(|_| ended())? {
+                broker.layers.extend(layers.map(|layers| (endpoint.clone(), layers)));
+                broker.endpoints.push(endpoint);
+            }
         }
         for endpoint in &broker.endpoints {
             info!(%endpoint, "listening");
@@ -118,6 +127,21 @@ impl Broker {
     #[must_use]
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// Reads the certificates of the listeners, their keys, and whom they let in from their files again: for connections
+    /// that come from now on; those that stand go on. Blocks while it reads.
+    ///
+    /// # Errors
+    /// [`ReloadError`]: a file cannot be used, and listeners keep what they had.
+    pub fn reload_certificates(&self) -> Result<(), ReloadError> {
+        for (endpoint, layers) in &self.layers {
+            layers.reload().map_err(|error| ReloadError {
+                endpoint: endpoint.clone(),
+                error: Box::new(error),
+            })?;
+        }
+        Ok(())
     }
 
     /// Opens a connection without a socket: the client's end of a byte stream that holds up to 256 KiB each way.
@@ -252,8 +276,10 @@ impl Beginning {
                 Ok(listeners) => listeners,
                 Err(error) => return self.report(Err(error)),
             };
-            let endpoints =
-                listeners.iter().map(|(listener, _)| listener.endpoint().clone()).collect();
+            let place = |(listener, _): &(Listener, Durability)| {
+                (listener.endpoint().clone(), listener.layers().cloned())
+            };
+            let listening = listeners.iter().map(place).collect();
             let Self { hub, vault, around, started, .. } = self;
             let drivers = Arc::clone(&around.drivers);
             let driver = Driver::new(hub, vault, index, around);
@@ -261,7 +287,7 @@ impl Beginning {
                 tokio::spawn(accept(listener, mode, dealer.clone()));
             }
             // The starter may have given up because of another hub; then it stops this one.
-            let _ = started.send(Ok(endpoints));
+            let _ = started.send(Ok(listening));
             drop(started);
             // As a task of its own: the root of a current-thread runtime is woken through a descriptor, a task is not.
             if tokio::spawn(driver.run()).await.is_err() {
@@ -275,7 +301,7 @@ impl Beginning {
         debug!(hub = index, "hub ended");
     }
 
-    fn report(&self, result: Result<Vec<Endpoint>, StartError>) {
+    fn report(&self, result: Result<Listening, StartError>) {
         // As above.
         let _ = self.started.send(result);
     }

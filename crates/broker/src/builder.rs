@@ -55,6 +55,16 @@ pub enum Failure {
     Panic,
 }
 
+/// Why [`crate::Broker::reload_certificates`] changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{endpoint} keeps its certificate: {error}")]
+pub struct ReloadError {
+    /// The listener.
+    pub endpoint: Endpoint,
+    /// What is wrong.
+    pub error: Box<TlsError>,
+}
+
 /// Why a broker does not start; the message names what is wrong and the way out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -39,4 +39,4 @@ pub use postrider_proto::{Durability as Mode, wire};
 pub use postrider_store::StoreError;
 
 pub use crate::broker::{Broker, Connector};
-pub use crate::builder::{Builder, Failure, StartError};
+pub use crate::builder::{Builder, Failure, ReloadError, StartError};

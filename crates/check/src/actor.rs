@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use bytes::BytesMut;
-use postrider_net::{Address, Stream, dial};
+use postrider_net::{Dial, Endpoint, Stream, dial_with};
 use postrider_wire::{
     ConnAck, Decoder, DecoderConfig, Event, PACKET_SIZE_MAX, Packet, Publish, QoS, Version,
 };
@@ -34,8 +34,13 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
-    pub(crate) async fn open(address: &Address, version: Version) -> Result<Self, Surprise> {
-        let stream = dial(&address.endpoint, PATIENCE).await?;
+    pub(crate) async fn open(
+        endpoint: &Endpoint,
+        how: &Dial,
+        version: Version,
+    ) -> Result<Self, Surprise> {
+        let how = Dial { timeout: PATIENCE, ..how.clone() };
+        let stream = dial_with(endpoint, &how).await?;
         let config = DecoderConfig {
             packet_size_max: PACKET_SIZE_MAX,
             stream_above: u32::MAX,

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use postrider_net::Address;
+use postrider_net::{Address, Dial};
 use postrider_wire::{Publish, Version};
 use tokio::{task::JoinSet, time::Instant};
 
@@ -31,9 +31,10 @@ pub struct Verdict {
 }
 
 /// Plays many cases, several at once because some wait for time to pass, and tells each verdict in the order of the
-/// plays.
+/// plays. Of `how` the timeout counts for nothing.
 pub async fn judge_all(
     address: &Address,
+    how: &Dial,
     plays: Vec<(Case, Version)>,
     mut tell: impl FnMut(&Case, Version, &Verdict),
 ) {
@@ -45,9 +46,9 @@ pub async fn judge_all(
         while running.len() < AT_ONCE
             && let Some((number, (case, version))) = waiting.next()
         {
-            let (address, case) = (address.clone(), Arc::new(case));
+            let (address, how, case) = (address.clone(), how.clone(), Arc::new(case));
             running.spawn(async move {
-                let verdict = judge(&address, &case, version).await;
+                let verdict = judge(&address, &how, &case, version).await;
                 (number, case, version, verdict)
             });
         }
@@ -67,11 +68,12 @@ pub async fn judge_all(
 
 /// Plays a case against a broker in one version. Topics, client ids and share names of two plays never meet: `%` in
 /// a case stands for a word of this play alone.
-pub async fn judge(address: &Address, case: &Case, version: Version) -> Verdict {
+pub async fn judge(address: &Address, how: &Dial, case: &Case, version: Version) -> Verdict {
     static PLAYS: AtomicU32 = AtomicU32::new(0);
     let number = PLAYS.fetch_add(1, Ordering::Relaxed);
     let mut stage = Stage {
         address,
+        how,
         version,
         word: word(std::process::id().wrapping_mul(PLAYS_MAX).wrapping_add(number)),
         run: format!("c{:x}x{number:x}", std::process::id()),
@@ -94,6 +96,7 @@ pub async fn judge(address: &Address, case: &Case, version: Version) -> Verdict 
 
 struct Stage<'a> {
     address: &'a Address,
+    how: &'a Dial,
     version: Version,
     word: String,
     run: String,
@@ -220,7 +223,7 @@ impl Stage<'_> {
     }
 
     async fn open(&mut self, name: char, version: Version) -> Result<(), Surprise> {
-        let actor = Actor::open(self.address, version).await?;
+        let actor = Actor::open(&self.address.endpoint, self.how, version).await?;
         self.actors.insert(name, actor);
         Ok(())
     }

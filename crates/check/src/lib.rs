@@ -30,6 +30,8 @@ mod parse;
 mod raw;
 mod surprise;
 
+pub use postrider_net::{Address, Dial};
+
 pub use crate::{
     case::{Case, CaseError, cases},
     judge::{Verdict, judge, judge_all},

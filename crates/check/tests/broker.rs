@@ -4,7 +4,7 @@
 
 use postrider_broker::Broker;
 use postrider_check::{Verdict, cases, judge_all};
-use postrider_net::Address;
+use postrider_net::{Address, Dial};
 
 /// The cases in text cite their statements themselves. Those made of tables are about these:
 /// - strings: v5 [MQTT-1.5.4-1] [MQTT-1.5.4-2] [MQTT-1.5.4-3] [MQTT-1.5.7-1] [MQTT-3.1.3-4] [MQTT-3.1.3-11]
@@ -38,13 +38,19 @@ fn faults(hubs: u16) -> Vec<String> {
     let (count, mut told) = (plays.len(), 0);
     let mut faults = Vec::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(judge_all(&address, plays, |case, version, verdict: &Verdict| {
-        told += 1;
-        if let Some((step, surprise)) = &verdict.surprise {
-            faults.push(format!("{version} {}: step {step}: {surprise}", case.name));
-        }
-        faults.extend(verdict.remarks.iter().map(|it| format!("{version} {}: {it}", case.name)));
-    }));
+    runtime.block_on(judge_all(
+        &address,
+        &Dial::default(),
+        plays,
+        |case, version, verdict: &Verdict| {
+            told += 1;
+            if let Some((step, surprise)) = &verdict.surprise {
+                faults.push(format!("{version} {}: step {step}: {surprise}", case.name));
+            }
+            faults
+                .extend(verdict.remarks.iter().map(|it| format!("{version} {}: {it}", case.name)));
+        },
+    ));
     assert_eq!(told, count, "each play has a verdict");
     broker.shut_down();
     faults

@@ -9,7 +9,7 @@ use std::{
 };
 
 use postrider_check::{Surprise, Verdict, cases, judge};
-use postrider_net::Address;
+use postrider_net::{Address, Dial};
 use postrider_wire::Version;
 
 #[test]
@@ -69,7 +69,12 @@ fn judge_fake(name: &str, version: Version, answer: &'static [u8]) -> Verdict {
     let all = cases().unwrap();
     let case = all.iter().find(|case| case.name == name).expect("a case of this name");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let verdict = runtime.block_on(judge(&Address::parse(&address).unwrap(), case, version));
+    let verdict = runtime.block_on(judge(
+        &Address::parse(&address).unwrap(),
+        &Dial::default(),
+        case,
+        version,
+    ));
     fake.join().unwrap();
     verdict
 }

@@ -11,6 +11,7 @@ use postrider_broker::{
 
 use crate::{
     args::{BenchArgs, ShapeArgs},
+    names::Manner,
     out::say,
 };
 
@@ -21,7 +22,8 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         ShapeArgs::FanOut { subscribers, load } => (Shape::FanOut(*subscribers), load),
     };
     let plan = Plan {
-        address: Address::parse(&load.url).context("--url")?,
+        address: Address::parse(&load.transport.secured(&load.url)).context("--url")?,
+        how: load.transport.dial(Manner::Postrider)?,
         version: if load.mqtt_version == "5.0" { Version::V5 } else { Version::V311 },
         shape,
         qos: QoS::from_bits(load.qos).context("--qos must be 0, 1 or 2")?,

@@ -5,6 +5,8 @@ use std::net::{IpAddr, ToSocketAddrs};
 use anyhow::{Context, bail};
 use postrider_broker::{Address, Broker, Builder, Endpoint, Mode, ServerTls};
 use tracing::info;
+#[cfg(unix)]
+use tracing::warn;
 
 use crate::{
     args::{BrokerArgs, ModeArg},
@@ -23,6 +25,8 @@ pub(crate) fn broker(args: BrokerArgs) -> anyhow::Result<()> {
     runtime.block_on(async {
         // Before the start, so that a signal that comes at once is not missed.
         let stop = asked_to_stop().context("cannot catch signals")?;
+        #[cfg(unix)]
+        let hangups = crate::unix::hangups().context("cannot catch signals")?;
         let broker = builder.start()?;
         for endpoint in broker.endpoints() {
             say(&format!("listening on {endpoint}"));
@@ -32,14 +36,43 @@ pub(crate) fn broker(args: BrokerArgs) -> anyhow::Result<()> {
             Some(limit) => say(&format!("open files: at most {limit}")),
             None => say("open files: no limit"),
         }
-        tokio::select! {
+        #[cfg(unix)]
+        let reloading = reload(&broker, hangups);
+        #[cfg(not(unix))]
+        let reloading = std::future::pending::<std::convert::Infallible>();
+        let failure = tokio::select! {
             signal = stop => {
                 info!(target: "postrider_broker::broker", signal, "stopping");
-                Ok(broker.close()?)
+                None
             }
-            failure = broker.ended() => bail!(failure),
+            failure = broker.ended() => Some(failure),
+            never = reloading => match never {},
+        };
+        match failure {
+            Some(failure) => bail!(failure),
+            None => Ok(broker.close()?),
         }
     })
+}
+
+/// Reads certificates again whenever SIGHUP comes, and says what became of it.
+#[cfg(unix)]
+async fn reload(
+    broker: &Broker,
+    mut hangups: tokio::signal::unix::Signal,
+) -> std::convert::Infallible {
+    loop {
+        if hangups.recv().await.is_none() {
+            return std::future::pending().await;
+        }
+        match broker.reload_certificates() {
+            Ok(()) => say("certificates: read again"),
+            Err(error) => {
+                warn!(target: "postrider_broker::broker", %error, "certificates not read again");
+                say(&format!("certificates: {error}"));
+            }
+        }
+    }
 }
 
 fn builder(args: &BrokerArgs) -> anyhow::Result<Builder> {
@@ -62,6 +95,9 @@ fn builder(args: &BrokerArgs) -> anyhow::Result<Builder> {
         }
         if let Some(path) = &args.client_cafile {
             tls = tls.client_ca_file(path);
+        }
+        if let Some(path) = &args.client_crlfile {
+            tls = tls.client_crl_file(path);
         }
         builder = builder.tls(tls);
     }

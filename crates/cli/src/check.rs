@@ -4,11 +4,12 @@ use anyhow::Context;
 use postrider_broker::Address;
 use postrider_check::{Case, cases, judge_all};
 
-use crate::{args::CheckArgs, out::say};
+use crate::{args::CheckArgs, names::Manner, out::say};
 
 /// Plays the cases and prints a line for each; an error if the broker failed one.
 pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
-    let address = Address::parse(&args.url).context("--url")?;
+    let address = Address::parse(&args.transport.secured(&args.url)).context("--url")?;
+    let how = args.transport.dial(Manner::Postrider)?;
     let all = cases()?;
     let wanted = args.only.as_deref().unwrap_or_default();
     let count = all.len();
@@ -21,7 +22,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut passed, mut failed) = (0, 0);
-    runtime.block_on(judge_all(&address, plays.collect(), |case, version, verdict| {
+    runtime.block_on(judge_all(&address, &how, plays.collect(), |case, version, verdict| {
         match &verdict.surprise {
             None => {
                 passed += 1;

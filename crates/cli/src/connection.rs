@@ -12,7 +12,7 @@ use crate::{
     out,
     status::{Codes, Usage},
     trace::{Subscribed, Tap},
-    transport::first_line,
+    transport::{dialing, first_line},
 };
 
 impl ConnectionArgs {
@@ -90,7 +90,7 @@ impl ConnectionArgs {
             bracketed(bind).with_context(|| format!("--bind '{bind}'"))?;
             builder = builder.bind(bind.trim_matches(['[', ']']));
         }
-        builder = self.transport.apply(builder)?;
+        builder = dialing(builder, self.transport.dial(manner)?);
         if !self.debug || manner != Manner::Mosquitto {
             return Ok(builder);
         }
@@ -203,7 +203,7 @@ impl ConnectionArgs {
             let path = std::path::absolute(path).context("--unix")?;
             return Ok((format!("unix:{}", path.display()), None));
         }
-        let scheme = self.transport.scheme();
+        let scheme = self.transport.scheme(self.ws);
         let port = self.port.map_or_else(String::new, |port| format!(":{port}"));
         let host = match &self.host {
             Some(host) => bracketed(host).with_context(|| format!("--host '{host}'"))?,

@@ -12,17 +12,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use postrider::{Builder, Protocol, Session, Stats};
 use postrider_broker::Broker;
+use postrider_check::Dial;
 use tokio::time::timeout;
 
 use crate::{
     args::DemoArgs,
     bar::WIDTH,
     log,
+    names::Manner,
     number::{thousands, time},
     out,
+    status::Usage,
+    transport::dialing,
 };
 
 /// A demonstration under way.
@@ -35,11 +39,15 @@ struct Demo {
     ahead: Option<u32>,
     messages: u32,
     largest: Option<u32>,
+    how: Option<Dial>,
 }
 
 /// Runs all steps; an error if anything is missing, doubled, out of order or different.
 pub(crate) fn demo(args: &DemoArgs) -> anyhow::Result<()> {
     log::start_if_asked();
+    if args.url.is_none() && args.transport.is_given() {
+        bail!(Usage("options for TLS, WebSocket and proxies need a --url <URL>".to_owned()));
+    }
     let broker = match &args.url {
         Some(_) => None,
         None => {
@@ -49,13 +57,21 @@ pub(crate) fn demo(args: &DemoArgs) -> anyhow::Result<()> {
     };
     let own =
         broker.as_ref().and_then(|broker| broker.endpoints().first()).map(ToString::to_string);
+    // Its own broker is here, whatever the environment says.
+    let how = args.url.as_ref().map(|_| args.transport.dial(Manner::Postrider)).transpose()?;
     let demo = Demo {
-        url: args.url.clone().or(own).context("the broker does not say where it listens")?,
+        url: args
+            .url
+            .as_ref()
+            .map(|url| args.transport.secured(url))
+            .or(own)
+            .context("the broker does not say where it listens")?,
         protocol: args.protocol_version.protocol(),
         mark: format!("{:08x}", RandomState::new().hash_one("demo") >> 32),
         ahead: args.url.as_ref().map(|_| AHEAD),
         messages: args.messages,
         largest: args.largest,
+        how,
     };
     let begun = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -92,7 +108,12 @@ impl Demo {
     /// Settings of one of our clients.
     fn client(&self, name: &str) -> Builder {
         // A connection that breaks is something to show, not to hide.
-        Session::builder(&self.url, format!("demo-{name}-{}", self.mark)).reconnect(false)
+        let builder =
+            Session::builder(&self.url, format!("demo-{name}-{}", self.mark)).reconnect(false);
+        match &self.how {
+            Some(how) => dialing(builder, how.clone()),
+            None => builder,
+        }
     }
 
     /// One of our topics.

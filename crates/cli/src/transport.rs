@@ -3,14 +3,15 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context, bail};
-use postrider::{Builder, Pin, Proxy, Srv, Tls, TlsVersion, WebSocket};
+use postrider::{Builder, Pin, Proxy, ProxyRules, Srv, Tls, TlsVersion, WebSocket};
+use postrider_check::Dial;
 
-use crate::{args::TransportArgs, status::Usage};
+use crate::{args::TransportArgs, names::Manner, status::Usage};
 
 impl TransportArgs {
     /// Whether an option asks for TLS.
     pub(crate) fn is_tls(&self) -> bool {
-        let paths = [&self.cafile, &self.capath, &self.cert, &self.pkcs12];
+        let paths = [&self.cafile, &self.capath, &self.crlfile, &self.cert, &self.pkcs12];
         paths.into_iter().any(Option::is_some)
             || self.tls_use_os_certs
             || self.insecure
@@ -20,9 +21,20 @@ impl TransportArgs {
             || !self.pin.is_empty()
     }
 
+    /// Whether any option was given.
+    pub(crate) fn is_given(&self) -> bool {
+        let texts = [&self.proxy, &self.noproxy, &self.ws_path, &self.keypass, &self.keyform];
+        self.is_tls()
+            || self.srv
+            || self.key.is_some()
+            || self.keypass_file.is_some()
+            || !self.ws_header.is_empty()
+            || texts.into_iter().any(Option::is_some)
+    }
+
     /// The scheme for --host and --port.
-    pub(crate) fn scheme(&self) -> &'static str {
-        match (self.ws, self.is_tls()) {
+    pub(crate) fn scheme(&self, is_websocket: bool) -> &'static str {
+        match (is_websocket, self.is_tls()) {
             (false, false) => "mqtt",
             (false, true) => "mqtts",
             (true, false) => "ws",
@@ -45,22 +57,33 @@ impl TransportArgs {
         }
     }
 
-    /// Tells a builder.
+    /// How to dial. Mosquitto's programs do not look at the environment for proxies.
     ///
     /// # Errors
     /// Names the option that cannot be used.
-    pub(crate) fn apply(&self, mut builder: Builder) -> anyhow::Result<Builder> {
+    pub(crate) fn dial(&self, manner: Manner) -> anyhow::Result<Dial> {
         if let Some(form) = self.keyform.as_deref().filter(|form| *form != "pem") {
             bail!(Usage(format!("--keyform {form}: keys are read from files: pem")));
         }
-        if let Some(proxy) = &self.proxy {
-            let proxy: Proxy = proxy.parse().map_err(|error| Usage(format!("--proxy: {error}")))?;
-            builder = builder.proxy(proxy);
-        }
-        if self.srv {
-            builder = builder.srv(Srv::new());
-        }
-        Ok(builder.tls(self.tls()?).websocket(self.websocket()?))
+        let proxy = self.proxy.as_ref().map(|proxy| proxy.parse::<Proxy>()).transpose();
+        let proxy = proxy.map_err(|error| Usage(format!("--proxy: {error}")))?;
+        let is_looked_up = proxy.is_none() && manner == Manner::Postrider;
+        Ok(Dial {
+            tls: self.tls()?,
+            websocket: self.websocket()?,
+            proxy,
+            proxies: if is_looked_up { Some(self.proxies()?) } else { None },
+            srv: self.srv.then(Srv::new),
+            ..Dial::default()
+        })
+    }
+
+    fn proxies(&self) -> anyhow::Result<ProxyRules> {
+        let rules = ProxyRules::from_environment().map_err(|error| Usage(error.to_string()))?;
+        Ok(match &self.noproxy {
+            Some(hosts) => rules.except(hosts),
+            None => rules,
+        })
     }
 
     fn tls(&self) -> anyhow::Result<Tls> {
@@ -70,6 +93,9 @@ impl TransportArgs {
         }
         if let Some(path) = &self.capath {
             tls = tls.ca_folder(path);
+        }
+        if let Some(path) = &self.crlfile {
+            tls = tls.crl_file(path);
         }
         if self.tls_use_os_certs {
             tls = tls.system_roots();
@@ -126,6 +152,21 @@ impl TransportArgs {
         }
         Ok(websocket)
     }
+}
+
+/// A builder that dials so.
+pub(crate) fn dialing(mut builder: Builder, how: Dial) -> Builder {
+    let Dial { tls, websocket, proxy, proxies, srv, .. } = how;
+    if let Some(proxy) = proxy {
+        builder = builder.proxy(proxy);
+    }
+    if let Some(proxies) = proxies {
+        builder = builder.proxies(proxies);
+    }
+    if let Some(srv) = srv {
+        builder = builder.srv(srv);
+    }
+    builder.tls(tls).websocket(websocket)
 }
 
 /// The first line of a file with a secret.

@@ -3,7 +3,7 @@
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Raises the soft limit of open files to the hard one; returns what is in force then, or `None` for no limit.
 pub(crate) fn raise_open_files() -> Option<u64> {
@@ -14,6 +14,11 @@ pub(crate) fn raise_open_files() -> Option<u64> {
         // Some systems have a hard limit that they do not grant.
         Err(_) => current,
     }
+}
+
+/// Begins to catch SIGHUP, which asks a service to read its files again.
+pub(crate) fn hangups() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
 }
 
 /// Begins to catch SIGTERM and SIGINT, and waits for the first of them; returns its name.

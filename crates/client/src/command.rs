@@ -55,6 +55,8 @@ pub(crate) enum Command {
 pub(crate) struct PublishCommand {
     pub(crate) head: Publish,
     pub(crate) payload: Payload,
+    /// Properties of its PUBREL.
+    pub(crate) release: Option<Box<Properties>>,
     /// Of the message; 0 at QoS 0, and until there is a place in the mailbox.
     pub(crate) number: u64,
     /// The machine will not refuse it, so its number is known as soon as it has one.
@@ -127,7 +129,7 @@ impl Numbered for Command {
 
 impl PublishCommand {
     pub(crate) fn new(head: Publish, payload: Payload, answer: Option<PublishAnswer>) -> Self {
-        Self { head, payload, number: 0, is_certain: false, answer }
+        Self { head, payload, release: None, number: 0, is_certain: false, answer }
     }
 
     /// Bytes it counts for in the mailbox: of a payload in a spool, none.

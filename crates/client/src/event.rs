@@ -56,6 +56,13 @@ pub enum Event {
         /// Its payload, unless that lies in a file.
         payload: Option<Bytes>,
     },
+    /// The server said something with a PUBREL, which ends the exchange of a message that arrived at QoS 2 (5.0).
+    Released {
+        /// `Success`, or `PacketIdentifierNotFound`.
+        reason: ReasonCode,
+        /// Reason string and user properties.
+        properties: Properties,
+    },
     /// A message that nobody waits for any more could not be published.
     PublishFailed {
         /// Message number; 0 if it had none yet.

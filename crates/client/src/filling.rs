@@ -12,7 +12,10 @@ use std::{
     thread,
 };
 
-use postrider_proto::{Payload, SpoolId, wire::Publish};
+use postrider_proto::{
+    Payload, SpoolId,
+    wire::{Properties, Publish},
+};
 use postrider_store::SideDoor;
 
 use crate::{
@@ -36,6 +39,8 @@ pub(crate) struct Filling {
     /// The session lives until the message is in its queue.
     pub(crate) handle: Arc<Handle>,
     pub(crate) head: Publish,
+    /// Of PUBREL.
+    pub(crate) release: Option<Box<Properties>>,
     pub(crate) source: Source,
     pub(crate) answer: PublishAnswer,
 }
@@ -75,11 +80,12 @@ impl Filling {
     }
 
     fn run(self) {
-        let Self { handle, head, source, answer } = self;
+        let Self { handle, head, release, source, answer } = self;
         let shared = &handle.0;
         match read(shared, &head, source) {
             Ok((payload, hold)) => {
-                let command = PublishCommand::new(head, payload, Some(answer));
+                let mut command = PublishCommand::new(head, payload, Some(answer));
+                command.release = release;
                 let (cost, mut ticket) = (command.cost(), Ticket::default());
                 let mut command = Some(Command::Publish(command));
                 let sent = wait(poll_fn(|cx| {

@@ -160,8 +160,8 @@ pub use bytes::Bytes;
 #[cfg(feature = "srv")]
 pub use postrider_net::Srv;
 pub use postrider_net::{
-    NotAPin, Pin, Proxy, ProxyError, ProxyUrlError, Stream, Tls, TlsError, TlsVersion, UrlError,
-    Watch, WebSocket, WebSocketError,
+    NotAPin, Pin, Proxy, ProxyError, ProxyRules, ProxyUrlError, ProxyVariableError, Stream, Tls,
+    TlsError, TlsVersion, UrlError, Watch, WebSocket, WebSocketError,
 };
 pub use postrider_proto::{
     Again, Limits,

@@ -7,7 +7,7 @@ use crate::Stats;
 /// Handles of one session, made once: afterwards an update is a few atomic stores.
 pub(crate) struct Metrics {
     gauges: [(Gauge, Read<f64>); 5],
-    counters: [(Counter, Read<u64>); 8],
+    counters: [(Counter, Read<u64>); 9],
     dropped: [(Counter, Read<u64>); 10],
     /// What was told last.
     last: Option<Stats>,
@@ -55,9 +55,10 @@ const GAUGES: [(&str, Read<f64>); 5] = [
     }),
 ];
 
-const COUNTERS: [(&str, Read<u64>); 8] = [
+const COUNTERS: [(&str, Read<u64>); 9] = [
     ("postrider_published_messages_total", |stats| stats.published),
     ("postrider_received_messages_total", |stats| stats.received),
+    ("postrider_surplus_messages_total", |stats| stats.surplus),
     ("postrider_resent_messages_total", |stats| stats.resent),
     ("postrider_slow_streams_total", |stats| stats.slow_streams),
     ("postrider_sent_bytes_total", |stats| stats.bytes_sent),

@@ -35,6 +35,8 @@ pub struct PublishRequest<'a, S = Session> {
     pub(crate) session: &'a S,
     handle: &'a Arc<Handle>,
     head: Publish,
+    /// Of PUBREL.
+    release: Option<Box<Properties>>,
     content: Content,
     fault: Option<PublishError>,
 }
@@ -66,8 +68,11 @@ pub struct Published {
     pub number: u64,
     /// The server's reason code: `Success`, or `NoMatchingSubscribers` if it knows that nobody listens (5.0).
     pub reason: ReasonCode,
-    /// Properties of the server's last acknowledgement (5.0).
+    /// Properties of the server's last acknowledgement: PUBACK, or PUBCOMP at QoS 2 (5.0).
     pub properties: Properties,
+    /// Properties of the PUBREC that came before, at QoS 2 (5.0); none if those of all open exchanges had more than 1 MiB,
+    /// or PUBREC came to another process.
+    pub pubrec_properties: Properties,
     /// The server acknowledged a QoS 2 message as QoS 1 (some brokers do): it may have been delivered twice.
     pub is_downgraded: bool,
 }
@@ -115,7 +120,7 @@ impl<'a, S> PublishRequest<'a, S> {
             properties: Properties::new(),
             payload: Bytes::new(),
         };
-        Self { session, handle, head, content: content.into(), fault }
+        Self { session, handle, head, release: None, content: content.into(), fault }
     }
 
     /// Quality of service; 0 if not called.
@@ -170,6 +175,13 @@ impl<'a, S> PublishRequest<'a, S> {
     /// Adds any property that a PUBLISH may have (5.0).
     pub fn property(mut self, property: Property) -> Self {
         self.head.properties.push(property);
+        self
+    }
+
+    /// Adds a property to the PUBREL of this message at QoS 2 (5.0): a reason string or a user property. It is left out
+    /// where PUBREL is sent again on another connection, or by another process. Those of all open messages may have 1 MiB.
+    pub fn pubrel_property(mut self, property: Property) -> Self {
+        self.release.get_or_insert_default().push(property);
         self
     }
 
@@ -230,13 +242,18 @@ impl<'a, S> PublishRequest<'a, S> {
                 postrider_proto::Payload::Bytes(bytes)
             }
             Content::Here(bytes) => {
-                return Sending::filling(self.handle, self.head, Source::bytes(bytes));
+                let source = Source::bytes(bytes);
+                return Sending::filling(self.handle, self.head, self.release, source);
             }
-            Content::There(source) => return Sending::filling(self.handle, self.head, source),
+            Content::There(source) => {
+                return Sending::filling(self.handle, self.head, self.release, source);
+            }
         };
         let mut command = PublishCommand::new(self.head, payload, None);
+        command.release = self.release;
         let cost = command.cost();
-        command.is_certain = shared.takes(command.head.qos)
+        command.is_certain = command.release.is_none()
+            && shared.takes(command.head.qos)
             && is_plain(&command.head, cost, shared.packet_size_max());
         let slot = if !wants_receipt && is_qos0 && command.is_certain {
             None
@@ -322,7 +339,8 @@ impl Future for PublishFuture<'_> {
 impl Published {
     pub(crate) fn unacknowledged(number: u64) -> Self {
         let reason = ReasonCode::Success;
-        Self { number, reason, properties: Properties::new(), is_downgraded: false }
+        let (properties, pubrec_properties) = (Properties::new(), Properties::new());
+        Self { number, reason, properties, pubrec_properties, is_downgraded: false }
     }
 }
 
@@ -408,10 +426,15 @@ enum Step {
 
 impl<'a> Sending<'a> {
     /// Of a message whose payload has yet to be read.
-    fn filling(handle: &'a Arc<Handle>, head: Publish, source: Source) -> Self {
+    fn filling(
+        handle: &'a Arc<Handle>,
+        head: Publish,
+        release: Option<Box<Properties>>,
+        source: Source,
+    ) -> Self {
         let slot = Arc::new(PublishSlot::default());
         let answer = PublishAnswer(Some(Arc::clone(&slot)));
-        let filling = Filling { handle: Arc::clone(handle), head, source, answer };
+        let filling = Filling { handle: Arc::clone(handle), head, release, source, answer };
         Self { shared: &handle.0, step: Step::Filling(Some((Box::new(filling), slot))) }
     }
 

@@ -16,6 +16,8 @@ pub struct Stats {
     pub published: u64,
     /// Messages that arrived.
     pub received: u64,
+    /// Arrived messages beyond [`crate::Builder::receive_maximum`], which the server should have held back (5.0).
+    pub surplus: u64,
     /// Messages sent again after a connection was lost.
     pub resent: u64,
     /// Published messages dropped or refused because the queue was full.

@@ -138,11 +138,34 @@ impl Batch {
 
     /// Adds a name and a value to PUBACK or PUBREC (5.0).
     pub fn user_property(&mut self, name: &str, value: &str) {
+        if let Some(pair) = self.pair(name, value) {
+            self.reason.properties.push(pair);
+        }
+    }
+
+    /// An explanation in the PUBCOMP of a message at QoS 2 (5.0). What PUBCOMP says is left out where PUBREL comes to
+    /// another process, and where that of all messages has more than 1 MiB.
+    pub fn pubcomp_explanation(&mut self, text: &str) {
+        match Text::new(text) {
+            Ok(text) => self.reason.completion.set(Property::ReasonString(text)),
+            Err(error) => self.reject("the explanation", error),
+        }
+    }
+
+    /// Adds a name and a value to the PUBCOMP of a message at QoS 2 (5.0), see [`Batch::pubcomp_explanation`].
+    pub fn pubcomp_user_property(&mut self, name: &str, value: &str) {
+        if let Some(pair) = self.pair(name, value) {
+            self.reason.completion.push(pair);
+        }
+    }
+
+    fn pair(&mut self, name: &str, value: &str) -> Option<Property> {
         match (Text::new(name), Text::new(value)) {
-            (Ok(name), Ok(value)) => {
-                self.reason.properties.push(Property::UserProperty(name, value));
+            (Ok(name), Ok(value)) => Some(Property::UserProperty(name, value)),
+            (Err(error), _) | (_, Err(error)) => {
+                self.reject("a user property", error);
+                None
             }
-            (Err(error), _) | (_, Err(error)) => self.reject("a user property", error),
         }
     }
 

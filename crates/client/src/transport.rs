@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use postrider_net::{Proxy, Stream, Tls, WebSocket};
+use postrider_net::{Proxy, ProxyRules, Stream, Tls, WebSocket};
 
 use crate::{
     Builder,
@@ -116,7 +116,7 @@ impl<S> Builder<S> {
     }
 
     /// Connects through a proxy, which also looks the host's name up; TLS and WebSocket are spoken with the host behind it.
-    /// Default: none, whatever the environment says.
+    /// Default: none, whatever the environment says; see [`Builder::proxies`].
     ///
     /// ```
     /// use postrider::{Proxy, ProxyUrlError, Session};
@@ -129,6 +129,22 @@ impl<S> Builder<S> {
     #[must_use]
     pub fn proxy(mut self, proxy: Proxy) -> Self {
         self.dial.proxy = Some(proxy);
+        self
+    }
+
+    /// Connects through the proxies that the environment names, for each server its own, unless [`Builder::proxy`] names one.
+    ///
+    /// ```
+    /// use postrider::{ProxyRules, ProxyVariableError, Session};
+    ///
+    /// let proxies = ProxyRules::from_environment()?;
+    /// let builder = Session::builder("wss://broker.example", "press-7").proxies(proxies);
+    /// # let _ = builder;
+    /// # Ok::<(), ProxyVariableError>(())
+    /// ```
+    #[must_use]
+    pub fn proxies(mut self, proxies: ProxyRules) -> Self {
+        self.dial.proxies = Some(proxies);
         self
     }
 

@@ -7,7 +7,8 @@ use tokio::time::{Instant, timeout_at};
 #[cfg(unix)]
 use crate::unix;
 use crate::{
-    Endpoint, LayerError, Proxy, ProxyError, Stream, Tls, TlsError, WebSocket, WebSocketError,
+    Endpoint, LayerError, Proxy, ProxyError, ProxyRules, Stream, Tls, TlsError, WebSocket,
+    WebSocketError,
     address::{HTTP_PORT, HTTPS_PORT, authority},
     socket, tls, websocket,
 };
@@ -23,6 +24,8 @@ pub struct Dial {
     pub websocket: WebSocket,
     /// What to go through; not for Unix sockets.
     pub proxy: Option<Proxy>,
+    /// Which one to go through for which endpoint, where `proxy` is none.
+    pub proxies: Option<ProxyRules>,
     /// Address or host name of ours to connect from.
     pub bind: Option<String>,
     /// Takes the host for a domain, whose servers are looked up; its port counts for nothing then.
@@ -88,6 +91,7 @@ impl Default for Dial {
             tls: Tls::new(),
             websocket: WebSocket::new(),
             proxy: None,
+            proxies: None,
             bind: None,
             #[cfg(feature = "srv")]
             srv: None,
@@ -157,7 +161,10 @@ async fn layered(
     }
     let place = found.to_string();
     let late = |stage| DialError::TimedOut { endpoint: place.clone(), after: how.timeout, stage };
-    let mut stream = open(target, port, how, &place, deadline).await?;
+    // Where a domain has servers, it is these that rules are about.
+    let rules = || how.proxies.as_ref()?.proxy(&found);
+    let proxy = how.proxy.as_ref().or_else(rules);
+    let mut stream = open(target, port, proxy, how, &place, deadline).await?;
     if let Endpoint::Tls { .. } | Endpoint::WebSocket { is_tls: true, .. } = endpoint {
         let secure = timeout_at(deadline, tls::connect(stream, host, &how.tls)).await;
         let failed = |source| DialError::Tls { endpoint: place.clone(), source };
@@ -183,6 +190,7 @@ async fn layered(
 async fn open(
     host: &str,
     port: u16,
+    proxy: Option<&Proxy>,
     how: &Dial,
     place: &str,
     deadline: Instant,
@@ -190,7 +198,7 @@ async fn open(
     let late =
         |endpoint: String, stage| DialError::TimedOut { endpoint, after: how.timeout, stage };
     let bind = how.bind.as_deref();
-    let Some(proxy) = &how.proxy else {
+    let Some(proxy) = proxy else {
         let connecting = socket::connect(host, port, bind, place);
         let tcp = timeout_at(deadline, connecting).await;
         return Ok(Stream::tcp(tcp.map_err(|_| late(place.to_owned(), ""))??));

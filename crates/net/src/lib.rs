@@ -15,6 +15,7 @@
 mod address;
 mod clock;
 mod dial;
+mod environment;
 mod http;
 mod listener;
 mod proxy;
@@ -37,6 +38,7 @@ pub use crate::{
     address::{Address, Credentials, Endpoint, UrlError, elsewhere},
     clock::Clock,
     dial::{Dial, DialError, dial, dial_with},
+    environment::{ProxyRules, ProxyVariableError},
     listener::{LayerError, Layers, Listener},
     proxy::{Proxy, ProxyError, ProxyUrlError},
     stream::{Bytes, Detached, Stream},

@@ -162,6 +162,15 @@ impl Layers {
         Ok(Self { tls, websocket })
     }
 
+    /// Reads certificate, key and whom to let in from their files again, for all connections that come from now on to the
+    /// listener that these layers are from. Blocks. Does nothing without TLS.
+    ///
+    /// # Errors
+    /// [`TlsError`]: the files cannot be used, and all stays as it was.
+    pub fn reload(&self) -> Result<(), TlsError> {
+        self.tls.as_ref().map_or(Ok(()), Acceptor::reload)
+    }
+
     /// Does the handshakes. They may take as long as the client likes: bound it.
     ///
     /// # Errors

@@ -244,7 +244,7 @@ fn is_of_one_link(property: &Property) -> bool {
     matches!(property, Property::TopicAlias(_) | Property::SubscriptionIdentifier(_))
 }
 
-fn detached_properties(properties: &Properties) -> Properties {
+pub(crate) fn detached_properties(properties: &Properties) -> Properties {
     let mut detached = Properties::new();
     for property in properties.iter() {
         detached.push(detached_property(property));
@@ -268,10 +268,13 @@ fn detached_property(property: &Property) -> Property {
 }
 
 /// The bytes that a property of a PUBLISH takes in memory.
-fn property_bytes(property: &Property) -> usize {
+pub(crate) fn property_bytes(property: &Property) -> usize {
     let text = if let Property::UserProperty(name, value) = property {
         name.as_bytes().len() + value.as_bytes().len()
-    } else if let Property::ContentType(text) | Property::ResponseTopic(text) = property {
+    } else if let Property::ContentType(text)
+    | Property::ResponseTopic(text)
+    | Property::ReasonString(text) = property
+    {
         text.as_bytes().len()
     } else if let Property::CorrelationData(bytes) = property {
         bytes.len()

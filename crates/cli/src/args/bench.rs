@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use crate::args::TransportArgs;
+
 /// Puts load on a broker and counts what is lost, doubled and out of order.
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
@@ -65,4 +67,6 @@ pub(crate) struct LoadArgs {
     /// Process id of the broker, to measure its CPU time and memory.
     #[arg(long)]
     pub(crate) pid: Option<u32>,
+    #[command(flatten)]
+    pub(crate) transport: TransportArgs,
 }

@@ -24,6 +24,9 @@ pub(crate) struct BrokerArgs {
     /// Lets only those in through TLS whose certificate an authority in this file has signed.
     #[arg(long, value_name = "PATH", requires = "cert")]
     pub(crate) client_cafile: Option<PathBuf>,
+    /// File with revocation lists (CRL, PEM or DER): clients whose certificate is in one are refused.
+    #[arg(long, value_name = "PATH", requires = "client_cafile")]
+    pub(crate) client_crlfile: Option<PathBuf>,
     /// A user who may connect; clients without user name are refused then. May be given several times. Other users of
     /// this machine can see command lines: prefer the environment variable, with one user a line.
     #[arg(
@@ -88,5 +91,6 @@ Examples:
   postrider broker --store /var/lib/postrider
   POSTRIDER_USERS=ann:secret postrider broker --listen tcp://0.0.0.0:1883
 
-Prints one line 'listening on URL' for each listener when it is ready. Ends on SIGTERM and SIGINT.
+Prints one line 'listening on URL' for each listener when it is ready. Ends on SIGTERM and SIGINT. On SIGHUP it reads
+the files of certificates, keys and revocation lists again, for new connections; what cannot be used changes nothing.
 Without --user, clients on this machine need no user name. RUST_LOG sets what is logged.";

@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use crate::args::TransportArgs;
+
 /// Plays raw packets at a broker and judges the answers.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: postrider check --url mqtt://127.0.0.1:1883 --only retained")]
@@ -12,4 +14,6 @@ pub(crate) struct CheckArgs {
     /// Plays only cases whose name or statements contain this.
     #[arg(long)]
     pub(crate) only: Option<String>,
+    #[command(flatten)]
+    pub(crate) transport: TransportArgs,
 }

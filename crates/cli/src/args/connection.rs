@@ -21,8 +21,11 @@ pub(crate) struct ConnectionArgs {
     #[arg(short = 'L', long, value_name = "URL", conflicts_with_all = ["host", "port", "unix"])]
     pub(crate) url: Option<String>,
     /// Unix socket of the broker, in place of host and port.
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port", "srv", "proxy"])]
     pub(crate) unix: Option<PathBuf>,
+    /// Speaks WebSocket to --host and --port. In a URL: ws://host:port/path, wss://host:port/path.
+    #[arg(long, conflicts_with_all = ["url", "unix", "srv"], help_heading = "TLS, WebSocket, proxy")]
+    pub(crate) ws: bool,
     /// Connects from this address or host name of ours.
     #[arg(short = 'A', long, value_name = "ADDRESS", conflicts_with = "unix")]
     pub(crate) bind: Option<String>,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::args::ProtocolArg;
+use crate::args::{ProtocolArg, TransportArgs};
 
 /// Shows the main job with a broker of its own: connect, subscribe, publish, unsubscribe, disconnect.
 #[derive(Debug, Args)]
@@ -20,6 +20,8 @@ pub(crate) struct DemoArgs {
     /// Version of MQTT to speak.
     #[arg(short = 'V', long, value_name = "VERSION", value_enum, default_value_t)]
     pub(crate) protocol_version: ProtocolArg,
+    #[command(flatten)]
+    pub(crate) transport: TransportArgs,
 }
 
 const AFTER_HELP: &str = "\

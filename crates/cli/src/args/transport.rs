@@ -17,6 +17,10 @@ pub(crate) struct TransportArgs {
     /// Trusts the authorities that this system trusts. Default, unless --cafile or --capath is given.
     #[arg(long)]
     pub(crate) tls_use_os_certs: bool,
+    /// File with revocation lists (CRL, PEM or DER): a broker whose certificate is in one is refused. Each authority of its
+    /// chain must have one.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) crlfile: Option<PathBuf>,
     /// File with our certificate chain (PEM). Needs --key.
     #[arg(long, value_name = "PATH")]
     pub(crate) cert: Option<PathBuf>,
@@ -50,20 +54,22 @@ pub(crate) struct TransportArgs {
     #[arg(long, conflicts_with = "pin")]
     pub(crate) insecure: bool,
     /// Takes the host for a domain and looks its brokers up (DNS SRV: _mqtt._tcp, with TLS _secure-mqtt._tcp).
-    #[arg(short = 'S', long, conflicts_with_all = ["unix", "ws"])]
+    #[arg(short = 'S', long)]
     pub(crate) srv: bool,
-    /// Speaks WebSocket to --host and --port. In a URL: ws://host:port/path, wss://host:port/path.
-    #[arg(long, conflicts_with_all = ["url", "unix"])]
-    pub(crate) ws: bool,
     /// Path and query of the WebSocket, in place of the URL's. Default: /mqtt.
     #[arg(long, value_name = "PATH")]
     pub(crate) ws_path: Option<String>,
     /// Header for the request that opens the WebSocket: 'Name: value'. May be repeated.
     #[arg(long, value_name = "HEADER", hide_env_values = true)]
     pub(crate) ws_header: Vec<String>,
-    /// Connects through this proxy: http://user:password@host:port or socks5h://user:password@host:port.
-    #[arg(long, value_name = "URL", conflicts_with = "unix", hide_env_values = true)]
+    /// Connects through this proxy: http://user:password@host:port, https:// or socks5h://. Default: what the environment
+    /// says, as for curl: mqtt_proxy, mqtts_proxy, ws_proxy or http_proxy, wss_proxy or https_proxy; all_proxy; no_proxy.
+    #[arg(long, value_name = "URL", hide_env_values = true)]
     pub(crate) proxy: Option<String>,
+    /// Hosts that are reached without the proxies of the environment, in place of no_proxy: 'localhost,.plant.example,10.0.0.0/8';
+    /// '*' is all of them.
+    #[arg(long, value_name = "HOSTS", conflicts_with = "proxy")]
+    pub(crate) noproxy: Option<String>,
     #[arg(long, hide = true, value_name = "FORM")]
     pub(crate) keyform: Option<String>,
 }

@@ -52,6 +52,10 @@ pub(crate) fn run_with_input(args: &[&str], input: &[u8]) -> Ended {
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
     command.args(args).env_remove("POSTRIDER_URL").env_remove("POSTRIDER_USERS");
+    for scheme in ["mqtt", "mqtts", "ws", "wss", "http", "https", "all", "no"] {
+        let name = format!("{scheme}_proxy");
+        command.env_remove(name.to_ascii_uppercase()).env_remove(name);
+    }
     command.env_remove("RUST_LOG").stdin(Stdio::null());
     command
 }

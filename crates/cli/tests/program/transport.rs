@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command};
 
 use tempfile::TempDir;
 
-use crate::process::{Program, command, run};
+use crate::process::{Broker, Program, command, run};
 
 /// A broker with TLS, and its files.
 struct Secure {
@@ -116,6 +116,110 @@ fn wrong_values_are_named() {
     assert!(!ended.err.contains("hush"), "{}", ended.err);
 }
 
+/// SIGHUP: new connections have the new certificate, those that stand go on; a wrong file changes nothing and is told.
+#[cfg(unix)]
+#[test]
+fn certificates_are_read_again_on_sighup() {
+    let mut secure = Secure::start(&["--listen", "tcp://127.0.0.1:0"]);
+    let plain = secure.broker.line().rsplit_once(':').unwrap().1.to_owned();
+    assert!(secure.broker.line().starts_with("open files: "));
+    let hangup = |secure: &mut Secure| {
+        secure.broker.signal(rustix::process::Signal::HUP);
+        secure.broker.line()
+    };
+    let (first, ca) = (pin(&secure), secure.file("ca.pem"));
+    run(&["pub", "-p", &plain, "-t", "ready", "-m", "go", "-r", "-q", "1"]).check(0, &[]);
+    let line = ["sub", "--url", &secure.url, "--cafile", &ca, "-t", "ready", "-t", "b", "-C", "2"];
+    let mut standing = Program::start(&line);
+    assert_eq!(standing.line(), "go");
+    secure.openssl("genrsa -out server.key 2048");
+    // A key without its certificate.
+    let told = hangup(&mut secure);
+    assert!(told.contains("keeps its certificate: the key 'server.key' does not match"), "{told}");
+    secure.publish(&["--pin", &first]).check(0, &[]);
+    secure.openssl("req -new -key server.key -subj /CN=server -out server.csr");
+    secure.openssl("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile v3.txt -out server.pem");
+    assert_eq!(hangup(&mut secure), "certificates: read again");
+    secure.publish(&["--pin", &first]).check(1, &["is not the pinned one"]);
+    secure.publish(&["--pin", &pin(&secure)]).check(0, &[]);
+    run(&["pub", "-p", &plain, "-t", "b", "-m", "still there", "-q", "1"]).check(0, &[]);
+    standing.end().check_out(&["still there"]);
+}
+
+/// A list of the authority at each end: nobody is on it, then both are.
+#[test]
+fn revoked_certificates_are_refused_at_both_ends() {
+    let secure = Secure::start(&["--client-cafile", "ca.pem", "--client-crlfile", "clients.crl"]);
+    let publish = |list: &str, key: &str| {
+        secure.publish(&[
+            "--cafile",
+            &secure.file("ca.pem"),
+            "--crlfile",
+            &secure.file(list),
+            "--cert",
+            &secure.file(&format!("{key}.pem")),
+            "--key",
+            &secure.file(&format!("{key}.key")),
+        ])
+    };
+    publish("none.crl", "good").check(0, &[]);
+    publish("none.crl", "bad").check(1, &["certificate revoked"]);
+    publish("server.crl", "good").check(1, &["was revoked by its authority"]);
+    secure.publish(&["--crlfile", "no.crl"]).check(1, &["no.crl"]);
+}
+
+/// Proxies of the environment, as for curl; not under Mosquitto's names.
+#[test]
+fn proxies_of_the_environment_count_as_for_curl() {
+    let broker = Broker::start(&[]);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = format!("socks5h://ann:hush@{free}");
+    let line = |verb| {
+        let mut program = command(&[verb, "-p", &broker.port, "-t", "a", "-m", "x", "-q", "1"]);
+        program.env("ALL_PROXY", &proxy);
+        program
+    };
+    let ended = Program::spawn(&mut line("pub")).end();
+    ended.check(1, &[&format!("the proxy socks5h://{free} cannot be reached")]);
+    assert!(!ended.err.contains("hush"), "{}", ended.err);
+    Program::spawn(line("pub").env("no_proxy", "127.0.0.1")).end().check(0, &[]);
+    Program::spawn(line("pub").args(["--noproxy", "*"])).end().check(0, &[]);
+    Program::spawn(line("pub").env("mqtt_proxy", "ftp://ann:hush@h"))
+        .end()
+        .check(2, &["the environment variable mqtt_proxy: not the URL of a proxy"]);
+    #[cfg(unix)]
+    {
+        let args = ["-p", &broker.port, "-t", "a", "-m", "x", "-q", "1"];
+        let mut program = crate::process::command_named("mosquitto_pub", &args);
+        Program::spawn(program.env("ALL_PROXY", &proxy)).end().check(0, &[]);
+    }
+}
+
+/// `check`, `bench` and `demo` have the options of `pub` in the same words.
+#[test]
+fn judges_and_the_demonstration_speak_tls_too() {
+    let secure = Secure::start(&["--client-cafile", "ca.pem"]);
+    secure.openssl("genrsa -out own.key 2048");
+    secure.openssl("req -new -key own.key -subj /CN=own -out own.csr");
+    secure.openssl("x509 -req -in own.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile v3.txt -out own.pem");
+    let files = [secure.file("ca.pem"), secure.file("own.pem"), secure.file("own.key")];
+    let tls = ["--cafile", &files[0], "--cert", &files[1], "--key", &files[2]];
+    for verb in [
+        &["check", "--only", "a second CONNECT"][..],
+        &["bench", "p2p", "-m", "100", "-q", "1"],
+        &["demo", "--messages", "100", "--largest", "1000"],
+    ] {
+        let line = [verb, &["--url", &secure.url]].concat();
+        run(&[&line[..], &tls].concat()).check(0, &[]);
+        // In TLS 1.3 the server judges our certificate behind the handshake.
+        assert_eq!(run(&[&line[..], &tls[..2]].concat()).status, Some(1), "{verb:?}");
+        let ended = run(&line);
+        let said = format!("{} {}", ended.out.join(" "), ended.err);
+        assert!(said.contains("which is not trusted"), "{verb:?}: {said}");
+    }
+    run(&["demo", "--insecure"]).check(2, &["need a --url"]);
+}
+
 impl Secure {
     fn start(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -129,6 +233,9 @@ impl Secure {
         openssl(
             "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile v3.txt -out server.pem",
         );
+        if options.contains(&"clients.crl") {
+            lists(&folder);
+        }
         let mut program = command(&["broker", "--listen", "mqtts://127.0.0.1:0"]);
         program.args(["--cert", "server.pem", "--key", "server.key"]).args(options);
         let mut broker = Program::spawn(program.current_dir(folder.path()));
@@ -152,6 +259,44 @@ impl Secure {
     fn openssl(&self, line: &str) {
         openssl(&self.folder, line);
     }
+}
+
+/// Certificates for a good client and a bad one, and the authority's lists: of the bad client, of the server, of nobody.
+fn lists(folder: &TempDir) {
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "ca.conf",
+        "[ca]\ndefault_ca=own\n[own]\ndatabase=index.txt\ndefault_md=sha256\ncrlnumber=number.txt\n\
+         crl_extensions=lists\n[lists]\nauthorityKeyIdentifier=keyid\n",
+    );
+    write("number.txt", "01\n");
+    for key in ["good", "bad"] {
+        openssl(folder, &format!("genrsa -out {key}.key 2048"));
+        openssl(folder, &format!("req -new -key {key}.key -subj /CN={key} -out {key}.csr"));
+        openssl(
+            folder,
+            &format!(
+                "x509 -req -in {key}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile v3.txt -out {key}.pem"
+            ),
+        );
+    }
+    let ca = "ca -config ca.conf -keyfile ca.key -cert ca.pem";
+    for (list, revoked) in [("none", None), ("clients", Some("bad")), ("server", Some("server"))] {
+        write("index.txt", "");
+        if let Some(revoked) = revoked {
+            openssl(folder, &format!("{ca} -revoke {revoked}.pem"));
+        }
+        openssl(folder, &format!("{ca} -gencrl -crldays 2 -out {list}.crl"));
+    }
+}
+
+/// The pin of the server's certificate.
+#[cfg(unix)]
+fn pin(secure: &Secure) -> String {
+    secure.openssl("x509 -in server.pem -outform DER -out server.der");
+    secure.openssl("dgst -sha256 -r -out server.sum server.der");
+    let sum = std::fs::read_to_string(secure.path("server.sum")).unwrap();
+    sum.split(' ').next().unwrap().to_owned()
 }
 
 fn openssl(folder: &TempDir, line: &str) {

@@ -195,11 +195,12 @@ impl Driver {
     }
 
     fn publish(&mut self, command: PublishCommand) {
-        let PublishCommand { head, payload, number, answer, .. } = command;
+        let PublishCommand { head, payload, release, number, answer, .. } = command;
         let topic = topic_if_large(head.topic.as_ref(), &payload);
         let latest = self.supersede(&head);
         self.machine.number_from(number);
-        match self.machine.publish(head, payload, self.now) {
+        let release = release.map_or_else(Properties::new, |release| *release);
+        match self.machine.publish_with(head, payload, release, self.now) {
             Ok(Sent { number, seq }) => {
                 self.stats.published += 1;
                 if let Some(topic) = latest {

@@ -494,6 +494,7 @@ impl Driver {
         stats.queued = session.queued;
         stats.in_flight = session.flights;
         stats.bytes = session.bytes;
+        stats.surplus = self.machine.surplus();
         stats.resent = session.resent;
         stats.dropped_full = session.dropped_full;
         stats.dropped_offline = session.dropped_offline;

@@ -163,17 +163,21 @@ impl Driver {
                 self.handle_entrusted(arrived, number, is_redelivery);
             }
             MachineEvent::Acknowledged(number) => self.handle_acknowledged(number),
-            MachineEvent::Published { number, result, is_downgraded } => {
+            MachineEvent::Published { number, result, received, is_downgraded } => {
                 let result = match result {
                     Ok(ack) => Ok(Published {
                         number,
                         reason: ack.reason,
                         properties: ack.properties,
+                        pubrec_properties: received,
                         is_downgraded,
                     }),
                     Err(failure) => Err(publish_failure(failure, self.end_or_ours())),
                 };
                 self.complete(number, result);
+            }
+            MachineEvent::Released { reason, properties } => {
+                self.shared.tell(&Event::Released { reason, properties });
             }
             MachineEvent::Subscribed(id, result) => self.handle_subscribed(id, result),
             MachineEvent::Unsubscribed(id, result) => self.handle_unsubscribed(id, result),

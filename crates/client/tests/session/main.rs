@@ -28,4 +28,5 @@ mod scram;
 mod slowness;
 mod storing;
 mod streams;
+mod surplus;
 mod tapped;

@@ -129,6 +129,10 @@ async fn publish() -> Result {
     let number = published.number;
     // end
     assert_eq!(number, 1);
+    let mut stream = session.subscribe("plant/+/temp", QoS::ExactlyOnce).await?;
+    let message = stream.next().await.unwrap();
+    assert_eq!((message.topic(), message.text()), ("plant/7/temp", Ok("21.5")));
+    assert_eq!((message.is_retained(), message.qos()), (true, QoS::ExactlyOnce));
     Ok(())
 }
 
@@ -198,6 +202,7 @@ async fn unsubscribe() -> Result {
     session.unsubscribe("plant/+/set").await?;
     // end
     assert!(stream.next().await.is_none());
+    assert_eq!(broker.broker().unwrap().stats().subscriptions, 0);
     Ok(())
 }
 
@@ -206,11 +211,14 @@ async fn unsubscribe_all() -> Result {
     let broker = TestBroker::start()?;
     let session = Session::builder(broker.url(), "press-7").connect().await?;
     let mut stream = session.subscribe("plant/+/set", QoS::AtLeastOnce).await?;
+    let mut other = session.subscribe("plant/#", QoS::AtMostOnce).await?;
     // example
     // MQTTUnsubscribeAll(session)
     session.unsubscribe_all().await?;
     // end
     assert!(stream.next().await.is_none());
+    assert!(other.next().await.is_none());
+    assert_eq!(broker.broker().unwrap().stats().subscriptions, 0);
     Ok(())
 }
 

@@ -129,6 +129,10 @@ fn publish() -> Result {
     let number = published.number;
     // end
     assert_eq!(number, 1);
+    let mut stream = session.subscribe_with("plant/+/temp", QoS::ExactlyOnce).open()?;
+    let message = stream.next().unwrap();
+    assert_eq!((message.topic(), message.text()), ("plant/7/temp", Ok("21.5")));
+    assert_eq!((message.is_retained(), message.qos()), (true, QoS::ExactlyOnce));
     Ok(())
 }
 
@@ -191,6 +195,7 @@ fn unsubscribe() -> Result {
     session.unsubscribe("plant/+/set")?;
     // end
     assert!(stream.next().is_none());
+    assert_eq!(broker.broker().unwrap().stats().subscriptions, 0);
     Ok(())
 }
 
@@ -199,11 +204,14 @@ fn unsubscribe_all() -> Result {
     let broker = TestBroker::start()?;
     let session = Session::builder(broker.url(), "press-7").connect()?;
     let mut stream = session.subscribe_with("plant/+/set", QoS::AtLeastOnce).open()?;
+    let mut other = session.subscribe_with("plant/#", QoS::AtMostOnce).open()?;
     // example
     // MQTTUnsubscribeAll(session)
     session.unsubscribe_all()?;
     // end
     assert!(stream.next().is_none());
+    assert!(other.next().is_none());
+    assert_eq!(broker.broker().unwrap().stats().subscriptions, 0);
     Ok(())
 }
 

@@ -206,10 +206,10 @@ impl Hub {
         let Some(entry) = self.registry.get_mut(slot) else { return };
         let Some(link) = self.links.write(at) else { return };
         if kind == AckKind::PubRel {
-            entry.session.handle_pubrel(&ack, link, &mut self.journal);
+            entry.session.handle_pubrel(&ack, Properties::new(), link, &mut self.journal);
             return;
         }
-        match entry.session.handle_ack(kind, ack, link, &mut self.journal, self.now) {
+        match entry.session.handle_ack(kind, ack, link, &mut self.journal, Properties::new()) {
             Ok(_) => self.pump_later(slot),
             Err(fault) => {
                 let what = "an acknowledgement that does not fit its message";

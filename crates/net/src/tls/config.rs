@@ -1,15 +1,18 @@
 //! Makes what rustls wants of what was asked.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio_rustls::rustls::{
     self, ClientConfig, RootCertStore, SignatureScheme, SupportedProtocolVersion,
     client::{ResolvesClientCert, WebPkiServerVerifier},
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer},
+    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer},
     sign::{CertifiedKey, SingleCertAndKey},
     version::{TLS12, TLS13},
 };
@@ -84,7 +87,10 @@ impl Tls {
             return Ok(Verifier::Anyone(algorithms));
         }
         let roots = Arc::new(trusted(&self.roots)?);
+        let lists = revoked(&self.revoked, &roots, provider)?;
         WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
+            .with_crls(lists)
+            .enforce_revocation_expiration()
             .build()
             .map(Verifier::Authorities)
             .map_err(|error| TlsError::Other(error.to_string()))
@@ -136,6 +142,27 @@ fn certified(
     let first = chain.first().and_then(Facts::read).ok_or("its certificate cannot be read")?;
     let is_pair = key.public_key().is_none_or(|public| public.as_ref() == first.public_key);
     Ok(is_pair.then(|| CertifiedKey::new(chain, key)))
+}
+
+/// The revocation lists in these files; one that cannot be used is told with its file.
+pub(super) fn revoked(
+    paths: &[PathBuf],
+    roots: &Arc<RootCertStore>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let mut lists = Vec::new();
+    for path in paths {
+        let found = material::revocation_lists(path)?;
+        WebPkiServerVerifier::builder_with_provider(Arc::clone(roots), Arc::clone(provider))
+            .with_crls(found.iter().cloned())
+            .build()
+            .map_err(|error| TlsError::File {
+                path: path.clone(),
+                what: format!("has a revocation list that cannot be used: {error}"),
+            })?;
+        lists.extend(found);
+    }
+    Ok(lists)
 }
 
 /// The authorities that are trusted.

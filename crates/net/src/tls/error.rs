@@ -38,6 +38,23 @@ pub enum TlsError {
         /// The pin that would fit.
         pin: String,
     },
+    /// The authority has revoked the server's certificate, or that of an authority below it.
+    #[error(
+        "the server's certificate was revoked by its authority; do not trust it before it is replaced"
+    )]
+    Revoked,
+    /// No list says whether a certificate of the server's chain was revoked.
+    #[error(
+        "none of the revocation lists is from the authority '{issuer}', or from one above it; give theirs too, or no \
+         list"
+    )]
+    RevocationUnknown {
+        /// Who signed the server's certificate.
+        issuer: String,
+    },
+    /// A revocation list is too old.
+    #[error("a newer revocation list was due {0}; get it from the authority")]
+    RevocationListExpired(Moment),
     /// The server's certificate cannot be judged.
     #[error(
         "the server's certificate cannot be verified: {what}; if it is the right one, pin it: {pin}"
@@ -141,7 +158,8 @@ impl TlsError {
     }
 
     /// Whether it is about a certificate or the key of one, the server's or ours: it stays as it is until somebody has
-    /// another certificate made, or trusts another one. Not so a file that cannot be read: it may just be being replaced.
+    /// another certificate made, or trusts another one. Not so a file that cannot be read, or a list that is too old: they may
+    /// just be being replaced.
     #[must_use]
     pub fn is_about_certificates(&self) -> bool {
         match self {
@@ -149,6 +167,7 @@ impl TlsError {
             | Self::NotYetValid(_)
             | Self::WrongHost { .. }
             | Self::UnknownCa { .. }
+            | Self::Revoked
             | Self::Unverifiable { .. }
             | Self::NotPinned { .. }
             | Self::ClientCertificateRequired
@@ -166,6 +185,8 @@ impl TlsError {
             | Self::OldVersion(_)
             | Self::NotAVersion(_)
             | Self::File { .. }
+            | Self::RevocationUnknown { .. }
+            | Self::RevocationListExpired(_)
             | Self::Name(_)
             | Self::NoServerCertificate
             | Self::Other(_) => false,

@@ -8,7 +8,7 @@ use std::{
 use p12_keystore::{KeyStore, Pkcs12ImportPolicy, error::Error as Pkcs12Error};
 use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument, der::pem::PemLabel};
 use tokio_rustls::rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject,
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject,
 };
 use zeroize::Zeroizing;
 
@@ -69,6 +69,24 @@ pub(super) fn certificates_of(folder: &Path) -> Result<Vec<CertificateDer<'stati
         return Err(fault("has no file with a certificate".to_owned()));
     }
     Ok(found)
+}
+
+/// The revocation lists in a file, in PEM or DER.
+pub(super) fn revocation_lists(
+    path: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let fault = |what: String| TlsError::File { path: path.to_owned(), what };
+    let bytes = read(path)?;
+    // As ASN.1 begins, and no text does.
+    if bytes.first() == Some(&0x30) {
+        return Ok(vec![CertificateRevocationListDer::from(bytes)]);
+    }
+    let lists = CertificateRevocationListDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
+    let lists = lists.map_err(|error| fault(format!("cannot be read as PEM: {error}")))?;
+    if lists.is_empty() {
+        return Err(fault("holds no revocation list (BEGIN X509 CRL)".to_owned()));
+    }
+    Ok(lists)
 }
 
 /// A key in PEM or DER.

@@ -45,6 +45,8 @@ pub(crate) use self::{server::Acceptor, server::accept, stream::connect};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
     roots: Vec<Roots>,
+    /// Files of revocation lists.
+    revoked: Vec<PathBuf>,
     identity: Option<Identity>,
     password: Option<Secret>,
     alpn: Vec<Vec<u8>>,
@@ -120,6 +122,17 @@ impl Tls {
     #[must_use]
     pub fn system_roots(mut self) -> Self {
         self.roots.push(Roots::System);
+        self
+    }
+
+    /// Refuses certificates that these lists say were revoked (CRL of version 2, RFC 5280): one or more in PEM, or one in
+    /// DER. May be said again.
+    ///
+    /// Each authority of the server's chain must have a list in one of the files, and no list may be older than it says:
+    /// otherwise nobody can tell whether a certificate was revoked, and it is refused. Pins go before lists.
+    #[must_use]
+    pub fn crl_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.revoked.push(path.into());
         self
     }
 

@@ -1,6 +1,9 @@
 //! The server's end: for listeners.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tokio_rustls::{
     TlsAcceptor,
@@ -9,7 +12,7 @@ use tokio_rustls::{
 
 use super::{
     Identity, Roots, Secret, TlsError, TlsVersion,
-    config::{provider, trusted, versions},
+    config::{provider, revoked, trusted, versions},
     stream::{Heard, Secure},
 };
 use crate::Stream;
@@ -20,12 +23,17 @@ pub struct ServerTls {
     identity: Option<Identity>,
     password: Option<Secret>,
     client_roots: Vec<Roots>,
+    /// Files of revocation lists.
+    client_revoked: Vec<PathBuf>,
     version_min: TlsVersion,
 }
 
-/// What a listener does with each connection.
+/// What a listener does with each connection. Clones have the same certificate at any time.
 #[derive(Clone)]
-pub(crate) struct Acceptor(TlsAcceptor);
+pub(crate) struct Acceptor {
+    tls: Arc<ServerTls>,
+    current: Arc<Mutex<TlsAcceptor>>,
+}
 
 impl ServerTls {
     /// With the certificate chain in this file (PEM, ours first) and its key, as in [`super::Tls::client_certificate`].
@@ -49,6 +57,13 @@ impl ServerTls {
         self
     }
 
+    /// Refuses clients whose certificate was revoked, as [`super::Tls::crl_file`] does servers.
+    #[must_use]
+    pub fn client_crl_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.client_revoked.push(path.into());
+        self
+    }
+
     /// Refuses older versions. Default: 1.2.
     #[must_use]
     pub fn version_min(mut self, version: TlsVersion) -> Self {
@@ -58,6 +73,11 @@ impl ServerTls {
 
     /// Reads the files. Blocks.
     pub(crate) fn acceptor(&self) -> Result<Acceptor, TlsError> {
+        let current = Arc::new(Mutex::new(self.read()?));
+        Ok(Acceptor { tls: Arc::new(self.clone()), current })
+    }
+
+    fn read(&self) -> Result<TlsAcceptor, TlsError> {
         let other = |error: tokio_rustls::rustls::Error| TlsError::of(&error);
         let provider = provider();
         let identity = self.identity.as_ref().ok_or(TlsError::NoServerCertificate)?;
@@ -69,20 +89,37 @@ impl ServerTls {
             builder.with_no_client_auth()
         } else {
             let roots = Arc::new(trusted(&self.client_roots)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            let lists = revoked(&self.client_revoked, &roots, &provider)?;
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider)
+                .with_crls(lists)
+                .enforce_revocation_expiration()
+                .build();
             builder.with_client_cert_verifier(
                 verifier.map_err(|error| TlsError::Other(error.to_string()))?,
             )
         };
         // Without application protocols of its own a server takes whatever clients offer.
         let config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
-        Ok(Acceptor(TlsAcceptor::from(Arc::new(config))))
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+impl Acceptor {
+    /// Reads the files again, for connections that come from now on. Blocks. What cannot be used leaves all as it was.
+    pub(crate) fn reload(&self) -> Result<(), TlsError> {
+        let read = self.tls.read()?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        Ok(())
+    }
+
+    fn current(&self) -> TlsAcceptor {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 /// Makes a connection that came in secure.
 pub(crate) async fn accept(acceptor: &Acceptor, below: Stream) -> Result<Stream, TlsError> {
-    let accepting = acceptor.0.accept(Heard { below, has_heard: false });
+    let accepting = acceptor.current().accept(Heard { below, has_heard: false });
     match accepting.into_fallible().await {
         Ok(stream) => Ok(Stream::layered(Secure(stream.into()))),
         Err((error, heard)) => Err(TlsError::in_handshake(&error, heard.has_heard)),

@@ -110,6 +110,15 @@ fn explain(
             let issuer = facts.map_or_else(|| "somebody".to_owned(), |facts| facts.issuer);
             TlsError::UnknownCa { issuer, pin }
         }
+        CertificateError::Revoked => TlsError::Revoked,
+        CertificateError::UnknownRevocationStatus => {
+            let issuer = facts.map_or_else(|| "somebody".to_owned(), |facts| facts.issuer);
+            TlsError::RevocationUnknown { issuer }
+        }
+        CertificateError::ExpiredRevocationList => TlsError::RevocationListExpired(Moment::UNKNOWN),
+        CertificateError::ExpiredRevocationListContext { next_update, .. } => {
+            TlsError::RevocationListExpired(Moment::from(*next_update))
+        }
         CertificateError::Other(OtherError(inner)) => {
             TlsError::Unverifiable { what: inner.to_string(), pin }
         }

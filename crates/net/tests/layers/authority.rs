@@ -8,8 +8,8 @@ use std::{
 
 use postrider_net::{Endpoint, Pin, Tls};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -30,11 +30,15 @@ pub(crate) struct Authority {
 impl Authority {
     /// Its certificate is `ca.pem`.
     pub(crate) fn new() -> Self {
+        Self::named("Plant CA")
+    }
+
+    pub(crate) fn named(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        params.distinguished_name.push(DnType::CommonName, "Plant CA");
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         std::fs::write(folder.path().join("ca.pem"), certificate.pem()).unwrap();
@@ -77,6 +81,30 @@ impl Authority {
     /// Makes `server.pem` and `server.key` for this machine.
     pub(crate) fn server(&self) -> (PathBuf, PathBuf) {
         self.issue("server", &["localhost", "127.0.0.1"], |_| {})
+    }
+
+    /// Makes the list `NAME` of revoked certificates, by their serial numbers; it is good until the year `until`.
+    pub(crate) fn revoke(&self, name: &str, serials: &[u64], until: i32) -> PathBuf {
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2024, 1, 2),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 2),
+            next_update: date_time_ymd(until, 1, 2),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let path = self.path(name);
+        let list = list.signed_by(&self.issuer).unwrap();
+        let bytes =
+            if name.ends_with(".der") { list.der().to_vec() } else { list.pem().unwrap().into() };
+        std::fs::write(&path, bytes).unwrap();
+        path
     }
 
     /// Runs `openssl` in the folder.

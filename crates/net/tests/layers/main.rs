@@ -7,5 +7,6 @@ mod authority;
 mod keys;
 mod peers;
 mod proxies;
+mod revoked;
 mod tls;
 mod websocket;

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use base64ct::{Base64, Encoding};
 use postrider_net::{
-    Address, Dial, DialError, Endpoint, Listener, Proxy, ProxyError, ServerTls, Stream, TlsError,
-    dial_with,
+    Address, Dial, DialError, Endpoint, Listener, Proxy, ProxyError, ProxyRules, ServerTls, Stream,
+    TlsError, dial_with,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
@@ -27,6 +27,25 @@ async fn a_proxy_connects_to_the_host() {
         let stream = server.dial(kind, "", &echo.endpoint.to_string()).await.unwrap();
         check_echo(stream).await;
     }
+}
+
+/// Rules name a proxy for some schemes and hosts; one that is set goes before them.
+#[tokio::test]
+async fn a_proxy_of_the_environment_is_gone_through() {
+    let echo = Echo::start("tcp://127.0.0.1:0", ServerTls::default()).await;
+    let (server, other) = (FakeProxy::start(None).await, FakeProxy::start(None).await);
+    let named =
+        |name: &str| Some(format!("127.0.0.1:{}", server.port)).filter(|_| name == "all_proxy");
+    let rules = ProxyRules::from_variables(named).unwrap();
+    let how = |rules| Dial { proxies: Some(rules), timeout: LONG, ..Dial::default() };
+    check_echo(dial_with(&echo.endpoint, &how(rules.clone())).await.unwrap()).await;
+    assert_eq!(server.asked.lock().unwrap().len(), 1);
+    let direct = how(rules.clone().except("127.0.0.0/8"));
+    check_echo(dial_with(&echo.endpoint, &direct).await.unwrap()).await;
+    let set = Dial { proxies: Some(rules), ..other.how("http", "") };
+    check_echo(dial_with(&echo.endpoint, &set).await.unwrap()).await;
+    assert_eq!(server.asked.lock().unwrap().len(), 1);
+    assert_eq!(other.asked.lock().unwrap().len(), 1);
 }
 
 /// The proxy looks the name up: it may be one that only it knows.

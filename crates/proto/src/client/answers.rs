@@ -141,6 +141,7 @@ impl Client {
     pub(super) fn handle_silence(&mut self, now: Time) {
         if self.answers.is_asking {
             self.session.discard_received(&mut self.journal);
+            self.remarks.forget_completions();
             self.end_doubt(true, now);
         }
     }

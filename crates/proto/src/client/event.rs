@@ -163,8 +163,17 @@ pub enum Event {
         number: u64,
         /// The last acknowledgement, or why not.
         result: Result<Ack, Failure>,
+        /// Properties of the PUBREC that came before, if there was room for them.
+        received: Properties,
         /// A QoS 2 message was acknowledged as QoS 1.
         is_downgraded: bool,
+    },
+    /// The server said something with a PUBREL, the end of a QoS 2 message to us.
+    Released {
+        /// Success, or that it does not know the message.
+        reason: ReasonCode,
+        /// Reason string and user properties.
+        properties: Properties,
     },
     /// A subscribe is answered: one reason per filter.
     Subscribed(OperationId, Result<SubAck, Failure>),

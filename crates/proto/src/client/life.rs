@@ -74,6 +74,9 @@ impl Client {
         let has_received = self.session.has_received();
         let resume = if planted(Mutation::LostSessionResumed) { Resume::Present } else { resume };
         self.session.attach(&limits, resume, self.config.is_durable, &mut self.journal);
+        if resume == Resume::Lost {
+            self.remarks.forget_completions();
+        }
         let restarted = self.restarted(flights).filter(|_| resume == Resume::Lost);
         self.open_gates();
         let is_own = resume == Resume::Present && self.is_own_session(now);
@@ -184,8 +187,7 @@ impl Client {
         // With a store there may be millions of them, and none has failed.
         let lost = if self.config.is_durable { Vec::new() } else { self.session.open_numbers() };
         for number in lost {
-            let result = Err(Failure::Over);
-            self.events.push_back(Event::Published { number, result, is_downgraded: false });
+            self.end_exchange(number, Err(Failure::Over));
         }
         for (id, request) in self.operations.drain() {
             self.events.push_back(request.failed(id, Failure::Over));
@@ -217,8 +219,13 @@ impl Client {
                 Fate::TooLarge => Err(Failure::TooLarge),
                 Fate::Unreadable => Err(Failure::Unreadable),
             };
-            self.events.push_back(Event::Published { number, result, is_downgraded: false });
+            self.end_exchange(number, result);
         }
+    }
+
+    fn end_exchange(&mut self, number: u64, result: Result<Ack, Failure>) {
+        let received = self.remarks.end(number);
+        self.events.push_back(Event::Published { number, result, received, is_downgraded: false });
     }
 
     /// Whether a clean connection must come first: 3.x cannot say "start clean, but keep what follows".

@@ -168,8 +168,15 @@ impl Client {
         &mut self,
         number: u64,
         own: Vec<Fact>,
-        reason: AckReason,
+        mut reason: AckReason,
     ) -> Option<u64> {
+        let completion = core::mem::take(&mut reason.completion);
+        if !completion.is_empty()
+            && !reason.code.is_error()
+            && let Some(packet_id) = self.session.entrusted_id(number)
+        {
+            self.remarks.set_completion(packet_id, completion);
+        }
         let link = self.link.as_mut().filter(|_| self.phase == Phase::Open);
         self.session.acknowledge_entrusted(number, own, reason, link, &mut self.journal)
     }

@@ -18,6 +18,7 @@ mod operations;
 mod output;
 mod packets;
 mod publish;
+mod remarks;
 mod subscriptions;
 
 use alloc::{collections::VecDeque, string::String, sync::Arc, vec::Vec};
@@ -29,6 +30,7 @@ use self::{
     answers::Answers,
     authentication::Exchange,
     operations::{Operations, Request},
+    remarks::Remarks,
     subscriptions::Subscriptions,
 };
 use crate::{
@@ -54,6 +56,7 @@ pub struct Client {
     spools: Spools,
     subscriptions: Subscriptions,
     operations: Operations,
+    remarks: Remarks,
     /// The one of the configuration, or the one that the server assigned.
     client_id: ClientId,
     /// Whether there is a session to resume: one was begun in this process, or recovered.
@@ -75,6 +78,8 @@ pub struct Client {
     exchange: Exchange,
     /// Answers to what was subscribed again; `None` once they were told.
     resubscriptions: Option<Vec<(Filter, ReasonCode)>>,
+    /// PUBLISHes beyond our Receive Maximum, on all links.
+    surplus: u64,
     /// Bytes written since the link began.
     consumed: u64,
     /// Bytes produced since the link began, of which the driver was told.
@@ -125,6 +130,7 @@ impl Client {
             spools: Spools::new(config.spool_bytes_max),
             subscriptions: Subscriptions::default(),
             operations: Operations::new(config.operations_max, config.operation_timeout_ms),
+            remarks: Remarks::default(),
             client_id: config.client_id.clone(),
             has_session: false,
             is_claimed: false,
@@ -137,6 +143,7 @@ impl Client {
             had_connack: false,
             exchange: Exchange::default(),
             resubscriptions: None,
+            surplus: 0,
             consumed: 0,
             announced: 0,
             events: VecDeque::new(),
@@ -242,6 +249,7 @@ impl Client {
                 Err(end) => self.break_link(end, now),
             }
         }
+        self.surplus += self.link.as_mut().map_or(0, Link::take_surplus);
         self.pump(now);
     }
 
@@ -452,6 +460,12 @@ impl Client {
     #[must_use]
     pub fn stats(&self) -> SessionStats {
         self.session.stats()
+    }
+
+    /// Messages that servers sent beyond our Receive Maximum (v5 section 3.3.4), which were taken like all others.
+    #[must_use]
+    pub fn surplus(&self) -> u64 {
+        self.surplus
     }
 
     /// Records whose store it is, before anything else is in it: a session that ended as it began, and that no server

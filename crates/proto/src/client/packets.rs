@@ -1,6 +1,6 @@
 //! What arrives at a client.
 
-use postrider_wire::{Ack, AckKind, ReasonCode, SubAck, UnsubAck};
+use postrider_wire::{Ack, AckKind, Properties, ReasonCode, SubAck, UnsubAck};
 
 use super::{Client, Event, Failure, OperationId, operations::Request};
 use crate::{
@@ -64,9 +64,23 @@ impl Client {
         }
         let Some(link) = &mut self.link else { return };
         if kind == AckKind::PubRel {
-            return self.session.handle_pubrel(&ack, link, &mut self.journal);
+            let completion = self.remarks.take_completion(ack.packet_id);
+            self.session.handle_pubrel(&ack, completion, link, &mut self.journal);
+            if !ack.properties.is_empty() {
+                let Ack { reason, properties, .. } = ack;
+                self.events.push_back(Event::Released { reason, properties });
+            }
+            return;
         }
-        match self.session.handle_ack(kind, ack, link, &mut self.journal, now) {
+        let mut release = Properties::new();
+        if kind == AckKind::PubRec
+            && !(ack.properties.is_empty() && self.remarks.is_empty())
+            && let Some(number) = self.session.number_of(ack.packet_id)
+        {
+            release = self.remarks.release(number);
+            self.remarks.keep_receipt(number, &ack.properties);
+        }
+        match self.session.handle_ack(kind, ack, link, &mut self.journal, release) {
             Ok(AckOutcome::Unknown | AckOutcome::Progress | AckOutcome::Failed) => {}
             Ok(AckOutcome::Done { number, ack, is_downgraded }) => {
                 // A PUBCOMP that knows no such id answers a PUBREL that was sent again: the first one did arrive.
@@ -76,7 +90,8 @@ impl Client {
                 } else {
                     Ok(ack)
                 };
-                self.events.push_back(Event::Published { number, result, is_downgraded });
+                let received = self.remarks.end(number);
+                self.events.push_back(Event::Published { number, result, received, is_downgraded });
             }
             Err(fault) => {
                 let what = "an acknowledgement that does not fit its exchange";

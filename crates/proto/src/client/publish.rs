@@ -9,7 +9,7 @@ use postrider_wire::{
 use smallvec::SmallVec;
 
 use super::{Client, Phase, PublishError};
-use crate::{Delivery, Envelope, Message, Payload, Sent, Time};
+use crate::{Delivery, Envelope, Message, Payload, QueueFull, Sent, SessionStats, Time};
 
 impl Client {
     /// Publishes. Returns the message number, and the number of the record with which it is durable (0 without a store).
@@ -28,17 +28,58 @@ impl Client {
         payload: Payload,
         now: Time,
     ) -> Result<Sent, PublishError> {
+        self.publish_with(publish, payload, Properties::new(), now)
+    }
+
+    /// [`Client::publish`], and says `release` with the PUBREL at QoS 2 (5.0): reason string and user properties. They
+    /// are left out where the PUBREL is sent again on another link, or by another process.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was taken then. Those of all open messages have at most 1 MiB.
+    pub fn publish_with(
+        &mut self,
+        publish: Publish,
+        payload: Payload,
+        release: Properties,
+        now: Time,
+    ) -> Result<Sent, PublishError> {
         if self.phase == Phase::Over {
             return Err(PublishError::Over);
         }
         self.check(&publish, u64::from(payload.len()))?;
+        if !release.is_empty() {
+            self.check_release(&release)?;
+        }
         let (qos, retain) = (publish.qos, publish.retain);
         let delivery = Delivery { qos, retain, subscription_ids: SmallVec::new() };
         let mut envelope = Envelope::new(Message::from_publish(publish, payload, now));
         let link = self.link.as_mut().filter(|_| self.phase == Phase::Open);
         let sent = self.session.send(&mut envelope, delivery, link, &mut self.journal, now);
+        if let Ok(sent) = &sent
+            && qos == QoS::ExactlyOnce
+        {
+            self.remarks.set_release(sent.number, release);
+        }
         self.collect_fates();
         sent.map_err(PublishError::QueueFull)
+    }
+
+    fn check_release(&self, release: &Properties) -> Result<(), PublishError> {
+        let has_properties = match self.limits() {
+            Some(limits) => limits.has_properties,
+            None => self.reconnect.version().1,
+        };
+        for property in release {
+            let kind = property.kind();
+            if !has_properties || !kind.may_stand_in(PacketType::PubRel) {
+                return Err(PublishError::Property(kind.name()));
+            }
+        }
+        if self.remarks.has_room_for(release) {
+            return Ok(());
+        }
+        let SessionStats { queued, flights, bytes, .. } = self.session.stats();
+        Err(PublishError::QueueFull(QueueFull { messages: queued + flights, bytes }))
     }
 
     /// Whether [`Client::publish`] would take a message with so long a payload, as far as is known and but for the room

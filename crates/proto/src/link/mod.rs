@@ -105,6 +105,8 @@ pub struct Link {
     aliases_in: AliasesIn,
     aliases_out: AliasesOut,
     window: Window,
+    /// Client: PUBLISHes of the server beyond our Receive Maximum, since [`Link::take_surplus`].
+    surplus: u64,
     pulse: Pulse,
     /// A PUBLISH whose payload is on its way to a spool.
     spooling: Option<Box<Spooling>>,
@@ -293,6 +295,12 @@ impl Link {
         self.pulse.received();
     }
 
+    /// Client: how many PUBLISHes came beyond our Receive Maximum since this was asked last. A server may not send
+    /// them (v5 [MQTT-3.3.4-9]); they are taken all the same.
+    pub fn take_surplus(&mut self) -> u64 {
+        core::mem::take(&mut self.surplus)
+    }
+
     /// Output waiting to be written; for [`Outbox::consume`].
     pub fn outbox_mut(&mut self) -> &mut Outbox {
         &mut self.outbox
@@ -344,18 +352,30 @@ impl Link {
     /// Whether the peer is not read on, so that [`Link::receive`] takes nothing even if a packet is there. Call it again
     /// after [`Link::open_gates`], acknowledgements and [`Outbox::consume`].
     ///
-    /// In 3.x that is so while more of its messages than `receive_maximum_unannounced` have no PUBACK or PUBREC (if
-    /// not set: 65,535). In all versions, while 256 KiB of answers wait for the store, or for a peer that does not
-    /// read them. None of this waits for another packet of the peer, so both cannot wait for each other.
+    /// In 3.x that is so while `receive_maximum_unannounced` of its messages have no PUBACK or PUBREC (if not set:
+    /// 65,535); in 5.0 while a server has more such messages than `receive_maximum`, which it may not. In all versions,
+    /// while 256 KiB of answers wait for the store, or for a peer that does not read them. None of this waits for
+    /// another packet of the peer, so both cannot wait for each other.
     #[must_use]
     pub fn is_receive_paused(&self) -> bool {
         if self.state != State::Open {
             return false;
         }
         // The payload of a PUBLISH that is counted already must come before it can be answered.
-        let is_full = !self.has_properties() && self.spooling.is_none() && {
-            let unanswered_max = self.config.receive_maximum_unannounced.unwrap_or(u16::MAX);
-            self.window.unanswered() >= u32::from(unanswered_max)
+        let is_full = self.spooling.is_none() && {
+            // Up to what was announced all else must still be read. Spec: v5 [MQTT-4.9.0-3].
+            let unanswered = self.window.unanswered();
+            match (self.has_properties(), self.role) {
+                (false, _) => {
+                    let unanswered_max = self.config.receive_maximum_unannounced;
+                    unanswered >= unanswered_max.unwrap_or(u16::MAX).into()
+                }
+                (true, Role::Client) => {
+                    let open_max = u32::from(self.config.receive_maximum);
+                    unanswered > open_max && self.open_of_peer() > open_max
+                }
+                (true, Role::Server) => false,
+            }
         };
         is_full
             || self.held.len_bytes() as u64 >= REPLY_BYTES_MAX
@@ -402,6 +422,7 @@ impl Link {
                 false => AliasesOut::default(),
             },
             window: Window::default(),
+            surplus: 0,
             pulse: Pulse::new(now, config.handshake_ms),
             spooling: None,
             input_seen: 0,
@@ -422,6 +443,12 @@ impl Link {
     /// Whether properties and reason codes travel.
     fn has_properties(&self) -> bool {
         self.version().is_some_and(Version::has_properties)
+    }
+
+    /// How many PUBLISHes of the peer count against our Receive Maximum (5.0), those among them whose last
+    /// acknowledgement is not written.
+    fn open_of_peer(&self) -> u32 {
+        self.window.open() + self.held.tally().finished
     }
 
     /// Largest packet the peer accepts, in bytes, as far as is known.

@@ -229,17 +229,20 @@ impl Link {
             let what = "RETAIN is not available here";
             return Err(self.fault(ReasonCode::RetainNotSupported, "MQTT-3.2.2-14", what));
         }
-        let open = self.window.arrive(publish) + self.held.tally().finished;
-        if open > u32::from(self.config.receive_maximum) {
-            let statement = match self.role {
-                Role::Client => "MQTT-3.3.4-9",
-                Role::Server => "MQTT-3.3.4-7",
-            };
+        self.window.arrive(publish);
+        if publish.packet_id.is_some()
+            && self.open_of_peer() > u32::from(self.config.receive_maximum)
+        {
+            // To hang up would bring the same messages again. The next one waits ([`Link::is_receive_paused`]).
+            if self.role == Role::Client {
+                self.surplus += 1;
+                return Ok(());
+            }
             let what = alloc::format!(
                 "more open QoS 1 and 2 messages than Receive Maximum {}",
                 self.config.receive_maximum
             );
-            return Err(self.fault(ReasonCode::ReceiveMaximumExceeded, statement, what));
+            return Err(self.fault(ReasonCode::ReceiveMaximumExceeded, "MQTT-3.3.4-7", what));
         }
         Ok(())
     }

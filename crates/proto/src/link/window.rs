@@ -19,17 +19,16 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// Counts an arriving PUBLISH of 5.0. Returns how many are open with it.
-    pub(crate) fn arrive(&mut self, publish: &Publish) -> u32 {
+    /// Counts an arriving PUBLISH of 5.0.
+    pub(crate) fn arrive(&mut self, publish: &Publish) {
         match (publish.qos, publish.packet_id) {
             (QoS::AtLeastOnce, Some(_)) => self.at_least_once += 1,
             (QoS::ExactlyOnce, Some(id)) => {
                 self.exactly_once.insert(id.get());
             }
-            (QoS::AtMostOnce, _) | (_, None) => return 0,
+            (QoS::AtMostOnce, _) | (_, None) => return,
         }
         self.unanswered += 1;
-        self.at_least_once + u32::try_from(self.exactly_once.len()).unwrap_or(u32::MAX)
     }
 
     /// Counts an arriving PUBLISH of 3.x, where nothing but the answers matters.
@@ -55,6 +54,11 @@ impl Window {
     /// Acknowledgements were written.
     pub(crate) fn written(&mut self, tally: Tally) {
         self.unanswered = self.unanswered.saturating_sub(tally.answered);
+    }
+
+    /// How many are not finished.
+    pub(crate) fn open(&self) -> u32 {
+        self.at_least_once + u32::try_from(self.exactly_once.len()).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn unanswered(&self) -> u32 {

@@ -49,18 +49,25 @@ struct Table {
     reasons: BTreeMap<PacketId, AckReason>,
 }
 
-/// What PUBACK or PUBREC says of a message (5.0).
+/// What PUBACK or PUBREC, and PUBCOMP, say of a message (5.0).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AckReason {
     /// A refusal from 0x80 on.
     pub code: ReasonCode,
-    /// Reason string and user properties.
+    /// Reason string and user properties of PUBACK or PUBREC.
     pub properties: Properties,
+    /// Those of PUBCOMP. They are left out if the PUBREL comes in another process, or those of all messages have more
+    /// than 1 MiB.
+    pub completion: Properties,
 }
 
 impl Default for AckReason {
     fn default() -> Self {
-        Self { code: ReasonCode::Success, properties: Properties::new() }
+        Self {
+            code: ReasonCode::Success,
+            properties: Properties::new(),
+            completion: Properties::new(),
+        }
     }
 }
 
@@ -182,6 +189,12 @@ impl Session {
         self.arrivals.unacknowledged(number).is_some()
     }
 
+    /// The id under which the message of this number came.
+    #[must_use]
+    pub fn entrusted_id(&self, number: u64) -> Option<PacketId> {
+        self.arrivals.unacknowledged(number).map(|(packet_id, _)| packet_id)
+    }
+
     /// Messages that the program has not acknowledged.
     #[must_use]
     pub fn entrusted_len(&self) -> usize {
@@ -210,7 +223,7 @@ impl Session {
             if !self.has_codes() {
                 reason = AckReason::default();
             }
-            let AckReason { code, properties } = reason;
+            let AckReason { code, properties, .. } = reason;
             let is_early = planted(Mutation::OwnAckBeforeStore) && kind == AckKind::PubAck;
             let stored = if is_early { 0 } else { self.inbound_seq };
             let gate = Gate { stored, fence: 0 };

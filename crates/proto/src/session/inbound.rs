@@ -81,10 +81,16 @@ impl Session {
         link.send_ack(kind, Ack { packet_id, reason, properties: Properties::new() }, gate);
     }
 
-    /// Handles PUBREL: forgets the id, answers PUBCOMP (0x92 if the id is unknown and the version has codes).
+    /// Handles PUBREL: forgets the id, answers PUBCOMP with these properties (0x92 if the id is unknown and the version has codes).
     ///
     /// Spec: v5 [MQTT-4.3.3-11] [MQTT-4.3.3-12], v3.1.1 [MQTT-4.3.3-2].
-    pub fn handle_pubrel(&mut self, ack: &Ack, link: &mut Link, journal: &mut Journal) {
+    pub fn handle_pubrel(
+        &mut self,
+        ack: &Ack,
+        completion: Properties,
+        link: &mut Link,
+        journal: &mut Journal,
+    ) {
         let packet_id = ack.packet_id;
         let mut reason = ReasonCode::Success;
         if planted(Mutation::ReleaseForgotten) {
@@ -95,7 +101,7 @@ impl Session {
         } else if self.has_codes() {
             reason = ReasonCode::PacketIdentifierNotFound;
         }
-        let answer = Ack { packet_id, reason, properties: Properties::new() };
+        let answer = Ack { packet_id, reason, properties: completion };
         let is_early = planted(Mutation::PubCompBeforeStore);
         let stored = if is_early { 0 } else { self.inbound_seq };
         link.send_ack(AckKind::PubComp, answer, Gate { stored, fence: 0 });

@@ -1,6 +1,6 @@
 //! The sender: messages of ours on their way to the peer.
 
-use postrider_wire::{Ack, AckKind, PacketId, QoS, ReasonCode};
+use postrider_wire::{Ack, AckKind, PacketId, Properties, QoS, ReasonCode};
 
 use crate::{
     AckOutcome, Delivery, Durability, Envelope, Fact, FlightState, Gate, Journal, Link, PeerFault,
@@ -96,7 +96,7 @@ impl Session {
     /// Handles PUBACK, PUBREC or PUBCOMP for a message of ours; answers PUBREC with PUBREL. Call [`Session::pump`]
     /// after a batch of them.
     ///
-    /// Unknown PUBACK and PUBCOMP are ignored; unknown PUBREC is answered with PUBREL (0x92 where there are codes).
+    /// `release` are the properties of that PUBREL. Unknown PUBACK and PUBCOMP are ignored; unknown PUBREC is answered with PUBREL (0x92 where there are codes).
     ///
     /// # Errors
     /// [`PeerFault`] if the kind does not fit the flight.
@@ -106,7 +106,7 @@ impl Session {
         ack: Ack,
         link: &mut Link,
         journal: &mut Journal,
-        _now: Time,
+        release: Properties,
     ) -> Result<AckOutcome, PeerFault> {
         self.release_again(link);
         let slot = self.ids.slot(ack.packet_id);
@@ -141,12 +141,12 @@ impl Session {
                     flight.seq = seq;
                 }
                 let seq = if planted(Mutation::PubRelBeforeStore) { 0 } else { seq };
-                send_release(link, packet_id, seq);
+                send_release(link, packet_id, seq, release);
                 Ok(AckOutcome::Progress)
             }
             // Our PUBREL may be on its way; answering again is harmless.
             (FlightState::AwaitComp | FlightState::GivenUp, AckKind::PubRec) => {
-                send_release(link, packet_id, seq);
+                send_release(link, packet_id, seq, release);
                 Ok(AckOutcome::Progress)
             }
             (_, AckKind::PubRel) => Ok(AckOutcome::Unknown),
@@ -158,6 +158,12 @@ impl Session {
                 Err(PeerFault { reason: ReasonCode::ProtocolError, statement: "MQTT-4.3.3-8" })
             }
         }
+    }
+
+    /// The number of the message of ours that is in flight under this id.
+    #[must_use]
+    pub fn number_of(&self, packet_id: PacketId) -> Option<u64> {
+        Some(self.flights.get(self.ids.slot(packet_id)?)?.number)
     }
 
     fn finish(
@@ -193,7 +199,8 @@ impl Session {
         if !core::mem::take(&mut self.must_release) {
             return;
         }
-        let count = self.flights.release_again(|id, seq| send_release(link, id, seq));
+        let count =
+            self.flights.release_again(|id, seq| send_release(link, id, seq, Properties::new()));
         self.used += count;
         self.stats.resent += u64::from(count);
     }
@@ -487,8 +494,8 @@ impl Facing {
     }
 }
 
-fn send_release(link: &mut Link, packet_id: PacketId, stored: u64) {
-    let ack = Ack { packet_id, reason: ReasonCode::Success, properties: Default::default() };
+fn send_release(link: &mut Link, packet_id: PacketId, stored: u64, properties: Properties) {
+    let ack = Ack { packet_id, reason: ReasonCode::Success, properties };
     link.send_ack(AckKind::PubRel, ack, Gate { stored, fence: 0 });
 }
 

@@ -351,6 +351,11 @@ fn code(name: &str, id: PacketId, reason: ReasonCode) -> String {
     }
 }
 
+/// The reason string, with a blank before it.
+fn explanation(properties: &Properties) -> String {
+    properties.reason_string().map(|text| format!(" {text}")).unwrap_or_default()
+}
+
 pub(crate) fn packet_line(packet: &Packet) -> String {
     match packet {
         Packet::Connect(connect) => {
@@ -367,8 +372,12 @@ pub(crate) fn packet_line(packet: &Packet) -> String {
         }
         Packet::PubAck(ack) => code("PUBACK", ack.packet_id, ack.reason),
         Packet::PubRec(ack) => code("PUBREC", ack.packet_id, ack.reason),
-        Packet::PubRel(ack) => code("PUBREL", ack.packet_id, ack.reason),
-        Packet::PubComp(ack) => code("PUBCOMP", ack.packet_id, ack.reason),
+        Packet::PubRel(ack) => {
+            code("PUBREL", ack.packet_id, ack.reason) + &explanation(&ack.properties)
+        }
+        Packet::PubComp(ack) => {
+            code("PUBCOMP", ack.packet_id, ack.reason) + &explanation(&ack.properties)
+        }
         Packet::Subscribe(subscribe) => {
             let lines = subscribe.filters.iter().map(|line| line.filter.to_string());
             let id = subscribe.properties.subscription_identifier();
@@ -412,8 +421,10 @@ fn event_line(event: &Event) -> String {
             format!("Entrusted {number} {}{again}", arrived.publish.topic.as_ref().unwrap())
         }
         Event::Acknowledged(number) => format!("Acknowledged {number}"),
-        Event::Published { number, result, is_downgraded } => {
+        Event::Released { properties, .. } => format!("Released{}", explanation(properties)),
+        Event::Published { number, result, received, is_downgraded } => {
             let how = if *is_downgraded { " downgraded" } else { "" };
+            let how = explanation(received) + how;
             match result {
                 Ok(ack) if ack.reason == ReasonCode::Success => format!("Published {number}{how}"),
                 Ok(ack) => format!("Published {number} {:02X}{how}", ack.reason.byte()),

@@ -252,8 +252,13 @@ impl World {
                         let next = self.unanswered[of_qos].pop_front();
                         assert_eq!(next, Some(ack.packet_id.get()), "{kind:?} out of order");
                     }
-                    let done =
-                        self.session.handle_ack(kind, ack, link, &mut self.journal, self.now);
+                    let done = self.session.handle_ack(
+                        kind,
+                        ack,
+                        link,
+                        &mut self.journal,
+                        Properties::new(),
+                    );
                     done.expect("it fits");
                     self.session.pump(link, &mut self.journal, self.now);
                 }

@@ -15,4 +15,5 @@ mod parking;
 mod publishing;
 mod receiving;
 mod reconnecting;
+mod remarks;
 mod settling;

@@ -6,10 +6,7 @@ use postrider_proto::{
     client::{
         AcknowledgeError, BATCH_BYTES_MAX, ClientConfig, OWN_KEY_BYTES_MAX, OwnChange, own_key,
     },
-    wire::{
-        AckKind, PACKET_SIZE_MAX, Packet, PacketId, Properties, Publish, QoS, ReasonCode, Version,
-        encode,
-    },
+    wire::{AckKind, PACKET_SIZE_MAX, Packet, PacketId, Publish, QoS, ReasonCode, Version, encode},
 };
 
 use crate::desk::{Desk, Q0, Q1, Q2, VERSIONS, config, delivery, publish};
@@ -384,7 +381,7 @@ fn a_program_that_never_acknowledges_ends_no_connection() {
 }
 
 fn refuse(desk: &mut Desk, number: u64, code: ReasonCode) {
-    let reason = AckReason { code, properties: Properties::new() };
+    let reason = AckReason { code, ..AckReason::default() };
     desk.client.acknowledge_with(number, Vec::new(), reason).unwrap();
     desk.drain();
 }

@@ -154,11 +154,16 @@ impl Pair {
                     }
                 }
                 Received::Ack(AckKind::PubRel, ack) => {
-                    self.session.handle_pubrel(&ack, link, &mut self.journal);
+                    self.session.handle_pubrel(&ack, Properties::new(), link, &mut self.journal);
                 }
                 Received::Ack(kind, ack) => {
-                    let outcome =
-                        self.session.handle_ack(kind, ack, link, &mut self.journal, self.now);
+                    let outcome = self.session.handle_ack(
+                        kind,
+                        ack,
+                        link,
+                        &mut self.journal,
+                        Properties::new(),
+                    );
                     assert!(!matches!(outcome.expect("it fits"), AckOutcome::Unknown));
                     self.session.pump(link, &mut self.journal, self.now);
                 }

@@ -157,8 +157,8 @@ fn sends(end: &mut End, qos: QoS, packet_id: u16) {
     end.feed(&Packet::Publish(publish("a", qos, packet_id, "")));
 }
 
-/// v5 [MQTT-3.3.4-7], [MQTT-3.3.4-9], [MQTT-4.9.0-3]: as many PUBLISHes as announced may be open, and not one more; other
-/// packets still pass.
+/// v5 [MQTT-3.3.4-7], [MQTT-3.3.4-9], [MQTT-4.9.0-3]: as many PUBLISHes as announced may be open, and a client not one more;
+/// other packets still pass. What a server sends beyond is counted.
 #[test]
 fn receive_maximum_binds_the_peer() {
     for role in ROLES {
@@ -188,10 +188,44 @@ fn receive_maximum_binds_the_peer() {
         sends(&mut end, QoS::AtLeastOnce, 5);
         assert_eq!(end.drain().map(|all| all.len()), Ok(1));
         end.said();
-        let statement = if role == Role::Server { "MQTT-3.3.4-7" } else { "MQTT-3.3.4-9" };
+        if role == Role::Client {
+            assert_eq!(end.link.take_surplus(), 0);
+            sends(&mut end, QoS::AtLeastOnce, 6);
+            assert_eq!(end.drain().map(|all| all.len()), Ok(1));
+            assert_eq!((end.link.take_surplus(), end.link.take_surplus()), (1, 0));
+            continue;
+        }
         let fault = end.faults(&Packet::Publish(publish("a", QoS::AtLeastOnce, 6, "")));
         let said = vec!["DISCONNECT ReceiveMaximumExceeded".to_owned()];
-        assert_eq!(fault, (ReasonCode::ReceiveMaximumExceeded, statement, said));
+        assert_eq!(fault, (ReasonCode::ReceiveMaximumExceeded, "MQTT-3.3.4-7", said));
+    }
+}
+
+/// v5 [MQTT-3.3.4-9]: a server that sends more than was announced is read on at the pace of our answers, so that it
+/// fills no memory. What we have answered and it has not released takes none.
+#[test]
+fn a_surplus_waits_for_answers() {
+    let config = LinkConfig { receive_maximum: 2, ..PLAIN };
+    for (qos, kind) in [(QoS::AtLeastOnce, AckKind::PubAck), (QoS::ExactlyOnce, AckKind::PubRec)] {
+        let mut end = End::open(Role::Client, Version::V5, config);
+        for id in 1..=6 {
+            sends(&mut end, qos, id);
+        }
+        // One more than announced shows that the server breaks the rule.
+        assert_eq!(end.drain().map(|all| all.len()), Ok(3));
+        assert!(end.link.is_receive_paused());
+        // Of an answer that waits for the store the server cannot know.
+        end.acks(kind, 1, stored(1));
+        assert_eq!(end.drain().map(|all| all.len()), Ok(0));
+        end.link.open_gates(stored(1));
+        assert_eq!(end.drain().map(|all| all.len()), Ok(1));
+        assert!(end.link.is_receive_paused());
+        for id in 2..=6 {
+            end.acks(kind, id, FREE);
+            end.drain().unwrap();
+        }
+        assert!(!end.link.is_receive_paused());
+        assert_eq!(end.link.take_surplus(), 4);
     }
 }
 

@@ -150,7 +150,8 @@ impl Bench {
     ) -> Result<AckOutcome, PeerFault> {
         let link = self.link.as_mut().expect("a link");
         let ack = ack(id, reason);
-        let outcome = self.session.handle_ack(kind, ack, link, &mut self.journal, self.now);
+        let outcome =
+            self.session.handle_ack(kind, ack, link, &mut self.journal, Properties::new());
         self.pump();
         outcome
     }
@@ -179,7 +180,7 @@ impl Bench {
     pub(crate) fn pubrel(&mut self, id: u16) {
         let link = self.link.as_mut().expect("a link");
         let ack = ack(id, ReasonCode::Success);
-        self.session.handle_pubrel(&ack, link, &mut self.journal);
+        self.session.handle_pubrel(&ack, Properties::new(), link, &mut self.journal);
     }
 
     /// Fetches new records; returns the last number given so far.
