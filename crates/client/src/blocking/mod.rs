@@ -96,6 +96,7 @@ impl Builder<Session> {
         let (session, driver, connecting) = self.open()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .max_io_events_per_tick(IO_EVENTS_MAX)
             .build()
             .map_err(|error| ConnectError::Thread(error.to_string()))?;
         thread::Builder::new()
@@ -428,6 +429,10 @@ fn each<T>(
         Poll::Pending
     })
 }
+
+/// Events of sockets that are looked at together: there is one connection, and while one is made an attempt for each
+/// address. An idle session has room for them.
+const IO_EVENTS_MAX: usize = 16;
 
 /// Callbacks of one subscription before the next one's turn.
 const CALLS_PER_TURN: usize = 64;
