@@ -360,7 +360,7 @@ impl<S> Builder<S> {
     }
 
     /// A session at rest, its driver, and what will say whether it connected. Blocks while a store is opened.
-    pub(crate) fn open(self) -> Result<(Session, Driver, Connecting), ConnectError> {
+    pub(crate) fn open(self) -> Result<(Session, Box<Driver>, Connecting), ConnectError> {
         let stream_room = self.stream_room;
         let takes_qos0_offline = self.session.is_qos0_queued_offline;
         let requests = Requests::new(self.extras.requests.clone());
@@ -502,7 +502,7 @@ impl Builder {
     async fn open_on(
         self,
         runtime: &Runtime,
-    ) -> Result<(Session, Driver, Connecting), ConnectError> {
+    ) -> Result<(Session, Box<Driver>, Connecting), ConnectError> {
         if self.store.is_none() {
             return self.open();
         }

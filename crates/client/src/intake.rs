@@ -21,8 +21,8 @@ pub(crate) struct Intake {
     is_filled: bool,
 }
 
-/// First size of a buffer: an idle session costs no more.
-const SIZE_MIN: usize = 4 * 1024;
+/// First size of a buffer: an idle session costs no more, and a busy one has a larger one after a few reads.
+const SIZE_MIN: usize = 512;
 /// Largest size of a buffer, but for one packet that is larger: more does not make it faster.
 const SIZE_MAX: usize = 64 * 1024;
 

@@ -206,6 +206,11 @@ impl<'a, S> PublishRequest<'a, S> {
         Ok(receipt)
     }
 
+    /// Whether the server answers.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.head.qos != QoS::AtMostOnce
+    }
+
     pub(crate) fn complete(self) -> PublishFuture<'a> {
         let span = spans::publish(&self.head);
         PublishFuture { sending: self.sending(false), slot: None, is_sent: false, _span: span }

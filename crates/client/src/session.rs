@@ -295,6 +295,10 @@ impl<S> DisconnectRequest<S> {
         self
     }
 
+    pub(crate) fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+
     pub(crate) async fn send(self) -> Result<(), DisconnectError> {
         if let Some(fault) = self.fault {
             return Err(fault);

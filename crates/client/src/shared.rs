@@ -12,6 +12,7 @@ use postrider_proto::{Limits, wire::QoS};
 
 use crate::{
     SessionEnd, Stats,
+    blocking::seat::Seat,
     command::Command,
     event::{Connected, Event, EventQueue},
     lock::lock,
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) requests: Requests,
     /// The handles, for what is published on behalf of a message.
     handle: OnceLock<Weak<Handle>>,
+    /// Blocking face: what the driver runs on, for as long as there is somebody who drives.
+    seat: OnceLock<Weak<Seat>>,
     state: Mutex<State>,
 }
 
@@ -87,6 +90,7 @@ impl Shared {
             outcomes: Mutex::new(Some(Vec::new())),
             requests,
             handle: OnceLock::new(),
+            seat: OnceLock::new(),
             state: Mutex::new(State::default()),
         }
     }
@@ -102,6 +106,16 @@ impl Shared {
     /// The handle of the session, if somebody still has it.
     pub(crate) fn handle(&self) -> Option<Arc<Handle>> {
         self.handle.get().and_then(Weak::upgrade)
+    }
+
+    /// The driver runs here; said once.
+    pub(crate) fn set_seat(&self, seat: &Arc<Seat>) {
+        let _ = self.seat.set(Arc::downgrade(seat));
+    }
+
+    /// What the driver of a blocking session runs on, until the session is over.
+    pub(crate) fn seat(&self) -> Option<Arc<Seat>> {
+        self.seat.get().and_then(Weak::upgrade)
     }
 
     /// A number for a new stream, never reused.

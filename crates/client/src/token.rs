@@ -218,6 +218,11 @@ impl Ack {
     pub(crate) fn refused(error: AckError) -> Self {
         Self(Err(error))
     }
+
+    /// Of the session whose driver answers, if one does.
+    pub(crate) fn shared(&self) -> Option<Arc<Shared>> {
+        self.0.as_ref().ok()?.as_ref().map(|(_, shared)| Arc::clone(shared))
+    }
 }
 
 impl Future for Ack {

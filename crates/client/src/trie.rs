@@ -30,7 +30,8 @@ struct Node {
 
 impl Trie {
     pub(crate) fn new() -> Self {
-        let mut nodes = Slab::new();
+        // Most sessions have no more than a few filters, and many none.
+        let mut nodes = Slab::with_capacity(1);
         let root = nodes.insert(Node::default());
         Self { nodes, root }
     }

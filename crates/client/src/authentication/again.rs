@@ -30,6 +30,6 @@ impl blocking::Session {
     /// # Errors
     /// [`ReauthenticateError`].
     pub fn reauthenticate(&self) -> Result<(), ReauthenticateError> {
-        blocking::wait::wait(self.session().reauthenticate())
+        self.wait(self.session().reauthenticate())
     }
 }

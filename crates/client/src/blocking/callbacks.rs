@@ -1,30 +1,31 @@
 //! The thread on which callbacks run.
 //!
 //! Each subscription with a callback, and each publication with one, is a small future. They take turns on one thread, so
-//! callbacks never run at the same time, and none runs on a thread that drives the connection: a callback may call any verb
-//! and wait for its answer.
+//! callbacks never run at the same time, and while one runs the connection is driven by others: a callback may call any verb
+//! and wait for its answer, which drives it too.
 
 use std::{
     collections::VecDeque,
-    future::Future,
+    future::{Future, poll_fn},
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     thread,
 };
 
-use crate::lock::lock;
+use super::wait::wait;
+use crate::{lock::lock, shared::Shared};
 
-/// A queue of futures that want to run, and the thread that runs them.
-#[derive(Debug, Default)]
+/// A queue of futures that want to run, and the thread that runs them. Without any that do, it drives the session.
+#[derive(Debug)]
 pub(super) struct Callbacks {
     state: Mutex<State>,
-    bell: Condvar,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +36,8 @@ struct State {
     has_thread: bool,
     /// Nobody can add any more: the thread ends with the last future.
     is_closed: bool,
+    /// Wakes the thread.
+    thread: Option<Waker>,
 }
 
 struct Task {
@@ -46,6 +49,10 @@ struct Task {
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Callbacks {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { state: Mutex::default(), shared }
+    }
+
     /// Runs a future on the callback thread, which is started with the first one.
     pub(super) fn spawn(
         self: &Arc<Self>,
@@ -84,8 +91,7 @@ impl Callbacks {
 
     /// Lets the thread end with the last future.
     pub(super) fn close(&self) {
-        lock(&self.state).is_closed = true;
-        self.bell.notify_one();
+        self.change(|state| state.is_closed = true);
     }
 
     fn run(&self) {
@@ -98,16 +104,41 @@ impl Callbacks {
 
     /// The next future that wants to run; `None` when there will be none.
     fn next(&self) -> Option<Arc<Task>> {
-        let mut state = lock(&self.state);
-        loop {
-            if let Some(task) = state.ready.pop_front() {
-                return Some(task);
-            }
-            if state.is_closed && state.live == 0 {
-                return None;
-            }
-            state = self.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = lock(&self.state).ready.pop_front() {
+            return Some(task);
         }
+        let poll = |cx: &mut Context<'_>| lock(&self.state).poll_next(cx);
+        match self.shared.seat() {
+            Some(seat) => seat.wait_calmly(poll),
+            None => wait(poll_fn(poll)),
+        }
+    }
+
+    /// Does something to the state that the thread must know of.
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = lock(&self.state);
+        change(&mut state);
+        let thread = state.thread.take();
+        drop(state);
+        if let Some(thread) = thread {
+            thread.wake();
+        }
+    }
+}
+
+impl State {
+    fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Arc<Task>>> {
+        if let Some(task) = self.ready.pop_front() {
+            return Poll::Ready(Some(task));
+        }
+        if self.is_closed && self.live == 0 {
+            return Poll::Ready(None);
+        }
+        match &mut self.thread {
+            Some(thread) => thread.clone_from(cx.waker()),
+            None => self.thread = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 }
 
@@ -140,8 +171,7 @@ impl Wake for Task {
             return;
         }
         let callbacks = Arc::clone(&self.callbacks);
-        lock(&callbacks.state).ready.push_back(self);
-        callbacks.bell.notify_one();
+        callbacks.change(|state| state.ready.push_back(self));
     }
 }
 

@@ -17,22 +17,22 @@
 //! }
 //! ```
 //!
-//! The connection is driven by one thread of the session's own; callbacks run one at a time on a second one. Verbs wait on a
-//! condition variable, so they work from any thread, from inside callbacks, and inside an async runtime (whose thread they
-//! block).
+//! The connection is driven by whoever waits for it: a verb, on the thread that called it, and the thread on which callbacks
+//! run, one at a time, while there are none to run. Otherwise a thread of the session's own drives it, within 2 ms of the
+//! last one that did. Verbs work from any thread, from inside callbacks, and inside an async runtime, whose thread they block
+//! and where they leave the driving to others.
 //!
 //! A session ends when `disconnect` is called or its last handle is dropped; callbacks do not keep it alive.
 
 mod callbacks;
+pub(crate) mod seat;
 mod subscription;
 pub(crate) mod wait;
 
 use std::{
-    future::{Future, poll_fn},
+    future::{Future, poll_fn, ready},
     sync::{Arc, Weak},
     task::{Context, Poll},
-    thread,
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -41,14 +41,13 @@ use postrider_proto::{Limits, wire::QoS};
 pub use self::subscription::Subscription;
 use self::{
     callbacks::Callbacks,
-    wait::{wait, wait_timeout},
+    seat::{Seat, wait, wait_timeout, wait_unless_ready},
 };
 use crate::{
     Ack, AckError, Builder, ConnectError, Connected, DisconnectError, DisconnectRequest, Event,
     IntoFilter, IntoTopic, Message, Payload, PendingMessage, PublishError, PublishRequest,
     Published, Request, RequestError, Session as AsyncSession, SessionEnd, Source, Stats,
-    StoredError, SubscribeError, SubscribeRequest, UnsubscribeError,
-    builder::{self, Connecting},
+    StoredError, SubscribeError, SubscribeRequest, UnsubscribeError, builder,
 };
 
 /// A session with a broker: cheap to clone, and the same session from every thread.
@@ -70,15 +69,17 @@ impl Drop for Inner {
 }
 
 impl Builder<Session> {
-    /// Connects, and starts the thread that drives the session.
+    /// Connects, and starts the thread that drives the session while nobody waits for it.
     ///
     /// The first attempt is the only one: if it fails, nothing is left behind.
     ///
     /// # Errors
     /// [`ConnectError`].
     pub fn connect(self) -> Result<Session, ConnectError> {
-        let (session, connecting) = self.spawn()?;
-        let session = wait(builder::wait(session, connecting))?;
+        let (session, driver, connecting) = self.open()?;
+        let shared = Arc::clone(&session.handle().0);
+        let session = Seat::start(driver, &shared, builder::wait(session, connecting))
+            .map_err(|error| ConnectError::Thread(error.to_string()))??;
         Ok(Session::new(session))
     }
 
@@ -88,21 +89,10 @@ impl Builder<Session> {
     /// # Errors
     /// [`ConnectError`] if options are wrong or the store cannot be opened.
     pub fn start(self) -> Result<Session, ConnectError> {
-        let (session, _) = self.in_background().spawn()?;
+        let (session, driver, _) = self.in_background().open()?;
+        Seat::start(driver, session.shared(), ready(()))
+            .map_err(|error| ConnectError::Thread(error.to_string()))?;
         Ok(Session::new(session))
-    }
-
-    fn spawn(self) -> Result<(AsyncSession, Connecting), ConnectError> {
-        let (session, driver, connecting) = self.open()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| ConnectError::Thread(error.to_string()))?;
-        thread::Builder::new()
-            .name("postrider".to_owned())
-            .spawn(move || runtime.block_on(driver.run()))
-            .map_err(|error| ConnectError::Thread(error.to_string()))?;
-        Ok((session, connecting))
     }
 }
 
@@ -114,7 +104,7 @@ impl Session {
     }
 
     fn new(session: AsyncSession) -> Self {
-        let callbacks = Arc::new(Callbacks::default());
+        let callbacks = Arc::new(Callbacks::new(Arc::clone(&session.handle().0)));
         Self { inner: Arc::new(Inner { session, callbacks }) }
     }
 
@@ -143,7 +133,7 @@ impl Session {
     /// # Errors
     /// [`PublishError::NotOpen`] if it is complete already, or was never published; others if it fails.
     pub fn complete(&self, number: u64) -> Result<Published, PublishError> {
-        wait(async { self.inner.session.receipt(number).await?.await })
+        self.wait(async { self.inner.session.receipt(number).await?.await })
     }
 
     /// Every message whose exchange is not complete. See [`crate::Session::pending`].
@@ -151,7 +141,7 @@ impl Session {
     /// # Errors
     /// Why the session is over.
     pub fn pending(&self) -> Result<Vec<PendingMessage>, SessionEnd> {
-        wait(self.inner.session.pending())
+        self.wait(self.inner.session.pending())
     }
 
     /// Subscribes to a filter; `callback` gets each of its messages, on the callback thread. Returns the granted QoS.
@@ -178,7 +168,7 @@ impl Session {
     /// # Errors
     /// [`UnsubscribeError`].
     pub fn unsubscribe(&self, filter: impl IntoFilter) -> Result<(), UnsubscribeError> {
-        wait(self.inner.session.unsubscribe(filter))
+        self.wait(self.inner.session.unsubscribe(filter))
     }
 
     /// Unsubscribes from every filter; all callbacks and iterators end.
@@ -186,7 +176,7 @@ impl Session {
     /// # Errors
     /// [`UnsubscribeError`].
     pub fn unsubscribe_all(&self) -> Result<(), UnsubscribeError> {
-        wait(self.inner.session.unsubscribe_all())
+        self.wait(self.inner.session.unsubscribe_all())
     }
 
     /// Waits until everything published is complete (at most 10 s), says goodbye and ends the session. See
@@ -195,7 +185,7 @@ impl Session {
     /// # Errors
     /// [`DisconnectError`].
     pub fn disconnect(&self) -> Result<(), DisconnectError> {
-        wait(self.inner.session.disconnect())
+        self.wait(self.inner.session.disconnect())
     }
 
     /// [`Session::disconnect`] with options; ends with [`DisconnectRequest::wait`].
@@ -237,7 +227,7 @@ impl Session {
     /// # Errors
     /// [`StoredError`].
     pub fn stored(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, StoredError> {
-        wait(self.inner.session.stored(key))
+        self.wait(self.inner.session.stored(key))
     }
 
     /// Counts, as of the driver's last turn.
@@ -264,6 +254,10 @@ impl Session {
         self.inner.session.ended()
     }
 
+    pub(crate) fn wait<F: Future>(&self, future: F) -> F::Output {
+        wait(self.inner.session.shared(), future)
+    }
+
     pub(crate) fn session(&self) -> &AsyncSession {
         &self.inner.session
     }
@@ -285,7 +279,12 @@ impl PublishRequest<'_, Session> {
     /// # Errors
     /// [`PublishError`].
     pub fn wait(self) -> Result<Published, PublishError> {
-        wait(self.complete())
+        let shared = self.session.session().shared();
+        if self.is_answered() {
+            wait(shared, self.complete())
+        } else {
+            wait_unless_ready(shared, self.complete())
+        }
     }
 
     /// Waits until the session has taken the message; returns its number, 0 at QoS 0.
@@ -293,7 +292,8 @@ impl PublishRequest<'_, Session> {
     /// # Errors
     /// [`PublishError`] if nothing was taken.
     pub fn start(self) -> Result<u64, PublishError> {
-        wait(self.take_receipt()).map(|receipt| receipt.message_number())
+        wait_unless_ready(self.session.session().shared(), self.take_receipt())
+            .map(|receipt| receipt.message_number())
     }
 
     /// Waits until the session's store has the message; returns its number.
@@ -301,7 +301,8 @@ impl PublishRequest<'_, Session> {
     /// # Errors
     /// [`PublishError::NotStored`] without a store and at QoS 0; others if nothing was taken.
     pub fn store(self) -> Result<u64, PublishError> {
-        wait(self.take_stored()).map(|receipt| receipt.message_number())
+        wait(self.session.session().shared(), self.take_stored())
+            .map(|receipt| receipt.message_number())
     }
 
     /// As [`PublishRequest::start`]; once the exchange is complete `callback` gets the message number and how it ended, on
@@ -314,7 +315,7 @@ impl PublishRequest<'_, Session> {
         callback: impl FnOnce(&Session, u64, Result<Published, PublishError>) + Send + 'static,
     ) -> Result<u64, PublishError> {
         let session = self.session;
-        let receipt = wait(self.take_receipt())?;
+        let receipt = wait_unless_ready(session.session().shared(), self.take_receipt())?;
         let number = receipt.message_number();
         let end = receipt.end();
         let weak = session.downgrade();
@@ -343,7 +344,7 @@ impl SubscribeRequest<Session> {
         mut callback: impl FnMut(&Session, Message) + Send + 'static,
     ) -> Result<QoS, SubscribeError> {
         let session = self.session.clone();
-        let mut messages = wait(self.send())?;
+        let mut messages = session.wait(self.send())?;
         messages.let_go();
         let granted = messages.granted();
         let weak = session.downgrade();
@@ -362,7 +363,8 @@ impl SubscribeRequest<Session> {
     /// # Errors
     /// [`SubscribeError`].
     pub fn open(self) -> Result<Subscription, SubscribeError> {
-        wait(self.send()).map(Subscription::new)
+        let session = self.session.clone();
+        session.wait(self.send()).map(Subscription::new)
     }
 }
 
@@ -372,7 +374,10 @@ impl Ack {
     /// # Errors
     /// [`AckError`].
     pub fn wait(self) -> Result<(), AckError> {
-        wait(self)
+        match self.shared() {
+            Some(shared) => wait(&shared, self),
+            None => wait::wait(self),
+        }
     }
 }
 
@@ -382,7 +387,7 @@ impl Request<'_, Session> {
     /// # Errors
     /// [`RequestError`].
     pub fn wait(self) -> Result<Message, RequestError> {
-        wait(self.ask())
+        wait(self.shared(), self.ask())
     }
 }
 
@@ -392,7 +397,8 @@ impl DisconnectRequest<Session> {
     /// # Errors
     /// [`DisconnectError`].
     pub fn wait(self) -> Result<(), DisconnectError> {
-        wait(self.send())
+        let handle = Arc::clone(self.handle());
+        wait(&handle.0, self.send())
     }
 }
 
@@ -431,8 +437,3 @@ fn each<T>(
 
 /// Callbacks of one subscription before the next one's turn.
 const CALLS_PER_TURN: usize = 64;
-
-/// Waits for a value for at most `timeout`.
-fn within<T>(future: impl Future<Output = Option<T>>, timeout: Duration) -> Option<T> {
-    wait_timeout(future, timeout).flatten()
-}

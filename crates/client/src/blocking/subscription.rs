@@ -1,10 +1,10 @@
 //! Messages of one subscription, for a thread that waits for them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use postrider_proto::wire::QoS;
 
-use super::{wait, within};
+use super::{wait, wait_timeout};
 use crate::{Message, StreamEnd, UnsubscribeError};
 
 /// The messages of one subscription, in the order in which they arrived. See [`crate::Subscription`] for its bounds.
@@ -20,7 +20,8 @@ impl Subscription {
 
     /// The next message if one comes within `timeout`. `None` also once the stream has ended ([`Subscription::ended`]).
     pub fn next_within(&mut self, timeout: Duration) -> Option<Message> {
-        within(self.messages.next(), timeout)
+        let shared = Arc::clone(self.messages.shared());
+        wait_timeout(&shared, self.messages.next(), timeout).flatten()
     }
 
     /// The next message if there is one already.
@@ -51,7 +52,8 @@ impl Subscription {
     /// # Errors
     /// [`UnsubscribeError`].
     pub fn unsubscribe(self) -> Result<(), UnsubscribeError> {
-        wait(self.messages.unsubscribe())
+        let shared = Arc::clone(self.messages.shared());
+        wait(&shared, self.messages.unsubscribe())
     }
 }
 
@@ -60,6 +62,10 @@ impl Iterator for Subscription {
     type Item = Message;
 
     fn next(&mut self) -> Option<Message> {
-        wait(self.messages.next())
+        if let Some(message) = self.messages.try_next() {
+            return Some(message);
+        }
+        let shared = Arc::clone(self.messages.shared());
+        wait(&shared, self.messages.next())
     }
 }

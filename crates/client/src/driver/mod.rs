@@ -168,14 +168,14 @@ impl Driver {
         setup: Setup,
         shared: Arc<Shared>,
         connected: Answer<Result<(), ConnectError>>,
-    ) -> Result<Self, ConnectError> {
+    ) -> Result<Box<Self>, ConnectError> {
         let vault = match &setup.store {
             Some(place) => Vault::open(place, &shared).map_err(ConnectError::Store)?,
             None => Vault::scratch(setup.client.spool_bytes_max),
         };
         let client_id = setup.client.client_id.clone();
         let wanted = Some(client_id.as_str()).filter(|_| !setup.is_client_id_made);
-        let mut driver = Self::new(setup, shared, connected, vault);
+        let mut driver = Box::new(Self::new(setup, shared, connected, vault));
         driver.vault.recover(wanted, |record| {
             if driver.when_full == WhenFull::KeepLatest
                 && let Fact::Queued { number, message, .. } = &record.fact
@@ -257,9 +257,10 @@ impl Driver {
         }
     }
 
-    /// Connects and drives the session until it is over.
+    /// Connects and drives the session until it is over. Boxed, since a future has room for all that moves into it, and
+    /// once more for each future inside of it that this moves on to.
     #[cfg_attr(not(feature = "metrics"), expect(unused_mut, reason = "metrics begin here"))]
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         let client_id = self.machine.client_id().as_str();
         let span = spans::session(&self.server, client_id);
         #[cfg(feature = "metrics")]
@@ -269,7 +270,7 @@ impl Driver {
         self.drive().instrument(span).await;
     }
 
-    async fn drive(mut self) {
+    async fn drive(mut self: Box<Self>) {
         self.machine.connect(self.now);
         loop {
             self.turn();

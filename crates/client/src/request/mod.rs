@@ -144,6 +144,10 @@ impl<'a, S> Request<'a, S> {
         .await
     }
 
+    pub(crate) fn shared(&self) -> &'a Shared {
+        &self.handle.0
+    }
+
     fn publishing(
         mut self,
         change: impl FnOnce(PublishRequest<'a, S>) -> PublishRequest<'a, S>,

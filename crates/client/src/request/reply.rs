@@ -10,7 +10,9 @@ use postrider_proto::wire::{Properties, Property, QoS, Text};
 
 use super::ReplyError;
 use crate::{
-    Message, Payload, PublishError, PublishRequest, Published, blocking::wait::wait, shared::Shared,
+    Message, Payload, PublishError, PublishRequest, Published,
+    blocking::{seat, wait},
+    shared::Shared,
 };
 
 /// An answer about to be published; `.await` it, or [`Reply::wait`] without async.
@@ -84,7 +86,10 @@ impl Reply {
     /// # Errors
     /// [`ReplyError`].
     pub fn wait(self) -> Result<Published, ReplyError> {
-        wait(self.send())
+        match &self.to {
+            Ok((_, shared)) => seat::wait(&Arc::clone(shared), self.send()),
+            Err(_) => wait::wait(self.send()),
+        }
     }
 
     async fn send(self) -> Result<Published, ReplyError> {

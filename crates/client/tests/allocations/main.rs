@@ -1,5 +1,6 @@
 //! What messages at QoS 0 ask of the allocator once a session is warm: nothing for each of them. What arrives lies in the
-//! buffers that it was read into, many messages in one; and the same buffers are read into again.
+//! buffers that it was read into, many messages in one; and the same buffers are read into again. And what a session has
+//! while there is nothing to do.
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod peer;
@@ -10,7 +11,7 @@ use postrider::{Builder, Bytes, Protocol, QoS, Session, Subscription, Topic, blo
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::runtime;
 
-use self::peer::{Peer, TOPIC, builder};
+use self::peer::{BUSY, IDLE, Peer, TOPIC, builder};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -25,9 +26,20 @@ const LARGE_MESSAGES: usize = 1_000;
 /// Bytes allocated for all of them: the program takes its messages before the next read, so buffers are free again.
 const LARGE_BYTES_MAX: usize = 3 * 64 * 1024;
 
+/// Sessions with nothing to do, and what each has of the allocator, with both ends of its pipe and without the stacks of
+/// threads. The blocking face has a runtime for each, of which most is the wheel of tokio's timers.
+const IDLE_SESSIONS: usize = 100;
+const IDLE_BYTES_MAX: usize = 12 * 1024;
+const IDLE_BYTES_MAX_BLOCKING: usize = 22 * 1024;
+
 /// One test, since the allocator counts for the whole process.
 #[test]
-fn messages_at_qos_0_are_not_allocated_one_by_one() {
+fn messages_at_qos_0_are_not_allocated_one_by_one_and_idle_sessions_are_small() {
+    // Those of the blocking face end in the background, and so come behind the others.
+    for version in [Protocol::V311, Protocol::V5] {
+        runtime().block_on(async_idlers(version));
+    }
+    blocking_idlers(Protocol::V5);
     for version in [Protocol::V311, Protocol::V5] {
         let local = runtime();
         local.block_on(async_publisher(version));
@@ -37,8 +49,46 @@ fn messages_at_qos_0_are_not_allocated_one_by_one() {
     }
 }
 
+async fn async_idlers(version: Protocol) {
+    // What all sessions share is there after the first one.
+    let first = connect(version, IDLE).await;
+    let mut sessions = Vec::with_capacity(IDLE_SESSIONS);
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..IDLE_SESSIONS {
+        sessions.push(connect(version, IDLE).await);
+    }
+    check_idle(&region, IDLE_BYTES_MAX, "async", version);
+    drop((first, sessions));
+}
+
+fn blocking_idlers(version: Protocol) {
+    let (sender, arrivals) = mpsc::channel();
+    let server = thread::spawn(move || {
+        let local = runtime();
+        // Kept until the last session is there.
+        let _peers: Vec<Peer> =
+            arrivals.iter().map(|arrival| local.block_on(Peer::accept(arrival, version))).collect();
+    });
+    let connect = || {
+        let builder = blocking::Session::builder("mqtt://peer", "me");
+        let (builder, arrivals) = self::builder(builder, version, IDLE);
+        sender.send(arrivals).unwrap();
+        builder.connect().unwrap()
+    };
+    let first = connect();
+    let mut sessions = Vec::with_capacity(IDLE_SESSIONS);
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..IDLE_SESSIONS {
+        sessions.push(connect());
+    }
+    check_idle(&region, IDLE_BYTES_MAX_BLOCKING, "blocking", version);
+    drop(sender);
+    server.join().unwrap();
+    drop((first, sessions));
+}
+
 async fn async_publisher(version: Protocol) {
-    let (session, mut peer) = connect(version).await;
+    let (session, mut peer) = connect(version, BUSY).await;
     let reader = tokio::spawn(async move { peer.read_to_end().await });
     let (topic, payload) = (Topic::new(TOPIC).unwrap(), Bytes::from_static(&[b'x'; 64]));
     let publish = async |count| {
@@ -55,9 +105,10 @@ async fn async_publisher(version: Protocol) {
 }
 
 async fn async_subscriber(version: Protocol) {
-    let (session, mut peer) = connect(version).await;
+    let (session, mut peer) = connect(version, BUSY).await;
     let (messages, ()) =
         tokio::join!(async { session.subscribe(TOPIC, QoS::AtMostOnce).await }, peer.grant());
+    peer.set_payload_len(64);
     let mut messages = messages.unwrap();
     receive(&mut messages, &mut peer, WARM_UP, 64).await;
     let region = Region::new(ALLOCATOR);
@@ -81,7 +132,8 @@ async fn receive(messages: &mut Subscription, peer: &mut Peer, count: usize, len
 }
 
 fn blocking_publisher(version: Protocol) {
-    let (builder, arrivals) = builder(blocking::Session::builder("mqtt://peer", "me"), version);
+    let (builder, arrivals) =
+        builder(blocking::Session::builder("mqtt://peer", "me"), version, BUSY);
     let reader = thread::spawn(move || {
         runtime().block_on(async {
             let mut peer = Peer::accept(arrivals, version).await;
@@ -104,12 +156,14 @@ fn blocking_publisher(version: Protocol) {
 }
 
 fn blocking_subscriber(version: Protocol) {
-    let (builder, arrivals) = builder(blocking::Session::builder("mqtt://peer", "me"), version);
+    let (builder, arrivals) =
+        builder(blocking::Session::builder("mqtt://peer", "me"), version, BUSY);
     let (go, gone) = mpsc::channel::<usize>();
     let writer = thread::spawn(move || {
         let local = runtime();
         let mut peer = local.block_on(Peer::accept(arrivals, version));
         local.block_on(peer.grant());
+        peer.set_payload_len(64);
         for count in gone {
             local.block_on(peer.publish(count));
         }
@@ -136,8 +190,9 @@ fn blocking_subscriber(version: Protocol) {
     writer.join().unwrap();
 }
 
-async fn connect(version: Protocol) -> (Session, Peer) {
-    let (builder, arrivals): (Builder, _) = builder(Session::builder("mqtt://peer", "me"), version);
+async fn connect(version: Protocol, pipe: usize) -> (Session, Peer) {
+    let (builder, arrivals): (Builder, _) =
+        builder(Session::builder("mqtt://peer", "me"), version, pipe);
     let (session, peer) = tokio::join!(builder.connect(), Peer::accept(arrivals, version));
     (session.unwrap(), peer)
 }
@@ -149,6 +204,12 @@ fn check(region: &Region<'_, System>, what: &str, version: Protocol) {
         count <= ALLOCATIONS_MAX,
         "{count} allocations for {MESSAGES} messages {what}, {version:?}"
     );
+}
+
+fn check_idle(region: &Region<'_, System>, bytes_max: usize, what: &str, version: Protocol) {
+    let change = region.change();
+    let bytes = (change.bytes_allocated - change.bytes_deallocated) / IDLE_SESSIONS;
+    assert!(bytes <= bytes_max, "{bytes} bytes for each idle session, {what}, {version:?}");
 }
 
 fn runtime() -> runtime::Runtime {

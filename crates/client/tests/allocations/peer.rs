@@ -10,8 +10,11 @@ use tokio::{
 
 /// The topic of all messages.
 pub(crate) const TOPIC: &str = "bench/plant/7/temp";
-/// Bytes on the way in one direction: many of the buffers that a session reads into.
-const PIPE: usize = 1024 * 1024;
+/// Bytes on the way in one direction, of which a pipe has room for all at once: many of the buffers that a session reads
+/// into.
+pub(crate) const BUSY: usize = 1024 * 1024;
+/// The same for a session that exchanges a few small packets.
+pub(crate) const IDLE: usize = 64;
 /// Messages in one write.
 const BATCH: usize = 100;
 
@@ -22,17 +25,21 @@ pub(crate) type Arrivals = mpsc::UnboundedReceiver<DuplexStream>;
 pub(crate) struct Peer {
     stream: DuplexStream,
     version: Protocol,
-    /// As many PUBLISHes as [`BATCH`] says.
+    /// As many PUBLISHes as [`BATCH`] says, once their length was set.
     batch: Vec<u8>,
 }
 
-/// Leads the connection of a builder here.
-pub(crate) fn builder<S>(builder: Builder<S>, version: Protocol) -> (Builder<S>, Arrivals) {
+/// Leads the connection of a builder here, through a pipe with room for so many bytes.
+pub(crate) fn builder<S>(
+    builder: Builder<S>,
+    version: Protocol,
+    pipe: usize,
+) -> (Builder<S>, Arrivals) {
     let (sender, arrivals) = mpsc::unbounded_channel();
     // Of a session that is kept, 3.1.1 has to remove an old one by a connection of its own.
     let builder = builder.version(version).session_expiry(Duration::ZERO);
     let builder = builder.keep_alive(Duration::ZERO).connector(move |_| {
-        let (ours, theirs) = tokio::io::duplex(PIPE);
+        let (ours, theirs) = tokio::io::duplex(pipe);
         let sent = sender.send(theirs);
         async move {
             sent.map_err(std::io::Error::other)?;
@@ -46,8 +53,7 @@ impl Peer {
     /// Takes the connection, and accepts it.
     pub(crate) async fn accept(mut arrivals: Arrivals, version: Protocol) -> Self {
         let stream = arrivals.recv().await.unwrap();
-        let batch = publish(version, 64).repeat(BATCH);
-        let mut peer = Self { stream, version, batch };
+        let mut peer = Self { stream, version, batch: Vec::new() };
         peer.packet().await;
         let connack: &[u8] = if peer.is_v5() { &[0x20, 3, 0, 0, 0] } else { &[0x20, 2, 0, 0] };
         peer.stream.write_all(connack).await.unwrap();
@@ -64,7 +70,7 @@ impl Peer {
         self.stream.write_all(&suback).await.unwrap();
     }
 
-    /// From now on messages have so many bytes of payload; 64 before.
+    /// From now on messages have so many bytes of payload.
     pub(crate) fn set_payload_len(&mut self, len: usize) {
         self.batch = publish(self.version, len).repeat(BATCH);
     }

@@ -25,6 +25,7 @@ mod reconnecting;
 mod requesting;
 #[cfg(feature = "scram")]
 mod scram;
+mod seated;
 mod slowness;
 mod storing;
 mod streams;
