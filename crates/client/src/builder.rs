@@ -236,9 +236,10 @@ impl<S> Builder<S> {
 
     /// Most messages at QoS 1 and 2 that the server may have on their way to us, 1 to 65,535 (5.0). Default 1,024.
     ///
-    /// A server that sends more breaks a rule (section 3.3.4), and would only send the same again on a new connection. So its
-    /// messages are taken and counted ([`crate::Stats::surplus`]), but no packet is read while more than these wait for
-    /// their PUBACK or PUBREC: memory is bounded as if it kept the rule.
+    /// A server that sends more is told so with DISCONNECT 0x93 (section 3.3.4). But if it does where a session was resumed, it
+    /// would only send the same again on a new connection. Such messages are taken and counted
+    /// ([`crate::Stats::surplus`]), and no packet is read while more than these wait for their PUBACK or PUBREC: memory is
+    /// bounded as if it kept the rule.
     #[must_use]
     pub fn receive_maximum(mut self, receive_maximum: u16) -> Self {
         self.link.receive_maximum = receive_maximum.max(1);

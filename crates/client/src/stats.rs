@@ -16,7 +16,7 @@ pub struct Stats {
     pub published: u64,
     /// Messages that arrived.
     pub received: u64,
-    /// Arrived messages beyond [`crate::Builder::receive_maximum`], which the server should have held back (5.0).
+    /// Messages of resumed sessions beyond [`crate::Builder::receive_maximum`], which the server should have held back (5.0).
     pub surplus: u64,
     /// Messages sent again after a connection was lost.
     pub resent: u64,

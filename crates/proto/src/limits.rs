@@ -7,8 +7,8 @@ use postrider_wire::{PACKET_SIZE_MAX, QoS};
 pub struct LinkConfig {
     /// Largest packet that we accept, in bytes; announced in 5.0 unless it is `PACKET_SIZE_MAX`.
     pub packet_size_max: u32,
-    /// Most QoS 1/2 PUBLISHes that the peer may have open towards us in 5.0, 1 to 65,535. A client with more ends its
-    /// link; a server with more is read on at the pace of our answers.
+    /// Most QoS 1/2 PUBLISHes that the peer may have open towards us in 5.0, 1 to 65,535. One with more ends its link,
+    /// but a server that goes on with a session: it is read on at the pace of our answers.
     pub receive_maximum: u16,
     /// The same in 3.x, where it cannot be announced: the peer is not read on while it is reached. `None`: no limit.
     pub receive_maximum_unannounced: Option<u16>,

@@ -19,20 +19,22 @@ const MESSAGES: u16 = 3000;
 const RECEIVE_MAXIMUM: u16 = 1024;
 const SURPLUS: u64 = (MESSAGES - RECEIVE_MAXIMUM) as u64;
 
-/// v5 [MQTT-3.3.4-9]: the messages are taken once, on the same connection, with a store and without.
+/// v5 [MQTT-3.3.4-9]: the messages of a session are taken once, on the same connection, with a store and without.
 #[tokio::test]
 async fn a_surplus_is_taken_and_counted() {
     let folder = TempDir::new().unwrap();
     for has_store in [false, true] {
-        let script = Script::new().accept().grant().wait("read");
+        let begins = Script::new().accept().grant().wait("subscribed").close();
+        let script = Script::new().resume().wait("read");
         let script = script.send_bytes(publishes()).send_bytes(releases()).serve();
-        let broker = ScriptedBroker::start([script]).unwrap();
+        let broker = ScriptedBroker::start([begins, script]).unwrap();
         let mut builder = Session::builder(broker.url(), "me").receive_maximum(RECEIVE_MAXIMUM);
         if has_store {
             builder = builder.store(folder.path());
         }
         let session = builder.version(Protocol::V5).connect().await.unwrap();
         let mut stream = session.subscribe("in", QoS::ExactlyOnce).await.unwrap();
+        broker.release("subscribed");
         broker.release("read");
         for number in 1..=MESSAGES {
             let message = timeout(PATIENCE, stream.next()).await.unwrap().unwrap();
@@ -43,7 +45,7 @@ async fn a_surplus_is_taken_and_counted() {
         }
         let stats = session.stats();
         assert_eq!((stats.surplus, stats.received), (SURPLUS, MESSAGES.into()));
-        assert_eq!((stats.connections, stats.disconnections), (1, 0));
+        assert_eq!((stats.connections, stats.disconnections), (2, 1));
         assert_eq!(received(&broker, PacketType::PubRec), usize::from(MESSAGES));
         session.disconnect().await.unwrap();
         broker.finish().await.unwrap();
@@ -56,9 +58,13 @@ async fn a_surplus_waits_for_the_program() {
     let (builder, desk) =
         at_desk(Session::builder("mqtt://peer", "me").version(Protocol::V5).receive_maximum(2));
     let builder = builder.keep_alive(Duration::from_secs(1)).manual_acknowledgement();
-    let (session, mut peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    let (session, mut peer, mut desk) = connect(builder, desk, ConnAck::default_success()).await;
     let (stream, _) = tokio::join!(session.subscribe("in", QoS::AtLeastOnce), peer.grant());
     let mut stream = stream.unwrap();
+    drop(peer);
+    let mut peer = desk.next().await;
+    assert!(!peer.connect().await.clean_start);
+    peer.send(Packet::ConnAck(ConnAck::default_success().resumed())).await;
     for id in 1..=6 {
         peer.send(arriving(QoS::AtLeastOnce, id)).await;
     }
@@ -80,7 +86,7 @@ async fn a_surplus_waits_for_the_program() {
             held.push(timeout(PATIENCE, stream.next()).await.unwrap().unwrap());
         }
     }
-    assert_eq!((session.stats().surplus, session.stats().disconnections), (4, 0));
+    assert_eq!((session.stats().surplus, session.stats().disconnections), (4, 1));
 }
 
 fn received(broker: &ScriptedBroker, kind: PacketType) -> usize {

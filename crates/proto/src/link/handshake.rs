@@ -167,6 +167,7 @@ impl Link {
         let limits = self.asked.limits_by(&self.config, has_properties, &connack.properties);
         self.pulse.start(limits.keep_alive_s);
         self.limits = Some(limits);
+        self.is_resumed = connack.session_present;
         self.state = State::Open;
         Ok(Received::ConnAck(connack))
     }

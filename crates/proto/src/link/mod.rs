@@ -105,6 +105,8 @@ pub struct Link {
     aliases_in: AliasesIn,
     aliases_out: AliasesOut,
     window: Window,
+    /// Client: CONNACK says that a session is present.
+    is_resumed: bool,
     /// Client: PUBLISHes of the server beyond our Receive Maximum, since [`Link::take_surplus`].
     surplus: u64,
     pulse: Pulse,
@@ -295,8 +297,8 @@ impl Link {
         self.pulse.received();
     }
 
-    /// Client: how many PUBLISHes came beyond our Receive Maximum since this was asked last. A server may not send
-    /// them (v5 [MQTT-3.3.4-9]); they are taken all the same.
+    /// Client: how many PUBLISHes of a resumed session came beyond our Receive Maximum since this was asked last. A server
+    /// may not send them (v5 [MQTT-3.3.4-9]); they are taken all the same.
     pub fn take_surplus(&mut self) -> u64 {
         core::mem::take(&mut self.surplus)
     }
@@ -353,8 +355,8 @@ impl Link {
     /// after [`Link::open_gates`], acknowledgements and [`Outbox::consume`].
     ///
     /// In 3.x that is so while `receive_maximum_unannounced` of its messages have no PUBACK or PUBREC (if not set:
-    /// 65,535); in 5.0 while a server has more such messages than `receive_maximum`, which it may not. In all versions,
-    /// while 256 KiB of answers wait for the store, or for a peer that does not read them. None of this waits for
+    /// 65,535); in 5.0 while a server has more such messages of a resumed session than `receive_maximum`, which it may
+    /// not. In all versions, while 256 KiB of answers wait for the store, or for a peer that does not read them. None of this waits for
     /// another packet of the peer, so both cannot wait for each other.
     #[must_use]
     pub fn is_receive_paused(&self) -> bool {
@@ -422,6 +424,7 @@ impl Link {
                 false => AliasesOut::default(),
             },
             window: Window::default(),
+            is_resumed: false,
             surplus: 0,
             pulse: Pulse::new(now, config.handshake_ms),
             spooling: None,

@@ -233,16 +233,20 @@ impl Link {
         if publish.packet_id.is_some()
             && self.open_of_peer() > u32::from(self.config.receive_maximum)
         {
-            // To hang up would bring the same messages again. The next one waits ([`Link::is_receive_paused`]).
-            if self.role == Role::Client {
+            // To hang up would bring those of a session again. The next one waits ([`Link::is_receive_paused`]).
+            if self.is_resumed {
                 self.surplus += 1;
                 return Ok(());
             }
+            let statement = match self.role {
+                Role::Client => "MQTT-3.3.4-9",
+                Role::Server => "MQTT-3.3.4-7",
+            };
             let what = alloc::format!(
                 "more open QoS 1 and 2 messages than Receive Maximum {}",
                 self.config.receive_maximum
             );
-            return Err(self.fault(ReasonCode::ReceiveMaximumExceeded, "MQTT-3.3.4-7", what));
+            return Err(self.fault(ReasonCode::ReceiveMaximumExceeded, statement, what));
         }
         Ok(())
     }
