@@ -30,7 +30,7 @@ const LARGE_BYTES_MAX: usize = 3 * 64 * 1024;
 /// threads. The blocking face has a runtime for each, of which most is the wheel of tokio's timers.
 const IDLE_SESSIONS: usize = 100;
 const IDLE_BYTES_MAX: usize = 13 * 1024;
-const IDLE_BYTES_MAX_BLOCKING: usize = 22 * 1024;
+const IDLE_BYTES_MAX_BLOCKING: usize = 24 * 1024;
 
 /// One test, since the allocator counts for the whole process.
 #[test]
