@@ -1,5 +1,5 @@
 //! Proxies as the environment names them, by the rules of curl: one for each scheme or one for all, and hosts that are
-//! reached without any.
+//! reached without any. Unlike curl's, no rule leads from this machine to itself by way of another one.
 
 use std::{env, net::IpAddr};
 
@@ -16,7 +16,8 @@ use crate::{Endpoint, Proxy, ProxyUrlError};
 ///
 /// Each may be written in capitals too, but for `http_proxy`, which a web server could be made to set. One that is empty
 /// counts as not set. A value without a scheme means `http://`. `no_proxy` lists hosts that are reached directly, with
-/// commas between them: `*` is all of them, `plant.example` that host and all below it, `10.0.0.0/8` addresses.
+/// commas between them: `*` is all of them, `plant.example` that host and all below it, `10.0.0.0/8` addresses. So is this
+/// machine in any case, as `localhost` or by a loopback address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProxyRules {
     /// For `mqtt`, `mqtts`, `ws` and `wss`.
@@ -102,7 +103,7 @@ impl ProxyRules {
             Endpoint::Unix(_) => return None,
         };
         let proxy = self.proxies.get(place)?.as_ref()?;
-        let is_direct = self.direct.iter().any(|direct| direct.covers(host));
+        let is_direct = is_here(host) || self.direct.iter().any(|direct| direct.covers(host));
         (!is_direct).then_some(proxy)
     }
 }
@@ -129,6 +130,14 @@ impl Direct {
             },
         }
     }
+}
+
+/// Whether a host is this machine.
+fn is_here(host: &str) -> bool {
+    let localhost = Direct::Domain("localhost".to_owned());
+    bare(host)
+        .parse()
+        .map_or_else(|_| localhost.covers(host), |address: IpAddr| address.is_loopback())
 }
 
 /// A name as it is set, and its value.
@@ -202,9 +211,13 @@ mod tests {
     #[test]
     fn some_hosts_are_reached_directly() {
         let with = |hosts| rules(&[("ALL_PROXY", "gate:1"), ("NO_PROXY", hosts)]).unwrap();
-        let some = with("localhost,.plant.example, 10.0.0.0/8 ,[fd00::]/8,192.0.2.7");
+        let some = with(".plant.example, 10.0.0.0/8 ,[fd00::]/8,192.0.2.7");
         for (host, is_direct) in [
             ("localhost", true),
+            ("Broker.localhost.", true),
+            ("127.1.2.3", true),
+            ("[::1]", true),
+            ("localhost.example", false),
             ("plant.example", true),
             ("Press.Plant.Example", true),
             ("otherplant.example", false),
@@ -220,7 +233,7 @@ mod tests {
         }
         assert_eq!(way(&with("*"), "mqtt://a"), "direct");
         assert_eq!(way(&with("0.0.0.0/0"), "mqtt://1.2.3.4"), "direct");
-        assert_eq!(way(&some.except(""), "mqtt://localhost"), "http://gate:1");
+        assert_eq!(way(&some.except(""), "mqtt://plant.example"), "http://gate:1");
     }
 
     #[test]

@@ -66,8 +66,8 @@ pub(crate) struct TransportArgs {
     /// says, as for curl: mqtt_proxy, mqtts_proxy, ws_proxy or http_proxy, wss_proxy or https_proxy; all_proxy; no_proxy.
     #[arg(long, value_name = "URL", hide_env_values = true)]
     pub(crate) proxy: Option<String>,
-    /// Hosts that are reached without the proxies of the environment, in place of no_proxy: 'localhost,.plant.example,10.0.0.0/8';
-    /// '*' is all of them.
+    /// Hosts that are reached without the proxies of the environment, in place of no_proxy: '.plant.example,10.0.0.0/8';
+    /// '*' is all of them. This machine is in any case.
     #[arg(long, value_name = "HOSTS", conflicts_with = "proxy")]
     pub(crate) noproxy: Option<String>,
     #[arg(long, hide = true, value_name = "FORM")]

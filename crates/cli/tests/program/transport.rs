@@ -174,17 +174,21 @@ fn proxies_of_the_environment_count_as_for_curl() {
     let broker = Broker::start(&[]);
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let proxy = format!("socks5h://ann:hush@{free}");
-    let line = |verb| {
-        let mut program = command(&[verb, "-p", &broker.port, "-t", "a", "-m", "x", "-q", "1"]);
+    let line = |host| {
+        let args = ["pub", "-h", host, "-p", &broker.port, "-t", "a", "-m", "x", "-q", "1"];
+        let mut program = command(&args);
         program.env("ALL_PROXY", &proxy);
         program
     };
-    let ended = Program::spawn(&mut line("pub")).end();
+    let other = "broker.invalid";
+    let ended = Program::spawn(&mut line(other)).end();
     ended.check(1, &[&format!("the proxy socks5h://{free} cannot be reached")]);
     assert!(!ended.err.contains("hush"), "{}", ended.err);
-    Program::spawn(line("pub").env("no_proxy", "127.0.0.1")).end().check(0, &[]);
-    Program::spawn(line("pub").args(["--noproxy", "*"])).end().check(0, &[]);
-    Program::spawn(line("pub").env("mqtt_proxy", "ftp://ann:hush@h"))
+    let unknown = ["host 'broker.invalid' cannot be resolved"];
+    Program::spawn(line(other).env("no_proxy", "broker.invalid")).end().check(1, &unknown);
+    Program::spawn(line(other).args(["--noproxy", "*"])).end().check(1, &unknown);
+    Program::spawn(&mut line("127.0.0.1")).end().check(0, &[]);
+    Program::spawn(line(other).env("mqtt_proxy", "ftp://ann:hush@h"))
         .end()
         .check(2, &["the environment variable mqtt_proxy: not the URL of a proxy"]);
     #[cfg(unix)]

@@ -38,10 +38,14 @@ async fn a_proxy_of_the_environment_is_gone_through() {
         |name: &str| Some(format!("127.0.0.1:{}", server.port)).filter(|_| name == "all_proxy");
     let rules = ProxyRules::from_variables(named).unwrap();
     let how = |rules| Dial { proxies: Some(rules), timeout: LONG, ..Dial::default() };
-    check_echo(dial_with(&echo.endpoint, &how(rules.clone())).await.unwrap()).await;
+    let inside = format!("mqtt://broker.inside.invalid:{}", echo.port());
+    let inside = Address::parse(&inside).unwrap().endpoint;
+    check_echo(dial_with(&inside, &how(rules.clone())).await.unwrap()).await;
     assert_eq!(server.asked.lock().unwrap().len(), 1);
-    let direct = how(rules.clone().except("127.0.0.0/8"));
-    check_echo(dial_with(&echo.endpoint, &direct).await.unwrap()).await;
+    let direct = how(rules.clone().except("inside.invalid"));
+    assert!(matches!(dial_with(&inside, &direct).await, Err(DialError::Resolve { .. })));
+    // This machine is not looked for elsewhere, unless that is said.
+    check_echo(dial_with(&echo.endpoint, &how(rules.clone())).await.unwrap()).await;
     let set = Dial { proxies: Some(rules), ..other.how("http", "") };
     check_echo(dial_with(&echo.endpoint, &set).await.unwrap()).await;
     assert_eq!(server.asked.lock().unwrap().len(), 1);
