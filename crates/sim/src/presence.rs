@@ -9,6 +9,8 @@ pub(crate) struct Presence {
     expiry_ms: Option<u64>,
     /// When its last connection ended: not before, and not after.
     offline: Option<(u64, u64)>,
+    /// Whether it may have expired before the last CONNECT.
+    pub(crate) may_have_lapsed: bool,
     /// The connection that it has, or had last.
     pub(crate) pipe: Option<usize>,
 }
@@ -22,7 +24,13 @@ enum State {
 
 impl Presence {
     pub(crate) fn none() -> Self {
-        Self { state: State::No, expiry_ms: None, offline: None, pipe: None }
+        Self {
+            state: State::No,
+            expiry_ms: None,
+            offline: None,
+            may_have_lapsed: false,
+            pipe: None,
+        }
     }
 
     /// The broker takes a CONNECT. Returns what CONNACK must say, if that is certain.
@@ -34,6 +42,8 @@ impl Presence {
             self.state = State::Maybe;
         }
         self.pipe = Some(pipe);
+        let first_end = self.offline.zip(self.expiry_ms).map(|((early, _), expiry)| early + expiry);
+        self.may_have_lapsed = first_end.is_some_and(|end| end <= now);
         // Until CONNACK a crash may bring back the time at which the connection before this one ended.
         let early = self.offline.map_or(now, |(early, _)| early);
         self.offline = Some((early, NOT_YET));

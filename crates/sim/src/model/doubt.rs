@@ -23,6 +23,14 @@ impl Model {
         }
     }
 
+    /// A client's session expired and a crash brought it back: what was published meanwhile had nowhere to wait.
+    pub fn lapsed(&mut self, client: usize) {
+        self.step += 1;
+        for interval in &mut self.subscribers[client].intervals {
+            interval.granted = interval.granted.map(|_| self.step);
+        }
+    }
+
     /// What a client had heard of is lost, as it may be in its mode. What it publishes may be lost or repeated, also
     /// later, since both ends may have different views of their exchanges.
     pub fn loosen(&mut self, client: usize) {

@@ -293,6 +293,9 @@ impl World {
             talk.presence.accepted(expiry_s);
         }
         if said {
+            if talk.presence.may_have_lapsed {
+                self.model.lapsed(client);
+            }
             if let Some(first) = talk.unheard.filter(|first| *first != pipe) {
                 // It may have begun for an earlier CONNECT, whose CONNACK the client did not get. The standard has no
                 // word for it. A client knows of its own CONNECTs, and finds out; but not of those of a stranger.
