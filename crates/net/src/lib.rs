@@ -29,8 +29,8 @@ mod unix;
 mod watch;
 mod websocket;
 
-#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-compile_error!("TLS needs one of the features ring and aws-lc-rs");
+#[cfg(all(feature = "tls", not(any(feature = "aws-lc-rs", feature = "ring"))))]
+compile_error!("TLS needs one of the features ring and aws-lc-rs, which turn it on");
 
 #[cfg(feature = "srv")]
 pub use crate::service::Srv;

@@ -27,8 +27,9 @@ pub use self::scram::Scram;
 
 /// A method of authentication. One value serves all connections of a session.
 ///
-/// Methods are called on the thread that drives the session, so they must not wait for anything. What takes time, such
-/// as fetching a token, belongs into [`Builder::before_connect`], which may set another authenticator.
+/// Methods are called on the thread that drives the session, so they must not wait for anything, but for
+/// [`AuthenticationExchange::respond`], which has a thread where it may. What else takes time, such as fetching a token,
+/// belongs into [`Builder::before_connect`], which may set another authenticator.
 ///
 /// A method that sends a token and is sent nothing:
 ///
@@ -86,7 +87,9 @@ pub trait AuthenticationExchange: Send {
     /// [`AuthenticationError`]; the session is over then.
     fn first(&mut self) -> Result<Option<Bytes>, AuthenticationError>;
 
-    /// Answers a challenge of the server, whose data is empty if it has none.
+    /// Answers a challenge of the server, whose data is empty if it has none. Called on a thread where it may take its
+    /// time: nothing is received before it has returned, but pings and messages to the server go on. With it
+    /// [`AuthenticationExchange::handle_properties`] and [`AuthenticationExchange::properties`].
     ///
     /// # Errors
     /// [`AuthenticationError`]; the connection is ended then, and the session over.

@@ -24,7 +24,8 @@ use crate::{builder::seed, lock::lock};
 /// Authentication by user name and password that sends neither the password nor anything it could be found from without
 /// effort, and makes the server prove that it knows the password (`SCRAM-SHA-256`).
 ///
-/// The thread that drives the session hashes the password, some milliseconds for ten thousand iterations, once per salt.
+/// The password is hashed on a thread that delays nothing else, some milliseconds for ten thousand iterations, once per
+/// salt.
 #[derive(Clone)]
 pub struct Scram {
     user: String,

@@ -5,6 +5,7 @@
 //! ```
 
 use std::{
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -12,6 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use postrider_proto::{Plan, Time, client::ReauthenticateError as Refusal, wire::Properties};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::Driver;
 use crate::{
@@ -30,11 +32,21 @@ pub(super) struct Preparation {
     /// Whether the version of the attempt has enhanced authentication.
     has_properties: bool,
     exchange: Option<Box<dyn AuthenticationExchange>>,
+    /// A challenge being answered; the exchange is there then.
+    responding: Option<JoinHandle<Responded>>,
     /// Why it failed on our side.
     error: Option<AuthenticationError>,
     again: Option<Reauthentication>,
     /// How long a re-authentication may take.
     timeout: Duration,
+}
+
+/// An exchange whose challenge was answered.
+struct Responded {
+    exchange: Box<dyn AuthenticationExchange>,
+    answer: Result<Option<Bytes>, AuthenticationError>,
+    /// What AUTH says besides.
+    properties: Properties,
 }
 
 /// Who waits for a re-authentication.
@@ -53,6 +65,7 @@ impl Preparation {
             authenticator: None,
             has_properties: false,
             exchange: None,
+            responding: None,
             error: None,
             again: None,
             timeout,
@@ -74,8 +87,19 @@ impl Preparation {
         self.exchange.as_mut().map_or_else(Properties::new, |exchange| exchange.properties())
     }
 
-    fn begin(&mut self) -> Result<Option<Bytes>, AuthenticationError> {
+    /// Whether an exchange is under way.
+    fn is_under_way(&self) -> bool {
+        self.exchange.is_some() || self.responding.is_some()
+    }
+
+    /// What is still being answered is answered to nobody.
+    fn forget(&mut self) {
         self.exchange = None;
+        self.responding = None;
+    }
+
+    fn begin(&mut self) -> Result<Option<Bytes>, AuthenticationError> {
+        self.forget();
         let Some(authenticator) = &self.authenticator else { return Ok(None) };
         if !self.has_properties {
             return Err(AuthenticationError::Version);
@@ -142,20 +166,41 @@ impl Driver {
         }
     }
 
-    pub(super) fn handle_challenge(&mut self, data: Option<Bytes>, properties: &Properties) {
+    /// Has a challenge answered on a thread that may take its time: pings and messages to the server go on meanwhile.
+    pub(super) fn handle_challenge(&mut self, data: Option<Bytes>, properties: Properties) {
         tracing::trace!(server = %self.server, count = properties.iter().count(), "challenge");
-        let Some(exchange) = &mut self.preparation.exchange else {
+        let Some(mut exchange) = self.preparation.exchange.take() else {
             return self.reject(AuthenticationError::Malformed("a challenge at the wrong time"));
         };
-        exchange.handle_properties(properties);
-        match exchange.respond(&data.unwrap_or_default()) {
-            Ok(data) => {
-                let besides = exchange.properties();
-                self.machine.answer_challenge(data, besides, self.now);
+        self.preparation.responding = Some(spawn_blocking(move || {
+            exchange.handle_properties(&properties);
+            let answer = exchange.respond(&data.unwrap_or_default());
+            let properties = match answer {
+                Ok(_) => exchange.properties(),
+                Err(_) => Properties::new(),
+            };
+            Responded { exchange, answer, properties }
+        }));
+    }
+
+    /// Polls the answer to a challenge; says whether there is one.
+    pub(super) fn poll_respond(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(responding) = &mut self.preparation.responding else { return false };
+        let Poll::Ready(responded) = Pin::new(responding).poll(cx) else { return false };
+        self.preparation.responding = None;
+        match responded {
+            Ok(Responded { exchange, answer: Ok(data), properties }) => {
+                self.preparation.exchange = Some(exchange);
+                self.machine.answer_challenge(data, properties, self.now);
                 self.feed();
             }
-            Err(error) => self.reject(error),
+            Ok(Responded { answer: Err(error), .. }) => self.reject(error),
+            Err(_) => {
+                let what = "the authentication method panicked".to_owned();
+                self.reject(AuthenticationError::Other(what));
+            }
         }
+        true
     }
 
     /// The server begins a re-authentication.
@@ -192,7 +237,7 @@ impl Driver {
 
     pub(super) fn reauthenticate(&mut self, answer: Answer<Result<(), ReauthenticateError>>) {
         // The server may have begun one, too.
-        let busy = self.preparation.again.is_some() || self.preparation.exchange.is_some();
+        let busy = self.preparation.again.is_some() || self.preparation.is_under_way();
         let error = if !self.is_connected {
             ReauthenticateError::NotConnected
         } else if self.preparation.authenticator.is_none() {
@@ -234,7 +279,7 @@ impl Driver {
 
     /// The connection ended.
     pub(super) fn end_authentication(&mut self, reason: &LinkReason) {
-        self.preparation.exchange = None;
+        self.preparation.forget();
         if let Some(again) = self.preparation.again.take() {
             again.answer.give(Err(if let LinkReason::Authentication(error) = reason {
                 ReauthenticateError::Failed(error.clone())

@@ -314,6 +314,7 @@ impl Driver {
         }
         let mut is_awake = self.poll_mailbox(cx);
         is_awake |= self.poll_prepare(cx);
+        is_awake |= self.poll_respond(cx);
         is_awake |= self.poll_dial(cx);
         is_awake |= self.poll_write(cx);
         is_awake |= self.poll_read(cx);

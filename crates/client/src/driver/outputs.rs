@@ -150,7 +150,7 @@ impl Driver {
                 self.handle_disconnected(end, retry_at);
             }
             MachineEvent::Challenge { data, properties } => {
-                self.handle_challenge(data, &properties);
+                self.handle_challenge(data, properties);
             }
             MachineEvent::ReauthenticationWanted => self.handle_reauthentication_wanted(),
             MachineEvent::Authenticated { data, properties } => {

@@ -1,8 +1,12 @@
 //! Enhanced authentication. Spec: v5 section 4.12.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+        mpsc::{Receiver, channel},
+    },
+    time::Duration,
 };
 
 use postrider::{
@@ -157,6 +161,116 @@ async fn reauthentication_keeps_the_connection() {
     assert_eq!(session.stats().connections, 1);
 }
 
+/// An answer that takes its time, as one that hashes a password a million times, delays neither messages nor pings.
+#[tokio::test]
+async fn an_answer_that_takes_its_time_delays_nothing() {
+    let (release, released) = channel();
+    let (builder, mut desk) = builder();
+    let builder = builder.keep_alive(Duration::from_secs(1));
+    let slow = Slow(Arc::new(Mutex::new(released)));
+    let (session, mut peer) =
+        tokio::join!(builder.authenticator(slow).connect(), accept(&mut desk));
+    let session = session.unwrap();
+    let (result, ()) = tokio::join!(session.reauthenticate(), async {
+        next_auth(&mut peer).await;
+        peer.send(auth(ReasonCode::ContinueAuthentication, "1")).await;
+        session.publish("a", "x").await.unwrap();
+        // Three PINGREQs are more than one and a half intervals, in which nothing was read.
+        let (mut pings, mut has_published) = (0, false);
+        while pings < 3 || !has_published {
+            let packet = peer.next().await;
+            let is_published = matches!(packet, Packet::Publish(_));
+            assert!(is_published || packet == Packet::PingReq, "{packet}");
+            pings += u32::from(!is_published);
+            has_published |= is_published;
+        }
+        release.send(()).unwrap();
+        assert_eq!(next_auth(&mut peer).await, "1");
+        peer.send(auth(ReasonCode::Success, "yes")).await;
+    });
+    assert_eq!(result, Ok(()));
+    // A connection that ends meanwhile is not waited for, and the exchange of the next one is its own.
+    let (result, mut peer) = tokio::join!(session.reauthenticate(), async {
+        next_auth(&mut peer).await;
+        peer.send(auth(ReasonCode::ContinueAuthentication, "2")).await;
+        drop(peer);
+        accept(&mut desk).await
+    });
+    assert!(matches!(result, Err(ReauthenticateError::Disconnected(_))), "{result:?}");
+    release.send(()).unwrap();
+    release.send(()).unwrap();
+    while session.connected().is_none() {
+        tokio::task::yield_now().await;
+    }
+    let (result, ()) = tokio::join!(session.reauthenticate(), async {
+        next_auth(&mut peer).await;
+        peer.send(auth(ReasonCode::ContinueAuthentication, "3")).await;
+        assert_eq!(next_auth(&mut peer).await, "3");
+        peer.send(auth(ReasonCode::Success, "yes")).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+/// The data of the next AUTH; pings before it are answered.
+async fn next_auth(peer: &mut Peer) -> String {
+    let answering = async {
+        loop {
+            let packet = peer.next().await;
+            if let Packet::Auth(auth) = packet {
+                break data(&auth.properties).to_owned();
+            }
+            assert_eq!(packet, Packet::PingReq);
+            peer.send(Packet::PingResp).await;
+        }
+    };
+    timeout(PATIENCE, answering).await.expect("an AUTH in time")
+}
+
+/// A method that breaks ends its connection, and no more.
+#[tokio::test]
+async fn a_method_that_panics_ends_the_connection() {
+    let (release, released) = channel::<()>();
+    drop(release);
+    let (builder, mut desk) = builder();
+    let slow = Slow(Arc::new(Mutex::new(released)));
+    let (result, ()) = tokio::join!(builder.authenticator(slow).connect(), async {
+        let mut peer = desk.next().await;
+        peer.connect().await;
+        peer.send(auth(ReasonCode::ContinueAuthentication, "1")).await;
+        assert!(matches!(peer.next().await, Packet::Disconnect(_)));
+    });
+    let error = result.unwrap_err();
+    assert!(error.to_string().contains("the authentication method panicked"), "{error}");
+}
+
+/// As [`Echo`], but each answer waits for the test.
+struct Slow(Arc<Mutex<Receiver<()>>>);
+
+impl Authenticator for Slow {
+    fn method(&self) -> &str {
+        "ECHO"
+    }
+
+    fn begin(&self) -> Result<Box<dyn AuthenticationExchange>, AuthenticationError> {
+        Ok(Box::new(Self(Arc::clone(&self.0))))
+    }
+}
+
+impl AuthenticationExchange for Slow {
+    fn first(&mut self) -> Result<Option<Bytes>, AuthenticationError> {
+        Echo.first()
+    }
+
+    fn respond(&mut self, challenge: &[u8]) -> Result<Option<Bytes>, AuthenticationError> {
+        self.0.lock().unwrap().recv().unwrap();
+        Echo.respond(challenge)
+    }
+
+    fn finish(&mut self, data: &[u8]) -> Result<(), AuthenticationError> {
+        Echo.finish(data)
+    }
+}
+
 /// v5 [MQTT-4.12.1-2]: if it fails the connection ends, whoever is not satisfied.
 #[tokio::test]
 async fn a_failed_reauthentication_ends_the_connection() {
@@ -184,7 +298,7 @@ async fn a_failed_reauthentication_ends_the_connection() {
 /// A server that says nothing to it is not waited for.
 #[tokio::test]
 async fn an_unanswered_reauthentication_ends_the_connection() {
-    let short = std::time::Duration::from_millis(10);
+    let short = Duration::from_millis(10);
     let (builder, mut desk) = builder();
     let builder = builder.authenticator(Echo).operation_timeout(short);
     let (session, mut peer) = tokio::join!(builder.connect(), accept(&mut desk));

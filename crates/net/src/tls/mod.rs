@@ -8,25 +8,42 @@
 //! The system's roots come from `rustls-native-certs`: what the operating system trusts, a company's own authorities
 //! included, and judged by the same code everywhere, so that the errors are the same everywhere.
 
+#[cfg(not(feature = "tls"))]
+mod absent;
+#[cfg(feature = "tls")]
+mod acceptor;
+#[cfg(feature = "tls")]
 mod certificate;
+#[cfg(feature = "tls")]
 mod config;
 mod error;
+#[cfg(feature = "tls")]
 mod material;
 mod pin;
 mod server;
+#[cfg(feature = "tls")]
 mod stream;
+#[cfg(feature = "tls")]
+mod told;
+#[cfg(feature = "tls")]
 mod verifier;
 
 use std::{fmt, path::PathBuf};
 
 use zeroize::Zeroizing;
 
+#[cfg(not(feature = "tls"))]
+pub(crate) use self::absent::{Acceptor, accept, connect};
+#[cfg(feature = "tls")]
+pub(crate) use self::{
+    acceptor::{Acceptor, accept},
+    stream::connect,
+};
 pub use self::{
     error::TlsError,
     pin::{NotAPin, Pin},
     server::ServerTls,
 };
-pub(crate) use self::{server::Acceptor, server::accept, stream::connect};
 
 /// How to make a connection secure: whom to trust, who we are. The default trusts the system's roots, and the server's
 /// certificate must be for the host that is dialled.
@@ -203,6 +220,7 @@ impl Tls {
     }
 }
 
+#[cfg(feature = "tls")]
 impl Secret {
     fn as_str(&self) -> &str {
         &self.0

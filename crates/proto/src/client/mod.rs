@@ -282,6 +282,12 @@ impl Client {
                 }
             }
             Phase::Opening | Phase::Open => {
+                // While the program thinks about its answer the server is not read.
+                if self.is_asking()
+                    && let Some(link) = &mut self.link
+                {
+                    link.excuse_silence(now);
+                }
                 if let Some(Err(end)) = self.link.as_mut().map(|link| link.handle_time(now)) {
                     self.break_link(end, now);
                 }
