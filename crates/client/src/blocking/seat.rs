@@ -11,11 +11,13 @@
 //! when it leaves one of the others does.
 
 use std::{
+    fmt,
     future::{Future, poll_fn},
-    io,
+    io, mem,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::{Arc, Mutex},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
     thread,
     time::Duration,
 };
@@ -31,21 +33,33 @@ pub(crate) struct Seat {
     /// There until the end.
     runtime: Option<Runtime>,
     state: Mutex<State>,
+    relay: Arc<Relay>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
-    /// Verbs that wait; one of them drives.
+    /// Not there while somebody drives, nor once it is finished.
+    driver: Option<Driving>,
+    /// Nothing is left to drive.
+    is_over: bool,
+    /// Those who wait in the runtime while somebody else drives.
+    others: Vec<Waker>,
+    /// Verbs that wait.
     verbs: usize,
     /// Whether the callback thread has nothing to call back for.
     is_calm: bool,
     /// How often somebody came or went.
     changes: u64,
-    /// Nothing is left to drive: nobody but verbs need come here, and these have their answers.
-    is_over: bool,
     callbacks: Idler,
     own: Idler,
 }
+
+/// A driver at work.
+type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Wakes whoever drives. A driver that is about to be looked at anyway need not be woken: then nobody stands here.
+#[derive(Debug, Default)]
+struct Relay(Mutex<Option<Waker>>);
 
 /// A thread that drives when it has nothing else to do.
 #[derive(Debug, Default)]
@@ -54,6 +68,12 @@ struct Idler {
     driving: Option<Waker>,
     /// Wakes it where it sleeps until nobody of a higher rank is there.
     resting: Option<Waker>,
+}
+
+/// One who is in the runtime, with the driver if nobody else has it.
+struct Hold<'a> {
+    seat: &'a Seat,
+    driver: Option<Driving>,
 }
 
 /// Threads that make way for those above them: verbs first, then in this order.
@@ -85,15 +105,15 @@ impl Seat {
             .enable_all()
             .max_io_events_per_tick(IO_EVENTS_MAX)
             .build()?;
-        let mut driving = runtime.spawn(driver.run());
-        let seat = Arc::new(Self { runtime: Some(runtime), state: Mutex::default() });
+        let driver: Driving = Box::pin(driver.run());
+        let state = Mutex::new(State { driver: Some(driver), ..State::default() });
+        let seat = Arc::new(Self { runtime: Some(runtime), state, relay: Arc::default() });
         shared.set_seat(&seat);
         // Inside a runtime nobody but that thread drives.
         let _place = is_outside().then(|| seat.take_place());
         let own = Arc::clone(&seat);
         thread::Builder::new().name("postrider".to_owned()).spawn(move || {
-            own.idle(Rank::Own, |cx| Pin::new(&mut driving).poll(cx).map(drop));
-            own.change(|state| state.is_over = true);
+            own.idle(Rank::Own, |_| lock(&own.state).poll_over());
         })?;
         Ok(wait(shared, future))
     }
@@ -108,12 +128,11 @@ impl Seat {
 
     /// Waits for `poll`, and drives whenever nobody of a higher rank does.
     fn idle<T>(&self, rank: Rank, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
-        let Some(runtime) = &self.runtime else { return wait_apart(poll_fn(poll)) };
         loop {
-            let driven = runtime.block_on(poll_fn(|cx| match poll(cx) {
+            let driven = self.drive_until(|cx| match poll(cx) {
                 Poll::Ready(output) => Poll::Ready(Some(output)),
                 Poll::Pending => lock(&self.state).poll_way(rank, cx).map(|()| None),
-            }));
+            });
             if let Some(output) = driven.or_else(|| self.rest(rank, &mut poll)) {
                 return output;
             }
@@ -124,8 +143,13 @@ impl Seat {
     fn rest<T>(&self, rank: Rank, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Option<T> {
         let mut seen = None;
         loop {
+            let mut is_woken = false;
             let gone = wait_apart(poll_fn(|cx| match poll(cx) {
                 Poll::Ready(output) => Poll::Ready(Err(output)),
+                // Somebody went, perhaps to come again at once; that is not to wake this thread each time.
+                Poll::Pending if mem::replace(&mut is_woken, true) => {
+                    Poll::Ready(Ok(lock(&self.state).changes))
+                }
                 Poll::Pending => lock(&self.state).poll_gone(rank, cx).map(Ok),
             }));
             match gone {
@@ -141,9 +165,27 @@ impl Seat {
 
     /// Drives until `future`, a verb's, is ready.
     fn drive<F: Future>(&self, future: F) -> F::Output {
-        let Some(runtime) = &self.runtime else { return wait_apart(future) };
         let _place = self.take_place();
-        runtime.block_on(future)
+        let mut future = pin!(future);
+        self.drive_until(|cx| future.as_mut().poll(cx))
+    }
+
+    /// Is in the runtime until `poll` is ready, and drives unless somebody else does.
+    fn drive_until<T>(&self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+        let Some(runtime) = &self.runtime else { return wait_apart(poll_fn(poll)) };
+        let mut hold = Hold { seat: self, driver: None };
+        runtime.block_on(poll_fn(|cx| {
+            hold.disarm();
+            let mut polled = poll(cx);
+            if polled.is_pending() && hold.poll_driver(cx) {
+                polled = poll(cx);
+            }
+            if polled.is_ready() {
+                // Before somebody else is let into the runtime, who would find nothing to drive.
+                hold.put_back();
+            }
+            polled
+        }))
     }
 
     fn take_place(&self) -> Place<'_> {
@@ -169,12 +211,22 @@ impl Seat {
     }
 }
 
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State").field("verbs", &self.verbs).finish_non_exhaustive()
+    }
+}
+
 impl State {
     fn idler(&mut self, rank: Rank) -> &mut Idler {
         match rank {
             Rank::Callbacks => &mut self.callbacks,
             Rank::Own => &mut self.own,
         }
+    }
+
+    fn poll_over(&self) -> Poll<()> {
+        if self.is_over { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Whether somebody of a higher rank is there, or there is nothing to do.
@@ -187,9 +239,11 @@ impl State {
 
     /// What wakes a thread that must make way, or need not any more.
     fn take_waker(&mut self, rank: Rank) -> Option<Waker> {
-        let must_make_way = self.must_make_way(rank);
+        let (must_make_way, is_over) = (self.must_make_way(rank), self.is_over);
         let idler = self.idler(rank);
-        if must_make_way { idler.driving.take() } else { idler.resting.take() }
+        let driving = if must_make_way || is_over { idler.driving.take() } else { None };
+        let resting = if must_make_way && !is_over { None } else { idler.resting.take() };
+        driving.or(resting)
     }
 
     /// Pending while a thread need not make way.
@@ -217,6 +271,83 @@ fn register(place: &mut Option<Waker>, waker: &Waker) {
     match place {
         Some(place) => place.clone_from(waker),
         None => *place = Some(waker.clone()),
+    }
+}
+
+impl Hold<'_> {
+    /// The driver is about to be polled.
+    fn disarm(&self) {
+        if self.driver.is_some() {
+            self.seat.relay.set(None);
+        }
+    }
+
+    /// Polls the driver, if nobody else has it: says so.
+    fn poll_driver(&mut self, cx: &Context<'_>) -> bool {
+        if self.driver.is_none() {
+            let mut state = lock(&self.seat.state);
+            self.driver = state.driver.take();
+            if self.driver.is_none() {
+                if !state.is_over && !state.others.iter().any(|other| other.will_wake(cx.waker())) {
+                    state.others.push(cx.waker().clone());
+                }
+                return false;
+            }
+        }
+        let Some(driver) = &mut self.driver else { return false };
+        self.seat.relay.set(Some(cx.waker()));
+        let waker = Waker::from(Arc::clone(&self.seat.relay));
+        let mut cx = Context::from_waker(&waker);
+        // A verb does not answer for what is wrong with the driver, or with what the program gave it.
+        let polled = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(&mut cx)));
+        if polled.is_err() {
+            tracing::error!("the driver of a session panicked; the session is over");
+        }
+        if !matches!(polled, Ok(Poll::Pending)) {
+            // Dropped here, in the runtime: then whoever waits for it is told.
+            self.driver = None;
+            self.seat.change(|state| state.is_over = true);
+        }
+        true
+    }
+
+    /// Leaves the driver to others, and tells them.
+    fn put_back(&mut self) {
+        let Some(driver) = self.driver.take() else { return };
+        self.seat.relay.set(None);
+        let mut state = lock(&self.seat.state);
+        state.driver = Some(driver);
+        let others = mem::take(&mut state.others);
+        drop(state);
+        others.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.put_back();
+    }
+}
+
+impl Relay {
+    fn set(&self, to: Option<&Waker>) {
+        match (&mut *lock(&self.0), to) {
+            (Some(place), Some(to)) => place.clone_from(to),
+            (place, to) => *place = to.cloned(),
+        }
+    }
+}
+
+impl Wake for Relay {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let to = lock(&self.0).take();
+        if let Some(to) = to {
+            to.wake();
+        }
     }
 }
 
