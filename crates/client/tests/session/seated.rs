@@ -3,7 +3,7 @@
 use std::{sync::mpsc, thread, time::Duration};
 
 use postrider::{
-    QoS, Stream,
+    ConnectError, QoS, SessionEnd, Stream,
     blocking::{Session, Subscription},
 };
 use postrider_testing::TestBroker;
@@ -87,4 +87,13 @@ fn verbs_of_many_threads_all_have_their_answers() {
         is_done.recv_timeout(PATIENCE).unwrap();
     }
     session.disconnect().unwrap();
+}
+
+/// What the program gave the driver may panic on the thread of a verb, which only hears that the session is over.
+#[test]
+fn a_driver_that_panics_ends_its_session_and_not_the_verb() {
+    let builder = Session::builder("mqtt://nowhere", "panics")
+        .connector(|_| -> std::future::Ready<std::io::Result<Stream>> { panic!("a fault") });
+    let refused = builder.connect().unwrap_err();
+    assert!(matches!(refused, ConnectError::Ended(SessionEnd::Stopped)), "{refused}");
 }

@@ -1,4 +1,4 @@
-//! Postrider's blocking face: a thread for the driver, one for callbacks.
+//! Postrider's blocking face: driven by the program's thread while it waits, or by that of callbacks.
 
 use std::sync::mpsc;
 
