@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use postrider_proto::wire::{Ack, AckKind, Publish, QoS};
 
-use crate::Violation;
+use crate::{Violation, model::violation};
 
 /// Exchanges from one sender to one receiver.
 #[derive(Debug, Default)]
@@ -352,8 +352,4 @@ fn place(kind: AckKind) -> usize {
         AckKind::PubRel => 3,
         AckKind::PubComp => 4,
     }
-}
-
-fn violation<T>(statement: &'static str, what: String) -> Result<T, Violation> {
-    Err(Violation { statement, what })
 }

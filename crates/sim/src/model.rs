@@ -8,6 +8,7 @@ mod will;
 use postrider_proto::wire::{Filter, QoS, Topic};
 
 pub use self::violation::Violation;
+pub(crate) use self::violation::violation;
 
 /// How far a message is for its publisher.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -562,10 +563,6 @@ impl Subscriber {
         let is_current = |i: &&mut Interval| i.filter == *filter && i.ending.is_none();
         self.intervals.iter_mut().find(is_current)
     }
-}
-
-fn violation<T>(statement: &'static str, what: String) -> Result<T, Violation> {
-    Err(Violation { statement, what })
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::{
 
 mod client_side;
 mod crash;
+mod handshake;
 mod hub_side;
 mod loose;
 mod program;

@@ -8,3 +8,7 @@ pub struct Violation {
     /// What was seen.
     pub what: String,
 }
+
+pub(crate) fn violation<T>(statement: &'static str, what: String) -> Result<T, Violation> {
+    Err(Violation { statement, what })
+}
