@@ -11,8 +11,12 @@ scale=${2:-1}
 target=${CARGO_TARGET_DIR:-target}
 clients=(rumqttc paho postrider_async postrider_blocking)
 run=$(mktemp -d)
-dirs=()
-stop() { for dir in "${dirs[@]}"; do process_stop "$dir"; done; rm -rf "$run"; }
+dirs=() awake=()
+stop() {
+  for dir in "${dirs[@]}"; do process_stop "$dir"; done
+  [ "${#awake[@]}" -eq 0 ] || kill "${awake[@]}"
+  rm -rf "$run"
+}
 trap stop EXIT
 # A thousand sessions, at both ends.
 ulimit -n 8192
@@ -46,6 +50,14 @@ command_at() {
 start mosquitto ' running$'
 command_at() { COMMAND=("$target/release/postrider" broker --listen "tcp://127.0.0.1:$1"); }
 start postrider 'listening on'
+
+# A core of a virtual machine that goes to sleep takes 20 to 50 us to wake, and a while after each wake it does not go: a
+# window of 1 is two or three times as fast in some rounds as in others. Programs of the idle class, which run when no
+# other wants to, keep all cores awake.
+for _ in $(seq "$(nproc)"); do
+  chrt --idle 0 bash -c 'while :; do :; done' &
+  awake+=($!)
+done
 
 # Runs a program; its figures are added to files named by client and figure. One that fails, or hangs, has none.
 RUN_SECONDS_MAX=60
@@ -164,7 +176,7 @@ Made by `tests/performance_clients.sh`, in one run on one machine: a release pro
 3.1.1, one connection, against Mosquitto and against our broker, which share the cores with it. Medians of interleaved
 rounds. Receivers are fed by the same program, which they pace. paho-mqtt is the crate around Paho's C library. The async
 programs, rumqttc's and ours, are tasks of one thread; a blocking program that waits for each message waits on its own
-thread, and with a window it has callbacks.
+thread, and with a window it has callbacks. Programs of the idle class keep the cores from going to sleep.
 
 Two tables for each direction. The first one: messages per second of the client's CPU time, and what share ours are of
 rumqttc's and of the better one of rumqttc and paho-mqtt. The second one: messages per second; allocations per message
