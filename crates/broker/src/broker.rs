@@ -133,7 +133,7 @@ impl Broker {
     /// that come from now on; those that stand go on. Blocks while it reads.
     ///
     /// # Errors
-    /// [`ReloadError`]: a file cannot be used, and listeners keep what they had.
+    /// [`ReloadError`]: a file cannot be used. Its listener and those that were added after it keep what they had.
     pub fn reload_certificates(&self) -> Result<(), ReloadError> {
         for (endpoint, layers) in &self.layers {
             layers.reload().map_err(|error| ReloadError {

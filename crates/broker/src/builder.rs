@@ -55,7 +55,7 @@ pub enum Failure {
     Panic,
 }
 
-/// Why [`crate::Broker::reload_certificates`] changed nothing.
+/// Why [`crate::Broker::reload_certificates`] left a listener as it was.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{endpoint} keeps its certificate: {error}")]
 pub struct ReloadError {
