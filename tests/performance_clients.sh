@@ -11,12 +11,8 @@ scale=${2:-1}
 target=${CARGO_TARGET_DIR:-target}
 clients=(rumqttc paho postrider_async postrider_blocking)
 run=$(mktemp -d)
-dirs=() awake=()
-stop() {
-  for dir in "${dirs[@]}"; do process_stop "$dir"; done
-  [ "${#awake[@]}" -eq 0 ] || kill "${awake[@]}"
-  rm -rf "$run"
-}
+dirs=()
+stop() { for dir in "${dirs[@]}"; do process_stop "$dir"; done; rm -rf "$run"; }
 trap stop EXIT
 # A thousand sessions, at both ends.
 ulimit -n 8192
@@ -34,6 +30,12 @@ done
 timed=$run/time
 counting=$run/count
 
+# A client that happens to be on the core of its broker is two or three times as fast with a window of 1, and the system
+# decides that anew in each round. So the client has the last core for itself, and all else has the others.
+cores=$(nproc)
+others=0-$((cores > 1 ? cores - 2 : 0))
+here=(taskset -c $((cores - 1)))
+
 start() { # NAME READY
   local dir line
   dir=$(mktemp -d "$run/XXXXXX")
@@ -45,29 +47,21 @@ declare -A port
 command_at() {
   printf 'listener %s 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\nmax_inflight_messages 0\nset_tcp_nodelay true\n' \
     "$1" > "$run/mosquitto.conf"
-  COMMAND=("$(PATH=$PATH:/usr/sbin command -v mosquitto)" -c "$run/mosquitto.conf")
+  COMMAND=(taskset -c "$others" "$(PATH=$PATH:/usr/sbin command -v mosquitto)" -c "$run/mosquitto.conf")
 }
 start mosquitto ' running$'
-command_at() { COMMAND=("$target/release/postrider" broker --listen "tcp://127.0.0.1:$1"); }
+command_at() { COMMAND=(taskset -c "$others" "$target/release/postrider" broker --listen "tcp://127.0.0.1:$1"); }
 start postrider 'listening on'
-
-# A core of a virtual machine that goes to sleep takes 20 to 50 us to wake, and a while after each wake it does not go: a
-# window of 1 is two or three times as fast in some rounds as in others. Programs of the idle class, which run when no
-# other wants to, keep all cores awake.
-for _ in $(seq "$(nproc)"); do
-  chrt --idle 0 bash -c 'while :; do :; done' &
-  awake+=($!)
-done
 
 # Runs a program; its figures are added to files named by client and figure. One that fails, or hangs, has none.
 RUN_SECONDS_MAX=60
 publish() { # FOLDER CLIENT BROKER QOS WINDOW SIZE MESSAGES
-  timeout "$RUN_SECONDS_MAX" "$1/$2" publish "${port[$3]}" "${@:4}" 2> "$run/report" || { complain "$@"; return; }
+  timeout "$RUN_SECONDS_MAX" "${here[@]}" "$1/$2" publish "${port[$3]}" "${@:4}" 2> "$run/report" || { complain "$@"; return; }
   keep "$2"
 }
 receive() { # FOLDER CLIENT BROKER QOS WINDOW SIZE MESSAGES
-  timeout "$RUN_SECONDS_MAX" "$1/$2" receive "${port[$3]}" "${@:4}" 2> "$run/report" |
-    timeout "$RUN_SECONDS_MAX" "$timed/feed" receive "${port[$3]}" "${@:4}" || { complain "$@"; return; }
+  timeout "$RUN_SECONDS_MAX" "${here[@]}" "$1/$2" receive "${port[$3]}" "${@:4}" 2> "$run/report" |
+    timeout "$RUN_SECONDS_MAX" taskset -c "$others" "$timed/feed" receive "${port[$3]}" "${@:4}" || { complain "$@"; return; }
   keep "$2"
 }
 complain() { # FOLDER CLIENT ARGUMENT...
@@ -173,10 +167,10 @@ tables() { # DIRECTION
 # Performance of the client
 
 Made by `tests/performance_clients.sh`, in one run on one machine: a release program per client (`tests/client_bench`), MQTT
-3.1.1, one connection, against Mosquitto and against our broker, which share the cores with it. Medians of interleaved
-rounds. Receivers are fed by the same program, which they pace. paho-mqtt is the crate around Paho's C library. The async
-programs, rumqttc's and ours, are tasks of one thread; a blocking program that waits for each message waits on its own
-thread, and with a window it has callbacks. Programs of the idle class keep the cores from going to sleep.
+3.1.1, one connection, against Mosquitto and against our broker. The client has one core, the broker the others. Medians of
+interleaved rounds. Receivers are fed by the same program, which they pace. paho-mqtt is the crate around Paho's C library.
+The async programs, rumqttc's and ours, are tasks of one thread; a blocking program that waits for each message waits on its
+own thread, and with a window it has callbacks.
 
 Two tables for each direction. The first one: messages per second of the client's CPU time, and what share ours are of
 rumqttc's and of the better one of rumqttc and paho-mqtt. The second one: messages per second; allocations per message
