@@ -130,9 +130,8 @@ impl Batch {
 
     /// An explanation for the server's log (5.0).
     pub fn explanation(&mut self, text: &str) {
-        match Text::new(text) {
-            Ok(text) => self.reason.properties.set(Property::ReasonString(text)),
-            Err(error) => self.reject("the explanation", error),
+        if let Some(text) = self.reason_string(text) {
+            self.reason.properties.set(text);
         }
     }
 
@@ -146,9 +145,8 @@ impl Batch {
     /// An explanation in the PUBCOMP of a message at QoS 2 (5.0). What PUBCOMP says is left out where PUBREL comes to
     /// another process, and where that of all messages has more than 1 MiB.
     pub fn pubcomp_explanation(&mut self, text: &str) {
-        match Text::new(text) {
-            Ok(text) => self.reason.completion.set(Property::ReasonString(text)),
-            Err(error) => self.reject("the explanation", error),
+        if let Some(text) = self.reason_string(text) {
+            self.reason.completion.set(text);
         }
     }
 
@@ -157,6 +155,11 @@ impl Batch {
         if let Some(pair) = self.pair(name, value) {
             self.reason.completion.push(pair);
         }
+    }
+
+    fn reason_string(&mut self, text: &str) -> Option<Property> {
+        let text = Text::new(text).map_err(|error| self.reject("the explanation", error));
+        text.ok().map(Property::ReasonString)
     }
 
     fn pair(&mut self, name: &str, value: &str) -> Option<Property> {

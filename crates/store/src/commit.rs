@@ -1,7 +1,8 @@
 //! The commit thread: appends what owners wrote to the log, and syncs it for those who need that.
 //!
 //! While one sync runs, writes collect; the next sync answers for all of them. An owner that needs no sync appends by
-//! itself where it can, which costs less than to wake this thread.
+//! itself where it can, which costs less than to wake this thread. Where the settling thread is behind, this one folds
+//! what there is, and then waits for room in memory and in the log.
 
 use std::{
     mem,

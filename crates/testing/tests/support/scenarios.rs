@@ -350,12 +350,15 @@ pub(crate) fn wrong_credentials_are_refused<S: Server>(setting: Setting<S>) {
     let refused = [None, Some(("ann", "wrong")), Some(("bob", "hush"))];
     for credentials in refused {
         let options = Options { credentials, ..Options::default() };
-        let mut error = setting.try_client("credentials", options.clone()).err().expect("refused");
         let mut silent_left = if setting.habits.always_says_refused { 0 } else { 20 };
-        while matches!(error, ConnectError::Closed { .. }) && silent_left > 0 {
+        let error = loop {
+            let refused = setting.try_client("credentials", options.clone());
+            let error = refused.err().expect("refused");
+            if !matches!(error, ConnectError::Closed { .. }) || silent_left == 0 {
+                break error;
+            }
             silent_left -= 1;
-            error = setting.try_client("credentials", options.clone()).err().expect("refused");
-        }
+        };
         assert!(matches!(error, ConnectError::Credentials { .. }), "{error:?}");
         assert!(!error.to_string().contains("wrong"), "no password in '{error}'");
     }
