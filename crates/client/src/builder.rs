@@ -289,6 +289,9 @@ impl<S> Builder<S> {
     ///
     /// Default: what the server announces (5.0), and 20 where it cannot announce anything (3.1.1): Mosquitto closes such a
     /// connection when more messages of QoS 2 are open.
+    ///
+    /// When so many were on their way, the next ones leave together, once an eighth of the places is free or a
+    /// millisecond has passed.
     #[must_use]
     pub fn in_flight_max(mut self, in_flight_max: u16) -> Self {
         self.session.flights_max = in_flight_max.max(1);

@@ -118,7 +118,8 @@ impl Client {
     #[must_use]
     pub fn new(config: ClientConfig, seed: u64, _now: Time) -> Self {
         let mut journal = Journal::new(config.is_durable);
-        let session_config = SessionConfig { is_reporting: true, ..config.session };
+        let session_config =
+            SessionConfig { is_reporting: true, is_gathering: true, ..config.session };
         let mut session = Session::new(0, session_config);
         if config.is_durable {
             session.persist(&mut journal);
@@ -292,6 +293,8 @@ impl Client {
                     self.break_link(end, now);
                 }
                 self.expire_operations(now);
+                self.session.handle_time(now);
+                self.pump(now);
             }
             Phase::AtRest | Phase::Waiting(_) | Phase::Dialing | Phase::Ready | Phase::Over => {}
         }

@@ -57,7 +57,10 @@ impl Client {
             Phase::Waiting(at) => Some(at),
             Phase::Opening | Phase::Open => {
                 let link = self.link.as_ref().and_then(|link| link.deadline());
-                link.into_iter().chain(self.operations.deadline()).min()
+                link.into_iter()
+                    .chain(self.operations.deadline())
+                    .chain(self.session.deadline())
+                    .min()
             }
             Phase::AtRest | Phase::Dialing | Phase::Ready | Phase::Over => None,
         }

@@ -21,6 +21,7 @@ mod arrivals;
 mod blame;
 mod damage;
 mod flights;
+mod gather;
 mod ids;
 mod inbound;
 mod outbound;
@@ -28,6 +29,7 @@ mod page;
 mod queue;
 mod state;
 mod tail;
+mod takers;
 
 use alloc::{
     boxed::Box,
@@ -35,15 +37,16 @@ use alloc::{
     vec::Vec,
 };
 
-use postrider_wire::{Ack, Filter, PacketId, QoS, ReasonCode};
+use postrider_wire::{Ack, PacketId, QoS, ReasonCode};
 
 use crate::{
-    Durability, Fact, FlightState, Journal, Limits, Message, Record, Stamp,
+    Durability, Fact, FlightState, Journal, Limits, Message, Record, Time,
     mutation::{Mutation, planted},
     session::{
         arrivals::Arrivals,
         blame::Blame,
         flights::{Chain, Flights},
+        gather::Gather,
         ids::{IdSet, Ids},
         queue::Queue,
     },
@@ -53,6 +56,7 @@ pub use self::{
     arrivals::AckReason,
     blame::Parked,
     page::{PageRequest, PageRows},
+    takers::Takers,
 };
 
 /// Bounds of a session.
@@ -85,6 +89,9 @@ pub struct SessionConfig {
     /// Whether [`Session::poll_fate`] tells about messages that ended without an acknowledgement. Whoever asks for it
     /// must fetch it after each call.
     pub is_reporting: bool,
+    /// Whether a window that was full opens again in steps of an eighth, so that messages leave several at a time; one
+    /// waits for at most a millisecond. Whoever asks for it must call [`Session::handle_time`].
+    pub is_gathering: bool,
     /// Whether others note facts under the session's received ids: [`crate::Fact::Taken`], where a broker has several
     /// hubs.
     pub is_noted_elsewhere: bool,
@@ -104,6 +111,7 @@ impl Default for SessionConfig {
             is_doubtful_failed: false,
             closes_max: 0,
             is_reporting: false,
+            is_gathering: false,
             is_noted_elsewhere: false,
         }
     }
@@ -162,35 +170,6 @@ pub enum Arrival {
     New,
     /// Its id is known: acknowledge, do not deliver.
     Duplicate,
-}
-
-/// Who has a QoS 2 message that goes to several hubs of a broker, as far as the store knew at a restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Takers {
-    /// Of a retained message: its place among the writers of its topic.
-    pub stamp: Option<Stamp>,
-    /// Sessions with greater owner numbers began after the message was published.
-    pub until: u64,
-    /// Owners of sessions, in ascending order.
-    pub sessions: Vec<u64>,
-    /// Shared groups.
-    pub groups: Vec<Filter>,
-}
-
-impl Default for Takers {
-    fn default() -> Self {
-        Self { stamp: None, until: u64::MAX, sessions: Vec::new(), groups: Vec::new() }
-    }
-}
-
-impl Takers {
-    fn add(&mut self, stamp: Option<Stamp>, until: u64, sessions: Vec<u64>) {
-        self.stamp = self.stamp.or(stamp);
-        self.until = self.until.min(until);
-        self.sessions.extend(sessions);
-        self.sessions.sort_unstable();
-        self.sessions.dedup();
-    }
 }
 
 /// What became of a PUBLISH that the program acknowledges itself.
@@ -341,6 +320,7 @@ pub struct Session {
     durability: Durability,
     /// Flights that take one of the peer's receive maximum; at most `window` but for PUBRELs sent again.
     used: u32,
+    gather: Gather,
     /// Received ids that may belong to an older session of the peer.
     doubted: Option<Box<IdSet>>,
     /// Whether PUBRELs must be sent again before anything else.
@@ -385,6 +365,7 @@ impl Session {
             link: None,
             durability: Durability::default(),
             used: 0,
+            gather: Gather::default(),
             doubted: None,
             must_release: false,
             is_congested: false,
@@ -494,6 +475,17 @@ impl Session {
         self.fates.pop_front()
     }
 
+    /// Time passed: what waited for company goes without. Call [`Session::pump`] next.
+    pub fn handle_time(&mut self, now: Time) {
+        self.gather.handle_time(now);
+    }
+
+    /// When [`Session::handle_time`] must be called, if ever.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.gather.deadline()
+    }
+
     /// Whether nothing is queued or in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -560,6 +552,7 @@ impl Session {
         self.arrivals.reset_link();
         self.flights.reset_link();
         self.used = 0;
+        self.gather = Gather::default();
         self.doubted = None;
         self.must_release = false;
         self.is_congested = false;

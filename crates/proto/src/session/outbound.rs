@@ -50,7 +50,7 @@ impl Session {
         if !must_wait
             && link.has_room()
             && self.has_memory(journal)
-            && let Some((facing, id)) = self.free_way()
+            && let Some((facing, id)) = self.free_way(now)
         {
             return Ok(self.fly(number, id, facing, envelope, delivery, link, journal, now));
         }
@@ -84,7 +84,7 @@ impl Session {
                 self.is_congested = true;
                 return;
             }
-            match self.next_step(facing, journal) {
+            match self.next_step(facing, journal, now) {
                 Some(Step::Send(slot)) => self.send_flight(slot, facing, link, journal, now),
                 Some(Step::Promote) => self.promote(facing, journal, now),
                 Some(Step::SendLoose) => self.send_first_loose(facing, link, now),
@@ -301,13 +301,25 @@ impl Session {
     }
 
     /// If nothing stands before a new message: what is known of the peer, and an id.
-    fn free_way(&self) -> Option<(Facing, PacketId)> {
+    fn free_way(&mut self, now: Time) -> Option<(Facing, PacketId)> {
         let facing = self.link?;
         let is_free = (self.queue.kept_len() == 0 || planted(Mutation::QueueJumped))
             && !self.must_release
             && self.flights.first_unsent().is_none()
-            && self.flights.len() < facing.window;
+            && self.may_begin(facing, now);
         if is_free { Some((facing, self.ids.next_free()?)) } else { None }
+    }
+
+    /// Whether the window has a place for one more flight.
+    fn may_begin(&mut self, facing: Facing, now: Time) -> bool {
+        let free = facing.window.saturating_sub(self.flights.len());
+        self.gather.may_begin(free, facing.window, now)
+    }
+
+    fn note_begun(&mut self, facing: Facing) {
+        if self.config.is_gathering && self.flights.len() >= facing.window {
+            self.gather.fill();
+        }
     }
 
     /// Writes a new message of QoS 1 or 2 straight to the link.
@@ -337,13 +349,14 @@ impl Session {
         let sent = self.enqueue(number, envelope, delivery, journal);
         self.change(Fact::Flight { number, packet_id, state }, None, journal);
         self.ids.go_on_behind(packet_id);
+        self.note_begun(facing);
         self.flights.mark_sent();
         self.note_sent(now);
         self.used += 1;
         sent
     }
 
-    fn next_step(&self, facing: Facing, journal: &Journal) -> Option<Step> {
+    fn next_step(&mut self, facing: Facing, journal: &Journal, now: Time) -> Option<Step> {
         let unsent = self.flights.first_unsent();
         if let Some((slot, flight)) = unsent
             && self.used < facing.window
@@ -352,11 +365,11 @@ impl Session {
             return Some(Step::Send(slot));
         }
         // Every flight needs its share of the window sooner or later, sent on this link or not.
-        let first = self
-            .queue
-            .first()
-            .filter(|_| self.flights.len() < facing.window && self.ids.next_free().is_some())
-            .filter(|_| self.has_memory(journal));
+        let may_begin = self.queue.first().is_some()
+            && self.may_begin(facing, now)
+            && self.ids.next_free().is_some()
+            && self.has_memory(journal);
+        let first = self.queue.first().filter(|_| may_begin);
         match (first, self.queue.first_loose()) {
             (Some(first), Some(loose)) if loose.place < first.place => Some(Step::SendLoose),
             (Some(_), _) => Some(Step::Promote),
@@ -411,6 +424,7 @@ impl Session {
         let fact = Fact::Flight { number, packet_id, state: first_state(qos) };
         let seq = self.change(fact, None, journal);
         self.ids.go_on_behind(packet_id);
+        self.note_begun(facing);
         let slot = self.ids.slot(packet_id);
         let reserving = self.reserving(number);
         if let Some(flight) = slot.and_then(|slot| self.flights.get_mut(slot)) {

@@ -8,6 +8,7 @@ mod desk;
 mod durable;
 mod ends;
 mod entrusted;
+mod gathering;
 mod manual;
 mod operations;
 mod pair;
