@@ -30,7 +30,7 @@ pub(crate) fn publish(url: &str, store: &Path, path: &str) {
         };
         let begun = Instant::now();
         let request = session.publish_from(TOPIC, source).qos(QoS::ExactlyOnce);
-        let number = request.store().unwrap();
+        let number = request.stored().unwrap().message_number();
         println!("stored after {:.1} s", begun.elapsed().as_secs_f64());
         finish(&session, number);
         println!("complete after {:.1} s", begun.elapsed().as_secs_f64());

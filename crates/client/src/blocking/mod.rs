@@ -25,6 +25,7 @@
 //! A session ends when `disconnect` is called or its last handle is dropped; callbacks do not keep it alive.
 
 mod callbacks;
+mod receipt;
 pub(crate) mod seat;
 mod subscription;
 pub(crate) mod wait;
@@ -38,11 +39,11 @@ use std::{
 use bytes::Bytes;
 use postrider_proto::{Limits, wire::QoS};
 
-pub use self::subscription::Subscription;
 use self::{
     callbacks::Callbacks,
     seat::{Seat, wait, wait_timeout, wait_unless_ready},
 };
+pub use self::{receipt::Receipt, subscription::Subscription};
 use crate::{
     Ack, AckError, Builder, ConnectError, Connected, DisconnectError, DisconnectRequest, Event,
     IntoFilter, IntoTopic, Message, Payload, PendingMessage, PublishError, PublishRequest,
@@ -108,7 +109,7 @@ impl Session {
         Self { inner: Arc::new(Inner { session, callbacks }) }
     }
 
-    /// Publishes a message: [`PublishRequest::wait`], [`PublishRequest::start`] or [`PublishRequest::on_complete`].
+    /// Publishes a message: [`PublishRequest::wait`], [`PublishRequest::receipt`] or [`PublishRequest::on_complete`].
     pub fn publish(
         &self,
         topic: impl IntoTopic,
@@ -287,25 +288,28 @@ impl PublishRequest<'_, Session> {
         }
     }
 
-    /// Waits until the session has taken the message; returns its number, 0 at QoS 0.
+    /// Waits until the session has taken the message; its end is known from the [`Receipt`].
+    ///
+    /// This is the way to have many publications on their way at once: take receipts, and wait for the oldest. While the
+    /// session's queue is well filled and the connection stands, it waits: that is the back-pressure.
     ///
     /// # Errors
     /// [`PublishError`] if nothing was taken.
-    pub fn start(self) -> Result<u64, PublishError> {
-        wait_unless_ready(self.session.session().shared(), self.take_receipt())
-            .map(|receipt| receipt.message_number())
+    pub fn receipt(self) -> Result<Receipt, PublishError> {
+        let shared = &self.session.session().handle().0;
+        wait_unless_ready(shared, self.take_receipt()).map(|receipt| Receipt::new(receipt, shared))
     }
 
-    /// Waits until the session's store has the message; returns its number.
+    /// Waits until the session's store has the message. Its end is known from the [`Receipt`].
     ///
     /// # Errors
     /// [`PublishError::NotStored`] without a store and at QoS 0; others if nothing was taken.
-    pub fn store(self) -> Result<u64, PublishError> {
-        wait(self.session.session().shared(), self.take_stored())
-            .map(|receipt| receipt.message_number())
+    pub fn stored(self) -> Result<Receipt, PublishError> {
+        let shared = &self.session.session().handle().0;
+        wait(shared, self.take_stored()).map(|receipt| Receipt::new(receipt, shared))
     }
 
-    /// As [`PublishRequest::start`]; once the exchange is complete `callback` gets the message number and how it ended, on
+    /// As [`PublishRequest::receipt`]; once the exchange is complete `callback` gets the message number and how it ended, on
     /// the callback thread, at QoS 0 too.
     ///
     /// # Errors

@@ -106,7 +106,7 @@ fn victim(url: &str, store: &Path, mode: &str, round: &str) {
         let (qos, name) =
             if number % 2 == 0 { (QoS::AtLeastOnce, "q1") } else { (QoS::ExactlyOnce, "q2") };
         let payload = format!("{round}:{number}:{name}");
-        session.publish(format!("k/{name}"), &payload).qos(qos).store().unwrap();
+        session.publish(format!("k/{name}"), &payload).qos(qos).stored().unwrap();
         println!("{payload}");
     }
 }

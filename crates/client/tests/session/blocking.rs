@@ -24,7 +24,7 @@ fn every_verb_works_inside_a_callback() {
                 .subscribe("inner", QoS::AtLeastOnce, move |_, _| inner.send(()).unwrap())
                 .unwrap();
             session.publish("inner", "x").qos(QoS::ExactlyOnce).wait().unwrap();
-            session.publish("inner", "x").qos(QoS::AtLeastOnce).start().unwrap();
+            session.publish("inner", "x").qos(QoS::AtLeastOnce).receipt().unwrap();
             let nested = done.clone();
             session
                 .publish("inner", "x")
@@ -146,4 +146,21 @@ fn a_number_comes_at_once_and_zero_at_qos_0() {
     let mut told: Vec<u64> = (0..3).map(|_| is_done.recv_timeout(PATIENCE).unwrap()).collect();
     told.sort_unstable();
     assert_eq!(told, [0, 1, 2]);
+}
+
+#[test]
+fn receipts_are_waited_for_in_any_order_and_on_any_thread() {
+    let broker = TestBroker::start().unwrap();
+    let session = connected(&broker, "receipts");
+    let publish = |qos| session.publish("a", "x").qos(qos).receipt().unwrap();
+    let receipts = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce].map(publish);
+    assert_eq!(receipts.each_ref().map(|receipt| receipt.message_number()), [0, 1, 2]);
+    assert_eq!(receipts[1].stored(), Err(PublishError::NotStored));
+    let [zero, one, two] = receipts;
+    assert_eq!(std::thread::spawn(|| two.wait()).join().unwrap().unwrap().number, 2);
+    assert_eq!([zero, one].map(|receipt| receipt.wait().unwrap().number), [0, 1]);
+
+    session.disconnect().unwrap();
+    let late = session.publish("a", "x").qos(QoS::AtLeastOnce).receipt();
+    assert_eq!(late.unwrap_err(), PublishError::Over(SessionEnd::Disconnected));
 }

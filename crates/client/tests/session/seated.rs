@@ -35,7 +35,7 @@ fn a_session_goes_on_while_no_verb_waits() {
     let mut messages = reader.subscribe_with("a", QoS::AtLeastOnce).open().unwrap();
     let session = Session::builder(broker.url(), "goes-on").connect().unwrap();
     session.publish("a", "1").qos(QoS::AtLeastOnce).wait().unwrap();
-    session.publish("a", "2").qos(QoS::AtLeastOnce).start().unwrap();
+    session.publish("a", "2").qos(QoS::AtLeastOnce).receipt().unwrap();
     let read = |messages: &mut Subscription| {
         messages.next_within(PATIENCE).unwrap().text().unwrap().to_owned()
     };
@@ -49,12 +49,12 @@ fn a_session_goes_on_while_no_verb_waits() {
             may_end.recv_timeout(PATIENCE).unwrap();
         })
         .unwrap();
-    session.publish("go", "").qos(QoS::AtLeastOnce).start().unwrap();
+    session.publish("go", "").qos(QoS::AtLeastOnce).receipt().unwrap();
     has_began.recv_timeout(PATIENCE).unwrap();
-    session.publish("a", "3").qos(QoS::AtLeastOnce).start().unwrap();
+    session.publish("a", "3").qos(QoS::AtLeastOnce).receipt().unwrap();
     assert_eq!(read(&mut messages), "3");
     end.send(()).unwrap();
-    session.publish("a", "4").qos(QoS::AtLeastOnce).start().unwrap();
+    session.publish("a", "4").qos(QoS::AtLeastOnce).receipt().unwrap();
     assert_eq!(read(&mut messages), "4");
 
     session.disconnect().unwrap();

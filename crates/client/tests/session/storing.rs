@@ -277,7 +277,8 @@ fn the_blocking_face_keeps_a_session_too() {
     };
     let (offline, desk) = builder();
     let session = offline.start().unwrap();
-    let number = session.publish("a", "x").qos(QoS::AtLeastOnce).start().unwrap();
+    let number =
+        session.publish("a", "x").qos(QoS::AtLeastOnce).receipt().unwrap().message_number();
     session.disconnect().unwrap();
     drop(desk);
     let (online, mut desk) = builder();

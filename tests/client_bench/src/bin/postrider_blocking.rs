@@ -1,12 +1,13 @@
 //! Postrider's blocking face: driven by the program's thread while it waits, or by that of callbacks.
 
-use std::sync::mpsc;
+use std::{collections::VecDeque, sync::mpsc};
 
 use anyhow::{Context, Result};
-use postrider::{Bytes, Protocol, PublishError, Published, QoS, Topic, blocking::Session};
+use postrider::{
+    Bytes, Protocol, QoS, Topic,
+    blocking::{Receipt, Session},
+};
 use postrider_client_bench::{Arrivals, Meter, Plan, TOPIC, Traffic, resident_kib};
-
-type Completion = Result<Published, PublishError>;
 
 fn main() -> Result<()> {
     match Plan::of_arguments()? {
@@ -28,34 +29,21 @@ fn publish(traffic: Traffic) -> Result<()> {
     let topic = Topic::new(TOPIC)?;
     let payload = Bytes::from(vec![b'x'; traffic.size]);
     let qos = qos(traffic.qos)?;
-    let (done, is_done) = mpsc::channel();
-    let mut open = 0;
+    let mut open: VecDeque<Receipt> = VecDeque::with_capacity(traffic.window);
     for _ in 0..traffic.total() {
         if traffic.qos == 0 {
             session.publish(&topic, &payload).wait()?;
             meter.count();
             continue;
         }
-        if traffic.window == 1 {
-            meter.begin();
-            session.publish(&topic, &payload).qos(qos).wait()?;
-            meter.complete();
-            continue;
-        }
-        if open == traffic.window {
-            finish(&is_done, &mut meter)?;
-            open -= 1;
+        if open.len() == traffic.window {
+            finish(open.pop_front(), &mut meter)?;
         }
         meter.begin();
-        let done = done.clone();
-        session.publish(&topic, &payload).qos(qos).on_complete(move |_, _, result| {
-            // The program waits for each.
-            let _ = done.send(result);
-        })?;
-        open += 1;
+        open.push_back(session.publish(&topic, &payload).qos(qos).receipt()?);
     }
-    for _ in 0..open {
-        finish(&is_done, &mut meter)?;
+    while !open.is_empty() {
+        finish(open.pop_front(), &mut meter)?;
     }
     if traffic.qos == 0 {
         session.publish("bench/end", "").qos(QoS::AtLeastOnce).wait()?;
@@ -65,8 +53,8 @@ fn publish(traffic: Traffic) -> Result<()> {
     Ok(())
 }
 
-fn finish(done: &mpsc::Receiver<Completion>, meter: &mut Meter) -> Result<()> {
-    done.recv()??;
+fn finish(receipt: Option<Receipt>, meter: &mut Meter) -> Result<()> {
+    receipt.context("none is open")?.wait()?;
     meter.complete();
     Ok(())
 }
