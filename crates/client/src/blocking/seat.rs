@@ -22,7 +22,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::runtime::{self, Handle, Runtime};
+use tokio::{
+    runtime::{self, Handle, Runtime},
+    task::coop::has_budget_remaining,
+};
 
 use super::wait::{wait as wait_apart, wait_timeout as wait_apart_timeout};
 use crate::{driver::Driver, lock::lock, shared::Shared};
@@ -58,8 +61,15 @@ struct State {
 type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Wakes whoever drives. A driver that is about to be looked at anyway need not be woken: then nobody stands here.
-#[derive(Debug, Default)]
-struct Relay(Mutex<Option<Waker>>);
+#[derive(Debug)]
+struct Relay(Mutex<Call>);
+
+#[derive(Debug)]
+struct Call {
+    to: Option<Waker>,
+    /// Whether the driver has something to do, as far as is known. It is polled only then, whoever has it.
+    is_due: bool,
+}
 
 /// A thread that drives when it has nothing else to do.
 #[derive(Debug, Default)]
@@ -282,7 +292,7 @@ impl Hold<'_> {
         }
     }
 
-    /// Polls the driver, if nobody else has it: says so.
+    /// Polls the driver, if nobody else has it and there is something to do for it: says so.
     fn poll_driver(&mut self, cx: &Context<'_>) -> bool {
         if self.driver.is_none() {
             let mut state = lock(&self.seat.state);
@@ -295,13 +305,19 @@ impl Hold<'_> {
             }
         }
         let Some(driver) = &mut self.driver else { return false };
-        self.seat.relay.set(Some(cx.waker()));
+        if !self.seat.relay.set(Some(cx.waker())) {
+            return false;
+        }
         let waker = Waker::from(Arc::clone(&self.seat.relay));
         let mut cx = Context::from_waker(&waker);
         // A verb does not answer for what is wrong with the driver, or with what the program gave it.
         let polled = catch_unwind(AssertUnwindSafe(|| driver.as_mut().poll(&mut cx)));
         if polled.is_err() {
             tracing::error!("the driver of a session panicked; the session is over");
+        }
+        if !has_budget_remaining() {
+            // It would go on, but tokio wakes it only if this thread stays in the runtime.
+            self.seat.relay.wake_by_ref();
         }
         if !matches!(polled, Ok(Poll::Pending)) {
             // Dropped here, in the runtime: then whoever waits for it is told.
@@ -330,11 +346,21 @@ impl Drop for Hold<'_> {
 }
 
 impl Relay {
-    fn set(&self, to: Option<&Waker>) {
-        match (&mut *lock(&self.0), to) {
+    /// Says who is to be woken from now on. Returns whether somebody who is must poll the driver first.
+    fn set(&self, to: Option<&Waker>) -> bool {
+        let mut call = lock(&self.0);
+        let is_due = to.is_some() && mem::replace(&mut call.is_due, false);
+        match (&mut call.to, to) {
             (Some(place), Some(to)) => place.clone_from(to),
             (place, to) => *place = to.cloned(),
         }
+        is_due
+    }
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self(Mutex::new(Call { to: None, is_due: true }))
     }
 }
 
@@ -344,7 +370,10 @@ impl Wake for Relay {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let to = lock(&self.0).take();
+        let mut call = lock(&self.0);
+        call.is_due = true;
+        let to = call.to.take();
+        drop(call);
         if let Some(to) = to {
             to.wake();
         }

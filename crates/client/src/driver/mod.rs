@@ -18,7 +18,8 @@ mod sleep;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    pin::Pin,
+    mem,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -32,7 +33,10 @@ use postrider_proto::{
     wire::{Topic, Version},
 };
 use postrider_store::StoreError;
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    task::coop::unconstrained,
+    time::{Instant, Sleep},
+};
 use tracing::{Instrument, Span};
 
 use crate::{
@@ -279,7 +283,7 @@ impl Driver {
             }
             // There is more to read, but first the program may take what was read: its buffer is free again then.
             if self.line.input.take_filled() {
-                tokio::task::yield_now().await;
+                give_way().await;
             }
             std::future::poll_fn(|cx| self.poll_wake(cx)).await;
             // With something to do in every turn, other tasks of this thread would never have theirs.
@@ -448,12 +452,14 @@ impl Driver {
             Box::pin(tokio::time::sleep(Duration::ZERO))
         });
         // A sleep that ends too early costs one idle turn; setting it again for every message would cost more.
-        if deadline < self.sleep_at || sleep.is_elapsed() {
-            let wait = Duration::from_millis(deadline.ms_since(self.now).min(SLEEP_MS_MAX));
-            sleep.as_mut().reset(Instant::now() + wait);
-            self.sleep_at = deadline;
+        if deadline >= self.sleep_at && !sleep.is_elapsed() {
+            return false;
         }
-        sleep.as_mut().poll(cx).is_ready()
+        let wait = Duration::from_millis(deadline.ms_since(self.now).min(SLEEP_MS_MAX));
+        sleep.as_mut().reset(Instant::now() + wait);
+        self.sleep_at = deadline;
+        // It wakes us from now on, so it must not put that off for the sake of other tasks.
+        pin!(unconstrained(sleep.as_mut())).poll(cx).is_ready()
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -518,6 +524,20 @@ impl Driver {
         }
         self.shared.set_stats(*stats);
     }
+}
+
+/// Lets the other tasks of this thread run once. Tokio's own wakes us with its next look for events, which a thread that
+/// leaves the runtime before does not take.
+async fn give_way() {
+    let mut has_given = false;
+    std::future::poll_fn(|cx| {
+        if mem::replace(&mut has_given, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Longest sleep; a longer one is made of several.
