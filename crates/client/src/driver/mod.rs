@@ -283,7 +283,7 @@ impl Driver {
             }
             // There is more to read, but first the program may take what was read: its buffer is free again then.
             if self.line.input.take_filled() {
-                give_way().await;
+                give_way(self.shared.seat().is_some()).await;
             }
             std::future::poll_fn(|cx| self.poll_wake(cx)).await;
             // With something to do in every turn, other tasks of this thread would never have theirs.
@@ -526,9 +526,12 @@ impl Driver {
     }
 }
 
-/// Lets the other tasks of this thread run once. Tokio's own wakes us with its next look for events, which a thread that
-/// leaves the runtime before does not take.
-async fn give_way() {
+/// [`tokio::task::yield_now`] for a driver that may lie in a seat: that one wakes it with the next look for events, which a
+/// thread that leaves the runtime before does not take.
+async fn give_way(is_seated: bool) {
+    if !is_seated {
+        return tokio::task::yield_now().await;
+    }
     let mut has_given = false;
     std::future::poll_fn(|cx| {
         if mem::replace(&mut has_given, true) {
