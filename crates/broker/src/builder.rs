@@ -55,11 +55,11 @@ pub enum Failure {
     Panic,
 }
 
-/// Why [`crate::Broker::reload_certificates`] left a listener as it was.
+/// Why [`crate::Broker::reload_certificates`] changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{endpoint} keeps its certificate: {error}")]
 pub struct ReloadError {
-    /// The listener.
+    /// The listener whose files cannot be used.
     pub endpoint: Endpoint,
     /// What is wrong.
     pub error: Box<TlsError>,
