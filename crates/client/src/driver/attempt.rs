@@ -32,6 +32,8 @@ pub(super) struct Preparation {
     /// Whether the version of the attempt has enhanced authentication.
     has_properties: bool,
     exchange: Option<Box<dyn AuthenticationExchange>>,
+    /// Whether the server has sent a challenge in this attempt.
+    was_challenged: bool,
     /// A challenge being answered; the exchange is there then.
     responding: Option<JoinHandle<Responded>>,
     /// Why it failed on our side.
@@ -65,6 +67,7 @@ impl Preparation {
             authenticator: None,
             has_properties: false,
             exchange: None,
+            was_challenged: false,
             responding: None,
             error: None,
             again: None,
@@ -80,6 +83,11 @@ impl Preparation {
     pub(super) fn error(&self) -> AuthenticationError {
         let unknown = || AuthenticationError::Malformed("it came at the wrong time");
         self.error.clone().unwrap_or_else(unknown)
+    }
+
+    /// Whether the server has asked something, so that it speaks MQTT.
+    pub(super) fn was_challenged(&self) -> bool {
+        self.was_challenged
     }
 
     /// What the next AUTH says besides its data.
@@ -100,6 +108,7 @@ impl Preparation {
 
     fn begin(&mut self) -> Result<Option<Bytes>, AuthenticationError> {
         self.forget();
+        self.was_challenged = false;
         let Some(authenticator) = &self.authenticator else { return Ok(None) };
         if !self.has_properties {
             return Err(AuthenticationError::Version);
@@ -169,6 +178,7 @@ impl Driver {
     /// Has a challenge answered on a thread that may take its time: pings and messages to the server go on meanwhile.
     pub(super) fn handle_challenge(&mut self, data: Option<Bytes>, properties: Properties) {
         tracing::trace!(server = %self.server, count = properties.iter().count(), "challenge");
+        self.preparation.was_challenged = true;
         let Some(mut exchange) = self.preparation.exchange.take() else {
             return self.reject(AuthenticationError::Malformed("a challenge at the wrong time"));
         };

@@ -104,6 +104,20 @@ async fn a_server_that_does_not_prove_itself_is_left() {
     }
 }
 
+/// It has answered, and what it said was MQTT.
+#[tokio::test]
+async fn a_server_that_leaves_after_its_challenge_is_told() {
+    let (builder, mut desk) = builder();
+    let (result, ()) = tokio::join!(builder.authenticator(Echo).connect(), async {
+        let mut peer = desk.next().await;
+        peer.connect().await;
+        peer.send(auth(ReasonCode::ContinueAuthentication, "1")).await;
+        peer.auth().await;
+    });
+    let Err(ConnectError::Authentication { error, .. }) = result else { panic!("{result:?}") };
+    assert_eq!(error, AuthenticationError::Closed);
+}
+
 /// v5 [MQTT-4.12.0-1] [MQTT-4.12.0-4]: a server that knows no methods says so, and it is not asked again.
 #[tokio::test]
 async fn a_broker_without_the_method_refuses() {
