@@ -19,6 +19,7 @@ use super::Driver;
 use crate::{
     AuthenticationError, AuthenticationExchange, Authenticator, LinkReason, ReauthenticateError,
     answer::Answer,
+    line::Read,
     upcoming::{Hook, Preparing, Upcoming},
 };
 
@@ -50,6 +51,10 @@ struct Responded {
     /// What AUTH says besides.
     properties: Properties,
 }
+
+/// With so many bytes read while a challenge is being answered no more are, since all of them stay in memory; the last
+/// read may go beyond by as much again. Only a server that goes on with messages during a re-authentication sends so many.
+const AHEAD_MAX: usize = 64 * 1024;
 
 /// Who waits for a re-authentication.
 struct Reauthentication {
@@ -211,6 +216,25 @@ impl Driver {
             }
         }
         true
+    }
+
+    /// While a challenge is being answered the machine takes nothing. Reads on all the same, up to a bound, so that the end
+    /// of the connection is noticed; says whether that has come.
+    pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.preparation.responding.is_some() && self.line.input.bytes.len() < AHEAD_MAX {
+            match self.line.poll_read(cx) {
+                Poll::Ready(Read::Some) => {}
+                Poll::Ready(Read::End) => {
+                    if self.line.fault().is_none() {
+                        self.machine.handle_last_bytes(&mut self.line.input.bytes, self.now);
+                    }
+                    self.close();
+                    return true;
+                }
+                Poll::Pending => break,
+            }
+        }
+        false
     }
 
     /// The server begins a re-authentication.

@@ -1,6 +1,7 @@
 //! Enhanced authentication. Spec: v5 section 4.12.
 
 use std::{
+    future::IntoFuture,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -12,7 +13,7 @@ use std::{
 use postrider::{
     AuthenticationError, AuthenticationExchange, Authenticator, Bytes, ConnectError, Event,
     LinkReason, Properties, Property, Protocol, QoS, ReasonCode, ReauthenticateError, Session,
-    SessionEnd, Text, blocking,
+    SessionEnd, Subscription, Text, blocking,
 };
 use postrider_proto::wire::{Auth, ConnAck, Disconnect, Packet, PacketType};
 use postrider_testing::{Script, ScriptedBroker, TestBroker};
@@ -225,6 +226,89 @@ async fn an_answer_that_takes_its_time_delays_nothing() {
     assert_eq!(result, Ok(()));
 }
 
+/// Nobody waits for an answer that nobody will hear, and a refusal that came before the end is told.
+#[tokio::test]
+async fn an_end_is_noticed_while_a_challenge_is_answered() {
+    let (release, released) = channel();
+    let slow = Slow(Arc::new(Mutex::new(released)));
+    for last in [None, Some(ReasonCode::NotAuthorized)] {
+        let (builder, mut desk) = builder();
+        let (result, ()) = tokio::join!(builder.authenticator(slow.clone()).connect(), async {
+            let mut peer = desk.next().await;
+            peer.connect().await;
+            peer.send(auth(ReasonCode::ContinueAuthentication, "1")).await;
+            if let Some(reason) = last {
+                peer.send(Packet::ConnAck(ConnAck { reason, ..ConnAck::default_success() })).await;
+            }
+        });
+        let error = result.unwrap_err();
+        let is_told = match last {
+            None => matches!(error, ConnectError::Authentication { .. }),
+            Some(_) => matches!(error, ConnectError::Credentials { .. }),
+        };
+        assert!(is_told, "{error:?}");
+    }
+    let (builder, mut desk) = builder();
+    let (session, mut peer) =
+        tokio::join!(builder.authenticator(slow).connect(), accept(&mut desk));
+    let session = session.unwrap();
+    let (result, ()) = tokio::join!(session.reauthenticate(), async {
+        next_auth(&mut peer).await;
+        peer.send(auth(ReasonCode::ContinueAuthentication, "1")).await;
+        drop(peer);
+    });
+    assert!(matches!(result, Err(ReauthenticateError::Disconnected(_))), "{result:?}");
+    (0..3).for_each(|_| release.send(()).unwrap());
+}
+
+/// What a server sends meanwhile waits, some of it here and the rest with the server.
+#[tokio::test]
+async fn what_comes_while_a_challenge_is_answered_is_bounded() {
+    const MESSAGES: usize = 100;
+    let (release, released) = channel();
+    let slow = Slow(Arc::new(Mutex::new(released)));
+    let (builder, mut desk) = builder();
+    let (session, mut peer) =
+        tokio::join!(builder.authenticator(slow).connect(), accept(&mut desk));
+    let session = session.unwrap();
+    let (stream, _) =
+        tokio::join!(session.subscribe("a", QoS::AtMostOnce).into_future(), peer.grant());
+    let mut stream = stream.unwrap();
+    let (again, sent) = (session.reauthenticate(), AtomicU32::new(0));
+    let payload = "x".repeat(10_000);
+    let (result, _, ()) = tokio::join!(again, read(&mut stream, MESSAGES), async {
+        next_auth(&mut peer).await;
+        peer.send(auth(ReasonCode::ContinueAuthentication, "1")).await;
+        let sending = async {
+            for _ in 0..MESSAGES {
+                peer.deliver("a", &payload, QoS::AtMostOnce, &[]).await;
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let watching = async {
+            while sent.load(Ordering::Relaxed) < 6 {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..10_000 {
+                tokio::task::yield_now().await;
+            }
+            let sent = sent.load(Ordering::Relaxed);
+            assert!(sent < 15, "{sent}");
+            release.send(()).unwrap();
+        };
+        tokio::join!(sending, watching);
+        assert_eq!(next_auth(&mut peer).await, "1");
+        peer.send(auth(ReasonCode::Success, "yes")).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+async fn read(stream: &mut Subscription, messages: usize) {
+    for _ in 0..messages {
+        timeout(PATIENCE, stream.next()).await.expect("a message in time").unwrap();
+    }
+}
+
 /// The data of the next AUTH; pings before it are answered.
 async fn next_auth(peer: &mut Peer) -> String {
     let answering = async {
@@ -258,6 +342,7 @@ async fn a_method_that_panics_ends_the_connection() {
 }
 
 /// As [`Echo`], but each answer waits for the test.
+#[derive(Clone)]
 struct Slow(Arc<Mutex<Receiver<()>>>);
 
 impl Authenticator for Slow {
