@@ -5,21 +5,21 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
-        mpsc::{Receiver, channel},
+        mpsc::{Receiver, Sender, channel},
     },
     time::Duration,
 };
 
 use postrider::{
-    AuthenticationError, AuthenticationExchange, Authenticator, Bytes, ConnectError, Event,
-    LinkReason, Properties, Property, Protocol, QoS, ReasonCode, ReauthenticateError, Session,
-    SessionEnd, Subscription, Text, blocking,
+    AuthenticationError, AuthenticationExchange, Authenticator, Builder, Bytes, ConnectError,
+    Event, LinkReason, Properties, Property, Protocol, QoS, ReasonCode, ReauthenticateError,
+    Session, SessionEnd, Subscription, Text, blocking,
 };
 use postrider_proto::wire::{Auth, ConnAck, Disconnect, Packet, PacketType};
 use postrider_testing::{Script, ScriptedBroker, TestBroker};
 use tokio::time::timeout;
 
-use crate::peer::{PATIENCE, Peer, Success, builder};
+use crate::peer::{Desk, PATIENCE, Peer, Success, builder};
 
 /// Says `hello`, answers each challenge with itself, and believes a server that says `yes`.
 struct Echo;
@@ -179,13 +179,9 @@ async fn reauthentication_keeps_the_connection() {
 /// An answer that takes its time, as one that hashes a password a million times, delays neither messages nor pings.
 #[tokio::test]
 async fn an_answer_that_takes_its_time_delays_nothing() {
-    let (release, released) = channel();
-    let (builder, mut desk) = builder();
+    let (builder, desk) = builder();
     let builder = builder.keep_alive(Duration::from_secs(1));
-    let slow = Slow(Arc::new(Mutex::new(released)));
-    let (session, mut peer) =
-        tokio::join!(builder.authenticator(slow).connect(), accept(&mut desk));
-    let session = session.unwrap();
+    let (session, mut peer, mut desk, release) = slow(builder, desk).await;
     let (result, ()) = tokio::join!(session.reauthenticate(), async {
         next_auth(&mut peer).await;
         peer.send(auth(ReasonCode::ContinueAuthentication, "1")).await;
@@ -248,29 +244,24 @@ async fn an_end_is_noticed_while_a_challenge_is_answered() {
         };
         assert!(is_told, "{error:?}");
     }
-    let (builder, mut desk) = builder();
-    let (session, mut peer) =
-        tokio::join!(builder.authenticator(slow).connect(), accept(&mut desk));
-    let session = session.unwrap();
+    (0..2).for_each(|_| release.send(()).unwrap());
+    let (builder, desk) = builder();
+    let (session, mut peer, _desk, release) = self::slow(builder, desk).await;
     let (result, ()) = tokio::join!(session.reauthenticate(), async {
         next_auth(&mut peer).await;
         peer.send(auth(ReasonCode::ContinueAuthentication, "1")).await;
         drop(peer);
     });
     assert!(matches!(result, Err(ReauthenticateError::Disconnected(_))), "{result:?}");
-    (0..3).for_each(|_| release.send(()).unwrap());
+    release.send(()).unwrap();
 }
 
 /// What a server sends meanwhile waits, some of it here and the rest with the server.
 #[tokio::test]
 async fn what_comes_while_a_challenge_is_answered_is_bounded() {
     const MESSAGES: usize = 100;
-    let (release, released) = channel();
-    let slow = Slow(Arc::new(Mutex::new(released)));
-    let (builder, mut desk) = builder();
-    let (session, mut peer) =
-        tokio::join!(builder.authenticator(slow).connect(), accept(&mut desk));
-    let session = session.unwrap();
+    let (builder, desk) = builder();
+    let (session, mut peer, _desk, release) = slow(builder, desk).await;
     let (stream, _) =
         tokio::join!(session.subscribe("a", QoS::AtMostOnce).into_future(), peer.grant());
     let mut stream = stream.unwrap();
@@ -344,6 +335,14 @@ async fn a_method_that_panics_ends_the_connection() {
 /// As [`Echo`], but each answer waits for the test.
 #[derive(Clone)]
 struct Slow(Arc<Mutex<Receiver<()>>>);
+
+/// A connected session that answers when it is told to.
+async fn slow(builder: Builder, mut desk: Desk) -> (Session, Peer, Desk, Sender<()>) {
+    let (release, released) = channel();
+    let slow = Slow(Arc::new(Mutex::new(released)));
+    let (session, peer) = tokio::join!(builder.authenticator(slow).connect(), accept(&mut desk));
+    (session.unwrap(), peer, desk, release)
+}
 
 impl Authenticator for Slow {
     fn method(&self) -> &str {
@@ -523,14 +522,14 @@ async fn an_authenticator_that_cannot_begin_ends_the_session() {
 }
 
 /// A session that [`Echo`] has authenticated.
-async fn authenticated() -> (Session, Peer, crate::peer::Desk) {
+async fn authenticated() -> (Session, Peer, Desk) {
     let (builder, mut desk) = builder();
     let connecting = builder.authenticator(Echo).connect();
     let (session, peer) = tokio::join!(connecting, accept(&mut desk));
     (session.unwrap(), peer, desk)
 }
 
-async fn accept(desk: &mut crate::peer::Desk) -> Peer {
+async fn accept(desk: &mut Desk) -> Peer {
     let mut peer = desk.next().await;
     peer.connect().await;
     peer.send(success("yes")).await;
