@@ -133,15 +133,13 @@ impl Broker {
     /// that come from now on; those that stand go on. Blocks while it reads.
     ///
     /// # Errors
-    /// [`ReloadError`]: a file cannot be used. Its listener and those that were added after it keep what they had.
+    /// [`ReloadError`]: a file cannot be used, and all listeners keep what they had.
     pub fn reload_certificates(&self) -> Result<(), ReloadError> {
-        for (endpoint, layers) in &self.layers {
-            layers.reload().map_err(|error| ReloadError {
-                endpoint: endpoint.clone(),
-                error: Box::new(error),
-            })?;
-        }
-        Ok(())
+        let listeners = self.layers.iter().map(|(endpoint, layers)| (endpoint, layers));
+        Layers::reload(listeners).map_err(|(endpoint, error)| ReloadError {
+            endpoint: endpoint.clone(),
+            error: Box::new(error),
+        })
     }
 
     /// Opens a connection without a socket: the client's end of a byte stream that holds up to 256 KiB each way.

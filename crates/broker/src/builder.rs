@@ -55,11 +55,11 @@ pub enum Failure {
     Panic,
 }
 
-/// Why [`crate::Broker::reload_certificates`] left a listener as it was.
+/// Why [`crate::Broker::reload_certificates`] changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{endpoint} keeps its certificate: {error}")]
 pub struct ReloadError {
-    /// The listener.
+    /// The listener whose files cannot be used.
     pub endpoint: Endpoint,
     /// What is wrong.
     pub error: Box<TlsError>,
@@ -211,7 +211,7 @@ impl Builder {
     }
 
     /// Most QoS 1 and 2 messages that a client may have open towards the broker, 1 to 65,535: announced in 5.0; in 3.x,
-    /// where it cannot be announced, the client is not read on meanwhile. Default: 1,024 in 5.0, no limit in 3.x.
+    /// where it cannot be announced, one more is not read meanwhile. Default: 1,024 in 5.0, no limit in 3.x.
     pub fn receive_maximum(mut self, messages: u16) -> Self {
         self.hub.link.receive_maximum = messages;
         self.hub.link.receive_maximum_unannounced = Some(messages);

@@ -526,6 +526,13 @@ impl Driver {
     }
 }
 
+/// Also after a panic.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.vault.end();
+    }
+}
+
 /// Puts a connection into the list of those to write to, once.
 fn mark(dirty: &mut Vec<LinkId>, conn: &mut Conn) {
     if !conn.is_dirty {

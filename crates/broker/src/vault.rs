@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     mem,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -53,9 +53,17 @@ pub(crate) struct Stored {
     pub(crate) synced: u64,
 }
 
-/// Spools of an earlier run, with the number of hubs that have messages with them. The last one drops the file.
+/// Which hubs need a spool. The last one drops the file.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Sharers(Arc<Mutex<BTreeMap<u64, u16>>>);
+pub(crate) struct Sharers(Arc<Mutex<Sharing>>);
+
+#[derive(Debug, Default)]
+struct Sharing {
+    /// Spools of an earlier run, with the number of hubs that have messages with them. One of this run has one owner.
+    counts: BTreeMap<u64, u16>,
+    /// A hub has ended: what it had let go of with that is still in its records.
+    is_over: bool,
+}
 
 impl Vault {
     /// For a hub without a store.
@@ -170,6 +178,14 @@ impl Vault {
         }
     }
 
+    /// The hub ends, and lets go of the spools of other hubs that its records name: no file is dropped any more. What
+    /// nobody needs goes at the next start. To be called while the hub is still there.
+    pub(crate) fn end(&self) {
+        if let Place::Disk(disk) = &self.place {
+            disk.sharers.lock().is_over = true;
+        }
+    }
+
     /// Reads at least one and at most `len` bytes of a spool.
     pub(crate) fn spool_read(
         &self,
@@ -187,25 +203,25 @@ impl Vault {
 impl Sharers {
     /// One more hub has messages with this spool.
     pub(crate) fn join(&self, spool: u64) {
-        *self.lock().entry(spool).or_default() += 1;
+        *self.lock().counts.entry(spool).or_default() += 1;
     }
 
-    /// A hub has no more messages with this spool. Returns whether nobody has.
+    /// A hub has no more messages with this spool. Returns whether nobody has, as far as can be known.
     fn leave(&self, spool: u64) -> bool {
-        let sharers = &mut *self.lock();
-        match sharers.get_mut(&spool) {
+        let Sharing { counts, is_over } = &mut *self.lock();
+        match counts.get_mut(&spool) {
             Some(count) if *count > 1 => {
                 *count -= 1;
                 false
             }
             Some(_) | None => {
-                sharers.remove(&spool);
-                true
+                counts.remove(&spool);
+                !*is_over
             }
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, u16>> {
+    fn lock(&self) -> MutexGuard<'_, Sharing> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -263,6 +279,8 @@ mod tests {
         assert!(!sharers.leave(5));
         assert!(sharers.leave(5));
         assert!(sharers.leave(6), "a spool of this run has one owner");
+        sharers.lock().is_over = true;
+        assert!(!sharers.leave(7));
     }
 
     fn gone(owner: u64) -> Record {

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use postrider_bench::{Plan, Shape, run};
-use postrider_broker::{
-    Address,
-    wire::{QoS, Version},
-};
+use postrider_broker::wire::{QoS, Version};
 
 use crate::{
     args::{BenchArgs, ShapeArgs},
@@ -22,7 +19,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         ShapeArgs::FanOut { subscribers, load } => (Shape::FanOut(*subscribers), load),
     };
     let plan = Plan {
-        address: Address::parse(&load.transport.secured(&load.url)).context("--url")?,
+        address: load.address.address(&load.transport)?,
         how: load.transport.dial(Manner::Postrider)?,
         version: if load.mqtt_version == "5.0" { Version::V5 } else { Version::V311 },
         shape,

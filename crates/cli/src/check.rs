@@ -1,14 +1,12 @@
 //! `postrider check`: plays the conformance cases at a broker.
 
-use anyhow::Context;
-use postrider_broker::Address;
 use postrider_check::{Case, cases, judge_all};
 
 use crate::{args::CheckArgs, names::Manner, out::say};
 
 /// Plays the cases and prints a line for each; an error if the broker failed one.
 pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
-    let address = Address::parse(&args.transport.secured(&args.url)).context("--url")?;
+    let address = args.address.address(&args.transport)?;
     let how = args.transport.dial(Manner::Postrider)?;
     let all = cases()?;
     let wanted = args.only.as_deref().unwrap_or_default();

@@ -1,11 +1,12 @@
 //! The options by which `pub`, `sub` and `rr` reach a broker.
 
-use std::{net::Ipv6Addr, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use postrider::{Builder, DisconnectError, Properties, Property, Protocol, Session};
 
 use crate::{
+    address::bracketed,
     args::{ConnectionArgs, Given, Place, ProtocolArg},
     log,
     names::Manner,
@@ -32,7 +33,7 @@ impl ConnectionArgs {
         self.later.refuse()?;
         let has_password = self.password.is_some() || self.pw_file.is_some();
         let has_user =
-            self.username.is_some() || self.url.as_ref().is_some_and(|u| u.contains('@'));
+            self.username.is_some() || self.address.url.as_ref().is_some_and(|u| u.contains('@'));
         if has_password && !has_user {
             bail!(Usage("a password needs a user name: --username <NAME>".to_owned()));
         }
@@ -138,7 +139,7 @@ impl ConnectionArgs {
 
     /// The topic that the URL ends with.
     pub(crate) fn url_topic(&self) -> Option<&str> {
-        self.url.as_deref().and_then(|url| parted(url).1)
+        self.address.url.as_deref().and_then(|url| parted(url).1)
     }
 
     /// Whether the broker is to keep the session.
@@ -195,21 +196,11 @@ impl ConnectionArgs {
 
     /// The URL and the topic in it: what was given, or the default.
     fn address(&self) -> anyhow::Result<(String, Option<&str>)> {
-        if let Some(url) = &self.url {
+        if let Some(url) = &self.address.url {
             let (url, topic) = parted(url);
             return Ok((self.transport.secured(url), topic));
         }
-        if let Some(path) = &self.unix {
-            let path = std::path::absolute(path).context("--unix")?;
-            return Ok((format!("unix:{}", path.display()), None));
-        }
-        let scheme = self.transport.scheme(self.ws);
-        let port = self.port.map_or_else(String::new, |port| format!(":{port}"));
-        let host = match &self.host {
-            Some(host) => bracketed(host).with_context(|| format!("--host '{host}'"))?,
-            None => "127.0.0.1".to_owned(),
-        };
-        Ok((format!("{scheme}://{host}{port}"), None))
+        Ok((self.address.url(&self.transport)?, None))
     }
 }
 
@@ -238,26 +229,6 @@ impl ProtocolArg {
             Self::V5 => Protocol::V5,
         }
     }
-}
-
-/// A host as it stands in a URL: an IPv6 address in brackets.
-fn bracketed(host: &str) -> anyhow::Result<String> {
-    if host.is_empty() {
-        bail!("the name is empty");
-    }
-    if host.contains("//") || host.starts_with("unix:") {
-        bail!("this is a URL: give it with --url");
-    }
-    if host.contains(['/', '@', '?', '#', '%', ' ']) {
-        bail!("not a host name or address");
-    }
-    if host.parse::<Ipv6Addr>().is_ok() {
-        return Ok(format!("[{host}]"));
-    }
-    if host.contains(':') && !host.starts_with('[') {
-        bail!("not a host name or address; the port has an option of its own, --port");
-    }
-    Ok(host.to_owned())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The `postrider` command. Each subcommand is a module with its arguments and a function that runs it.
 #![forbid(unsafe_code)]
 
+mod address;
 mod args;
 mod bar;
 mod bench;

@@ -238,8 +238,8 @@ impl<S> Builder<S> {
     ///
     /// A server that sends more is told so with DISCONNECT 0x93 (section 3.3.4). But if it does where a session was resumed, it
     /// would only send the same again on a new connection. Such messages are taken and counted
-    /// ([`crate::Stats::surplus`]), and no packet is read while more than these wait for their PUBACK or PUBREC: memory is
-    /// bounded as if it kept the rule.
+    /// ([`crate::Stats::surplus`]), and no further one is read, nor what comes behind it, while more than these wait for
+    /// their PUBACK or PUBREC: memory is bounded as if it kept the rule.
     #[must_use]
     pub fn receive_maximum(mut self, receive_maximum: u16) -> Self {
         self.link.receive_maximum = receive_maximum.max(1);

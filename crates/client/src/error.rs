@@ -104,7 +104,7 @@ pub enum ConnectError {
         /// All properties of its packet (5.0).
         properties: Properties,
     },
-    /// Enhanced authentication failed on our side (5.0).
+    /// Enhanced authentication failed, and the server gave no reason code (5.0).
     #[error("authentication at {server} failed: {error}")]
     Authentication {
         /// The URL, without credentials.

@@ -58,6 +58,11 @@ pub enum Event {
     },
     /// The server said something with a PUBREL, which ends the exchange of a message that arrived at QoS 2 (5.0).
     Released {
+        /// [`crate::Message::packet_id`] of that message.
+        packet_id: u16,
+        /// [`crate::Message::number`] with [`crate::Builder::manual_acknowledgement`], if it was this process that
+        /// acknowledged it. `None` with a PUBREL that comes again.
+        number: Option<u64>,
         /// `Success`, or `PacketIdentifierNotFound`.
         reason: ReasonCode,
         /// Reason string and user properties.

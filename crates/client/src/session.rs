@@ -100,6 +100,9 @@ impl Session {
     /// A receipt for a message by its number, while its exchange is not complete: also for one that a process before this
     /// one published into the same store.
     ///
+    /// How a message ended that is complete is not stored, not even a refusal: its publication, a receipt that was there
+    /// before, or [`crate::Event::PublishFailed`] says it, in the process that learns of it.
+    ///
     /// # Errors
     /// [`PublishError::NotOpen`] if the message is complete, or was never published; [`PublishError::Unreadable`] if it has
     /// failed so, also in a process before this one; [`PublishError::Over`].

@@ -52,6 +52,10 @@ impl<S> Builder<S> {
     ///
     /// - The server may leave [`Builder::receive_maximum`] messages open. A message that is not acknowledged holds the
     ///   answers of later ones back, and in the end no more come; the connection stays, with its pings.
+    /// - A server of 3.1.1 knows no such maximum, and one of 5.0 may break it where a session was resumed. Then the first
+    ///   message too many is not read before earlier ones are acknowledged, and neither is what comes behind it, answers to
+    ///   verbs among them. A program with so many unacknowledged messages that awaits a verb, a publication at QoS 1
+    ///   or 2 or a subscription, before it acknowledges the oldest of them, may wait for ever.
     /// - A message that is dropped unacknowledged comes again on the same stream, after a tenth of a second at first,
     ///   later less often. If its stream has ended, it goes where a new message would go.
     /// - After a reconnect the server sends what is open again. It is not handed out again while the program, or a

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use crate::unix;
 use crate::{
     Endpoint, ServerTls, Stream, TlsError, WebSocketError,
-    tls::{self, Acceptor},
+    tls::{self, Acceptor, Renewal},
     websocket,
 };
 
@@ -163,12 +163,22 @@ impl Layers {
     }
 
     /// Reads certificate, key and whom to let in from their files again, for all connections that come from now on to the
-    /// listener that these layers are from. Blocks. Does nothing without TLS.
+    /// listeners that these layers are from: for all of them, or for none. Each has a name for the error. Blocks. Those
+    /// without TLS have nothing to read.
     ///
     /// # Errors
-    /// [`TlsError`]: the files cannot be used, and all stays as it was.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        self.tls.as_ref().map_or(Ok(()), Acceptor::reload)
+    /// [`TlsError`] and whose it is: its files cannot be used, and all listeners stay as they were.
+    pub fn reload<'a, N>(
+        listeners: impl IntoIterator<Item = (N, &'a Self)>,
+    ) -> Result<(), (N, TlsError)> {
+        let mut renewals = Vec::new();
+        for (name, layers) in listeners {
+            if let Some(acceptor) = &layers.tls {
+                renewals.push(acceptor.renewal().map_err(|error| (name, error))?);
+            }
+        }
+        renewals.into_iter().for_each(Renewal::apply);
+        Ok(())
     }
 
     /// Does the handshakes. They may take as long as the client likes: bound it.

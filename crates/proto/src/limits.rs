@@ -10,7 +10,7 @@ pub struct LinkConfig {
     /// Most QoS 1/2 PUBLISHes that the peer may have open towards us in 5.0, 1 to 65,535. One with more ends its link,
     /// but a server that goes on with a session: it is read on at the pace of our answers.
     pub receive_maximum: u16,
-    /// The same in 3.x, where it cannot be announced: the peer is not read on while it is reached. `None`: no limit.
+    /// The same in 3.x, where it cannot be announced: one message more is not read while it is reached. `None`: no limit.
     pub receive_maximum_unannounced: Option<u16>,
     /// Topic aliases that the peer may use towards us, 0 to 65,535.
     pub topic_alias_max: u16,

@@ -1,6 +1,9 @@
 //! What a store brings through the end of a broker.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use postrider_broker::{
@@ -258,6 +261,36 @@ async fn a_large_payload_survives_in_its_file_until_its_last_receiver_has_it() {
         end(broker, false).await;
     }
     assert_eq!(files(), 0);
+}
+
+/// The hub that received the messages ends last, since a client of it does not read; those of the other one are stored.
+#[tokio::test]
+async fn large_messages_outlive_the_hub_that_ends_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let payload = Bytes::from(vec![7; 1_100_000]);
+    let broker = start(stored(folder.path()).hubs(2).flush_max(Duration::from_millis(100)));
+    for name in names {
+        let (mut peer, _) = resume(&broker, Version::V5, name, None).await;
+        peer.subscribe(name, QoS::AtLeastOnce).await;
+    }
+    let sender = Peer::new(broker.connect(), Version::V5);
+    let mut sender = sender.shake_hands("sender").await;
+    for name in names {
+        deliver(&mut sender, publish(name, payload.clone(), QoS::AtLeastOnce)).await;
+    }
+    sender.subscribe("own", QoS::AtMostOnce).await;
+    sender.publish("own", payload.clone(), QoS::AtMostOnce).await;
+    while broker.stats().publishes_sent == 0 {
+        tokio::task::yield_now().await;
+    }
+    end(broker, false).await;
+    let broker = open(folder.path(), 2);
+    for name in names {
+        let (mut peer, _) = resume(&broker, Version::V5, name, None).await;
+        assert!(peer.message().await.1 == payload, "{name}");
+    }
+    end(broker, false).await;
 }
 
 /// Nothing is left of a large message that nobody stores.

@@ -1,8 +1,8 @@
 //! Options of `postrider bench`.
 
-use clap::{Args, Subcommand};
+use clap::{ArgAction, Args, Subcommand};
 
-use crate::args::TransportArgs;
+use crate::args::{AddressArgs, TransportArgs};
 
 /// Puts load on a broker and counts what is lost, doubled and out of order.
 #[derive(Debug, Args)]
@@ -14,9 +14,7 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ShapeArgs {
     /// Pairs of one publisher and one subscriber, each on a topic of its own.
-    #[command(
-        after_help = "Example: postrider bench p2p --pairs 50 --qos 1 --pid $(pidof mosquitto)"
-    )]
+    #[command(disable_help_flag = true, after_help = P2P_HELP)]
     P2p {
         /// How many pairs.
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -25,7 +23,7 @@ pub(crate) enum ShapeArgs {
         load: LoadArgs,
     },
     /// One publisher, many subscribers on one topic.
-    #[command(after_help = "Example: postrider bench fan-out --subscribers 100 --messages 10000")]
+    #[command(disable_help_flag = true, after_help = FAN_OUT_HELP)]
     FanOut {
         /// How many subscribers.
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
@@ -37,9 +35,6 @@ pub(crate) enum ShapeArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// Broker to load.
-    #[arg(long, default_value = "mqtt://127.0.0.1:1883", env = "POSTRIDER_URL")]
-    pub(crate) url: String,
     /// Quality of service of publishers and subscribers.
     #[arg(short, long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
     pub(crate) qos: u8,
@@ -68,5 +63,22 @@ pub(crate) struct LoadArgs {
     #[arg(long)]
     pub(crate) pid: Option<u32>,
     #[command(flatten)]
+    pub(crate) address: AddressArgs,
+    #[command(flatten)]
     pub(crate) transport: TransportArgs,
+    /// Prints help.
+    #[arg(long, action = ArgAction::Help)]
+    pub(crate) help: Option<bool>,
 }
+
+const P2P_HELP: &str = "\
+Examples:
+  postrider bench p2p --pairs 50 --qos 1 --pid $(pidof mosquitto)
+  postrider bench p2p -h broker.example -p 1884
+
+Where no option says which broker, the variable POSTRIDER_URL does.";
+
+const FAN_OUT_HELP: &str = "\
+Example: postrider bench fan-out --subscribers 100 --messages 10000
+
+Where no option says which broker, the variable POSTRIDER_URL does.";

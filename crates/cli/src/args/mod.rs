@@ -3,6 +3,7 @@
 //! The build script reads this folder too, and makes completions and man pages of it. So it knows clap and the words of
 //! MQTT, and nothing of what is done: that stands in the module of each subcommand.
 
+mod address;
 mod bench;
 mod broker;
 mod check;
@@ -26,6 +27,7 @@ mod will;
 use clap::{Arg, Parser, Subcommand};
 
 pub(crate) use self::{
+    address::AddressArgs,
     bench::{BenchArgs, ShapeArgs},
     broker::{BrokerArgs, ModeArg},
     check::CheckArgs,

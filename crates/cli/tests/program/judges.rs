@@ -1,6 +1,6 @@
 //! `check` and `bench` against our broker.
 
-use crate::process::{Broker, run};
+use crate::process::{Broker, Program, command, run};
 
 #[test]
 fn our_broker_passes_every_case() {
@@ -30,5 +30,35 @@ fn nothing_is_lost_under_load_in_sessions_that_outlive_their_connections() {
     for version in ["3.1.1", "5.0"] {
         let load = ["--url", &broker.url, "-q", "2", "-m", "2000", "-V", version, "--persistent"];
         run(&[&["bench", "p2p", "--pairs", "3"], &load[..]].concat()).check(0, &[]);
+    }
+}
+
+/// As `pub`, `sub` and `rr` have it; the variable is for who gives no option.
+#[test]
+fn the_broker_is_named_by_host_and_port_too() {
+    let broker = Broker::start(&[]);
+    for verb in [
+        &["check", "--only", "a second CONNECT"][..],
+        &["bench", "p2p", "-m", "100"],
+        &["bench", "fan-out", "-m", "100"],
+    ] {
+        let line = |options: &[&'static str]| {
+            let mut program = command(&[verb, options].concat());
+            program.env("POSTRIDER_URL", "mqtt://nowhere.invalid");
+            program
+        };
+        let mut by_port = line(&["-h", "localhost", "-p"]);
+        Program::spawn(by_port.arg(&broker.port)).end().check(0, &[]);
+        let mut by_url = line(&["-L"]);
+        Program::spawn(by_url.arg(&broker.url)).end().check(0, &[]);
+        let mut by_variable = line(&[]);
+        Program::spawn(by_variable.env("POSTRIDER_URL", &broker.url)).end().check(0, &[]);
+        let unknown = Program::spawn(&mut line(&["-h", "also.invalid"])).end();
+        let said = format!("{} {}", unknown.out.join(" "), unknown.err);
+        assert!(said.contains("host 'also.invalid' cannot be resolved"), "{verb:?}: {said}");
+        Program::spawn(&mut line(&["-h"])).end().check(2, &["'--host <HOST>'"]);
+        Program::spawn(&mut line(&["-h", "a:1"])).end().check(1, &["its own, --port"]);
+        let both = ["-L", "mqtt://h", "-p", "1"];
+        Program::spawn(&mut line(&both)).end().check(2, &["cannot be used with '--port"]);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{LinkReason, SessionEnd};
 
-/// Why an exchange failed on our side. That the server refused is told by its reason code.
+/// Why an exchange failed. That the server refused is told by its reason code.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthenticationError {
@@ -33,6 +33,9 @@ pub enum AuthenticationError {
     /// What the server sent is not what the method says.
     #[error("the server's data is not what the authentication method says: {0}")]
     Malformed(&'static str),
+    /// The server closed the connection in the middle of it, and did not say why.
+    #[error("the server closed the connection before it was over")]
+    Closed,
     /// The connection does not speak 5.0.
     #[error("an authenticator needs MQTT 5.0: choose Protocol::V5")]
     Version,

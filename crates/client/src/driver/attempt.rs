@@ -19,6 +19,7 @@ use super::Driver;
 use crate::{
     AuthenticationError, AuthenticationExchange, Authenticator, LinkReason, ReauthenticateError,
     answer::Answer,
+    line::Read,
     upcoming::{Hook, Preparing, Upcoming},
 };
 
@@ -32,6 +33,8 @@ pub(super) struct Preparation {
     /// Whether the version of the attempt has enhanced authentication.
     has_properties: bool,
     exchange: Option<Box<dyn AuthenticationExchange>>,
+    /// Whether the server has sent a challenge in this attempt.
+    was_challenged: bool,
     /// A challenge being answered; the exchange is there then.
     responding: Option<JoinHandle<Responded>>,
     /// Why it failed on our side.
@@ -49,6 +52,10 @@ struct Responded {
     properties: Properties,
 }
 
+/// With so many bytes read while a challenge is being answered no more are, since all of them stay in memory; the last
+/// read may go beyond by as much again. Only a server that goes on with messages during a re-authentication sends so many.
+const AHEAD_MAX: usize = 64 * 1024;
+
 /// Who waits for a re-authentication.
 struct Reauthentication {
     answer: Answer<Result<(), ReauthenticateError>>,
@@ -65,6 +72,7 @@ impl Preparation {
             authenticator: None,
             has_properties: false,
             exchange: None,
+            was_challenged: false,
             responding: None,
             error: None,
             again: None,
@@ -80,6 +88,11 @@ impl Preparation {
     pub(super) fn error(&self) -> AuthenticationError {
         let unknown = || AuthenticationError::Malformed("it came at the wrong time");
         self.error.clone().unwrap_or_else(unknown)
+    }
+
+    /// Whether the server has asked something, so that it speaks MQTT.
+    pub(super) fn was_challenged(&self) -> bool {
+        self.was_challenged
     }
 
     /// What the next AUTH says besides its data.
@@ -100,6 +113,7 @@ impl Preparation {
 
     fn begin(&mut self) -> Result<Option<Bytes>, AuthenticationError> {
         self.forget();
+        self.was_challenged = false;
         let Some(authenticator) = &self.authenticator else { return Ok(None) };
         if !self.has_properties {
             return Err(AuthenticationError::Version);
@@ -169,6 +183,7 @@ impl Driver {
     /// Has a challenge answered on a thread that may take its time: pings and messages to the server go on meanwhile.
     pub(super) fn handle_challenge(&mut self, data: Option<Bytes>, properties: Properties) {
         tracing::trace!(server = %self.server, count = properties.iter().count(), "challenge");
+        self.preparation.was_challenged = true;
         let Some(mut exchange) = self.preparation.exchange.take() else {
             return self.reject(AuthenticationError::Malformed("a challenge at the wrong time"));
         };
@@ -201,6 +216,25 @@ impl Driver {
             }
         }
         true
+    }
+
+    /// While a challenge is being answered the machine takes nothing. Reads on all the same, up to a bound, so that the end
+    /// of the connection is noticed; says whether that has come.
+    pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> bool {
+        while self.preparation.responding.is_some() && self.line.input.bytes.len() < AHEAD_MAX {
+            match self.line.poll_read(cx) {
+                Poll::Ready(Read::Some) => {}
+                Poll::Ready(Read::End) => {
+                    if self.line.fault().is_none() {
+                        self.machine.handle_last_bytes(&mut self.line.input.bytes, self.now);
+                    }
+                    self.close();
+                    return true;
+                }
+                Poll::Pending => break,
+            }
+        }
+        false
     }
 
     /// The server begins a re-authentication.

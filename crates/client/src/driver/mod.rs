@@ -392,8 +392,11 @@ impl Driver {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.stalled_until.is_some() || self.machine.is_receive_paused() {
+        if self.stalled_until.is_some() {
             return false;
+        }
+        if self.machine.is_receive_paused() {
+            return self.poll_ahead(cx);
         }
         match self.line.poll_read(cx) {
             Poll::Ready(Read::Some) => {

@@ -176,8 +176,9 @@ impl Driver {
                 };
                 self.complete(number, result);
             }
-            MachineEvent::Released { reason, properties } => {
-                self.shared.tell(&Event::Released { reason, properties });
+            MachineEvent::Released { packet_id, number, reason, properties } => {
+                let packet_id = packet_id.get();
+                self.shared.tell(&Event::Released { packet_id, number, reason, properties });
             }
             MachineEvent::Subscribed(id, result) => self.handle_subscribed(id, result),
             MachineEvent::Unsubscribed(id, result) => self.handle_unsubscribed(id, result),

@@ -10,8 +10,8 @@ use postrider_proto::{
 
 use super::Driver;
 use crate::{
-    ConnectError, LinkReason, PublishError, SessionEnd, SubscribeError, UnsubscribeError,
-    line::describe, reason::explanation,
+    AuthenticationError, ConnectError, LinkReason, PublishError, SessionEnd, SubscribeError,
+    UnsubscribeError, line::describe, reason::explanation,
 };
 
 pub(super) fn link_reason(end: LinkEnd) -> LinkReason {
@@ -170,6 +170,10 @@ impl Driver {
             LinkReason::WebSocket(error) => ConnectError::WebSocket { server, error },
             LinkReason::PeerFault { .. } => {
                 ConnectError::NotMqtt { server, what: describe(self.line.first_bytes()) }
+            }
+            LinkReason::Lost if self.preparation.was_challenged() => {
+                let error = AuthenticationError::Closed;
+                ConnectError::Authentication { server, error }
             }
             LinkReason::Lost if had_answer => {
                 ConnectError::NotMqtt { server, what: describe(self.line.first_bytes()) }

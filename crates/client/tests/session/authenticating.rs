@@ -1,24 +1,25 @@
 //! Enhanced authentication. Spec: v5 section 4.12.
 
 use std::{
+    future::IntoFuture,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
-        mpsc::{Receiver, channel},
+        mpsc::{Receiver, Sender, channel},
     },
     time::Duration,
 };
 
 use postrider::{
-    AuthenticationError, AuthenticationExchange, Authenticator, Bytes, ConnectError, Event,
-    LinkReason, Properties, Property, Protocol, QoS, ReasonCode, ReauthenticateError, Session,
-    SessionEnd, Text, blocking,
+    AuthenticationError, AuthenticationExchange, Authenticator, Builder, Bytes, ConnectError,
+    Event, LinkReason, Properties, Property, Protocol, QoS, ReasonCode, ReauthenticateError,
+    Session, SessionEnd, Subscription, Text, blocking,
 };
 use postrider_proto::wire::{Auth, ConnAck, Disconnect, Packet, PacketType};
 use postrider_testing::{Script, ScriptedBroker, TestBroker};
 use tokio::time::timeout;
 
-use crate::peer::{PATIENCE, Peer, Success, builder};
+use crate::peer::{Desk, PATIENCE, Peer, Success, builder};
 
 /// Says `hello`, answers each challenge with itself, and believes a server that says `yes`.
 struct Echo;
@@ -104,6 +105,20 @@ async fn a_server_that_does_not_prove_itself_is_left() {
     }
 }
 
+/// It has answered, and what it said was MQTT.
+#[tokio::test]
+async fn a_server_that_leaves_after_its_challenge_is_told() {
+    let (builder, mut desk) = builder();
+    let (result, ()) = tokio::join!(builder.authenticator(Echo).connect(), async {
+        let mut peer = desk.next().await;
+        peer.connect().await;
+        peer.send(auth(ReasonCode::ContinueAuthentication, "1")).await;
+        peer.auth().await;
+    });
+    let Err(ConnectError::Authentication { error, .. }) = result else { panic!("{result:?}") };
+    assert_eq!(error, AuthenticationError::Closed);
+}
+
 /// v5 [MQTT-4.12.0-1] [MQTT-4.12.0-4]: a server that knows no methods says so, and it is not asked again.
 #[tokio::test]
 async fn a_broker_without_the_method_refuses() {
@@ -164,13 +179,9 @@ async fn reauthentication_keeps_the_connection() {
 /// An answer that takes its time, as one that hashes a password a million times, delays neither messages nor pings.
 #[tokio::test]
 async fn an_answer_that_takes_its_time_delays_nothing() {
-    let (release, released) = channel();
-    let (builder, mut desk) = builder();
+    let (builder, desk) = builder();
     let builder = builder.keep_alive(Duration::from_secs(1));
-    let slow = Slow(Arc::new(Mutex::new(released)));
-    let (session, mut peer) =
-        tokio::join!(builder.authenticator(slow).connect(), accept(&mut desk));
-    let session = session.unwrap();
+    let (session, mut peer, mut desk, release) = slow(builder, desk).await;
     let (result, ()) = tokio::join!(session.reauthenticate(), async {
         next_auth(&mut peer).await;
         peer.send(auth(ReasonCode::ContinueAuthentication, "1")).await;
@@ -211,6 +222,84 @@ async fn an_answer_that_takes_its_time_delays_nothing() {
     assert_eq!(result, Ok(()));
 }
 
+/// Nobody waits for an answer that nobody will hear, and a refusal that came before the end is told.
+#[tokio::test]
+async fn an_end_is_noticed_while_a_challenge_is_answered() {
+    let (release, released) = channel();
+    let slow = Slow(Arc::new(Mutex::new(released)));
+    for last in [None, Some(ReasonCode::NotAuthorized)] {
+        let (builder, mut desk) = builder();
+        let (result, ()) = tokio::join!(builder.authenticator(slow.clone()).connect(), async {
+            let mut peer = desk.next().await;
+            peer.connect().await;
+            peer.send(auth(ReasonCode::ContinueAuthentication, "1")).await;
+            if let Some(reason) = last {
+                peer.send(Packet::ConnAck(ConnAck { reason, ..ConnAck::default_success() })).await;
+            }
+        });
+        let error = result.unwrap_err();
+        let is_told = match last {
+            None => matches!(error, ConnectError::Authentication { .. }),
+            Some(_) => matches!(error, ConnectError::Credentials { .. }),
+        };
+        assert!(is_told, "{error:?}");
+    }
+    (0..2).for_each(|_| release.send(()).unwrap());
+    let (builder, desk) = builder();
+    let (session, mut peer, _desk, release) = self::slow(builder, desk).await;
+    let (result, ()) = tokio::join!(session.reauthenticate(), async {
+        next_auth(&mut peer).await;
+        peer.send(auth(ReasonCode::ContinueAuthentication, "1")).await;
+        drop(peer);
+    });
+    assert!(matches!(result, Err(ReauthenticateError::Disconnected(_))), "{result:?}");
+    release.send(()).unwrap();
+}
+
+/// What a server sends meanwhile waits, some of it here and the rest with the server.
+#[tokio::test]
+async fn what_comes_while_a_challenge_is_answered_is_bounded() {
+    const MESSAGES: usize = 100;
+    let (builder, desk) = builder();
+    let (session, mut peer, _desk, release) = slow(builder, desk).await;
+    let (stream, _) =
+        tokio::join!(session.subscribe("a", QoS::AtMostOnce).into_future(), peer.grant());
+    let mut stream = stream.unwrap();
+    let (again, sent) = (session.reauthenticate(), AtomicU32::new(0));
+    let payload = "x".repeat(10_000);
+    let (result, _, ()) = tokio::join!(again, read(&mut stream, MESSAGES), async {
+        next_auth(&mut peer).await;
+        peer.send(auth(ReasonCode::ContinueAuthentication, "1")).await;
+        let sending = async {
+            for _ in 0..MESSAGES {
+                peer.deliver("a", &payload, QoS::AtMostOnce, &[]).await;
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let watching = async {
+            while sent.load(Ordering::Relaxed) < 6 {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..10_000 {
+                tokio::task::yield_now().await;
+            }
+            let sent = sent.load(Ordering::Relaxed);
+            assert!(sent < 15, "{sent}");
+            release.send(()).unwrap();
+        };
+        tokio::join!(sending, watching);
+        assert_eq!(next_auth(&mut peer).await, "1");
+        peer.send(auth(ReasonCode::Success, "yes")).await;
+    });
+    assert_eq!(result, Ok(()));
+}
+
+async fn read(stream: &mut Subscription, messages: usize) {
+    for _ in 0..messages {
+        timeout(PATIENCE, stream.next()).await.expect("a message in time").unwrap();
+    }
+}
+
 /// The data of the next AUTH; pings before it are answered.
 async fn next_auth(peer: &mut Peer) -> String {
     let answering = async {
@@ -244,7 +333,16 @@ async fn a_method_that_panics_ends_the_connection() {
 }
 
 /// As [`Echo`], but each answer waits for the test.
+#[derive(Clone)]
 struct Slow(Arc<Mutex<Receiver<()>>>);
+
+/// A connected session that answers when it is told to.
+async fn slow(builder: Builder, mut desk: Desk) -> (Session, Peer, Desk, Sender<()>) {
+    let (release, released) = channel();
+    let slow = Slow(Arc::new(Mutex::new(released)));
+    let (session, peer) = tokio::join!(builder.authenticator(slow).connect(), accept(&mut desk));
+    (session.unwrap(), peer, desk, release)
+}
 
 impl Authenticator for Slow {
     fn method(&self) -> &str {
@@ -424,14 +522,14 @@ async fn an_authenticator_that_cannot_begin_ends_the_session() {
 }
 
 /// A session that [`Echo`] has authenticated.
-async fn authenticated() -> (Session, Peer, crate::peer::Desk) {
+async fn authenticated() -> (Session, Peer, Desk) {
     let (builder, mut desk) = builder();
     let connecting = builder.authenticator(Echo).connect();
     let (session, peer) = tokio::join!(connecting, accept(&mut desk));
     (session.unwrap(), peer, desk)
 }
 
-async fn accept(desk: &mut crate::peer::Desk) -> Peer {
+async fn accept(desk: &mut Desk) -> Peer {
     let mut peer = desk.next().await;
     peer.connect().await;
     peer.send(success("yes")).await;

@@ -173,7 +173,10 @@ async fn released(
     assert!(ack.properties.is_empty());
     loop {
         let event = timeout(PATIENCE, events.next()).await.unwrap().unwrap();
-        if let Event::Released { reason: ReasonCode::Success, properties } = event {
+        if let Event::Released { packet_id, number, reason: ReasonCode::Success, properties } =
+            event
+        {
+            assert_eq!((Some(packet_id), number), (arrived.packet_id(), arrived.number()));
             break note(shown, Some(PacketType::PubRel), &properties);
         }
     }

@@ -7,6 +7,9 @@ use crate::Stream;
 #[derive(Clone, Debug)]
 pub(crate) enum Acceptor {}
 
+/// Nor was one read again.
+pub(crate) enum Renewal {}
+
 impl ServerTls {
     pub(crate) fn acceptor(&self) -> Result<Acceptor, TlsError> {
         Err(TlsError::Absent)
@@ -14,8 +17,14 @@ impl ServerTls {
 }
 
 impl Acceptor {
-    pub(crate) fn reload(&self) -> Result<(), TlsError> {
+    pub(crate) fn renewal(&self) -> Result<Renewal, TlsError> {
         match *self {}
+    }
+}
+
+impl Renewal {
+    pub(crate) fn apply(self) {
+        match self {}
     }
 }
 

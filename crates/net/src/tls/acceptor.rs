@@ -21,6 +21,12 @@ pub(crate) struct Acceptor {
     current: Arc<Mutex<TlsAcceptor>>,
 }
 
+/// What was read again, and is not in use.
+pub(crate) struct Renewal {
+    current: Arc<Mutex<TlsAcceptor>>,
+    read: TlsAcceptor,
+}
+
 impl ServerTls {
     /// Reads the files. Blocks.
     pub(crate) fn acceptor(&self) -> Result<Acceptor, TlsError> {
@@ -56,15 +62,20 @@ impl ServerTls {
 }
 
 impl Acceptor {
-    /// Reads the files again, for connections that come from now on. Blocks. What cannot be used leaves all as it was.
-    pub(crate) fn reload(&self) -> Result<(), TlsError> {
-        let read = self.tls.read()?;
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = read;
-        Ok(())
+    /// Reads the files again. Blocks.
+    pub(crate) fn renewal(&self) -> Result<Renewal, TlsError> {
+        Ok(Renewal { current: Arc::clone(&self.current), read: self.tls.read()? })
     }
 
     fn current(&self) -> TlsAcceptor {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Renewal {
+    /// Takes it into use, for connections that come from now on.
+    pub(crate) fn apply(self) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = self.read;
     }
 }
 

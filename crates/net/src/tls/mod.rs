@@ -33,10 +33,10 @@ use std::{fmt, path::PathBuf};
 use zeroize::Zeroizing;
 
 #[cfg(not(feature = "tls"))]
-pub(crate) use self::absent::{Acceptor, accept, connect};
+pub(crate) use self::absent::{Acceptor, Renewal, accept, connect};
 #[cfg(feature = "tls")]
 pub(crate) use self::{
-    acceptor::{Acceptor, accept},
+    acceptor::{Acceptor, Renewal, accept},
     stream::connect,
 };
 pub use self::{

@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use postrider_net::{
-    Address, Dial, DialError, Endpoint, LayerError, Listener, ServerTls, Stream, Tls, TlsError,
-    dial_with,
+    Address, Dial, DialError, Endpoint, LayerError, Layers, Listener, ServerTls, Stream, Tls,
+    TlsError, dial_with,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -14,6 +14,7 @@ use tokio::{
 /// A server of ours that sends back what it gets, each connection to its end. What came of the first stands in `first`.
 pub(crate) struct Echo {
     pub(crate) endpoint: Endpoint,
+    pub(crate) layers: Layers,
     pub(crate) first: JoinHandle<Result<(), LayerError>>,
 }
 
@@ -22,19 +23,20 @@ impl Echo {
         let place = Address::parse(url).unwrap().endpoint;
         let listener = Listener::bind_with(&place, &tls).await.unwrap();
         let endpoint = listener.endpoint().clone();
+        let layers = listener.layers().cloned().unwrap_or_default();
+        let own = layers.clone();
         let first = tokio::spawn(async move {
             let (stream, _) = listener.accept().await.unwrap();
-            let layers = listener.layers().cloned().unwrap_or_default();
             let served = serve(layers.open(stream).await).await;
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    let layers = listener.layers().cloned().unwrap_or_default();
+                    let layers = layers.clone();
                     tokio::spawn(async move { serve(layers.open(stream).await).await });
                 }
             });
             served
         });
-        Self { endpoint, first }
+        Self { endpoint, layers: own, first }
     }
 
     /// With TLS and a certificate.

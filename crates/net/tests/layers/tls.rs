@@ -1,6 +1,8 @@
 //! TLS: whom a client trusts, whom a server lets in, and what is told when it fails.
 
-use postrider_net::{Dial, DialError, LayerError, ServerTls, Tls, TlsError, TlsVersion, dial_with};
+use postrider_net::{
+    Dial, DialError, LayerError, Layers, ServerTls, Tls, TlsError, TlsVersion, dial_with,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
@@ -50,6 +52,31 @@ async fn files_are_read_again_at_each_attempt() {
     assert!(matches!(error, TlsError::UnknownCa { .. }), "{error}");
     std::fs::copy(second.ca(), first.ca()).unwrap();
     check_echo(dial_tls(&echo.endpoint, tls).await.unwrap()).await;
+}
+
+/// A wrong file of one listener leaves those before it as they were too.
+#[tokio::test]
+async fn listeners_read_their_files_again_together() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let own = old.server();
+    let first = Echo::secure(own.clone()).await;
+    let (certificate, key) = old.issue("second", &["127.0.0.1"], |_| {});
+    let second = Echo::secure((certificate, key.clone())).await;
+    let renewed = new.server();
+    std::fs::copy(renewed.0, own.0).unwrap();
+    std::fs::copy(renewed.1, own.1).unwrap();
+    let kept = std::fs::read(&key).unwrap();
+    std::fs::write(&key, "no key").unwrap();
+    let listeners = [("first", &first.layers), ("second", &second.layers)];
+    let (name, _) = Layers::reload(listeners).unwrap_err();
+    assert_eq!(name, "second");
+    for echo in [&first, &second] {
+        check_echo(dial_tls(&echo.endpoint, old.trusted()).await.unwrap()).await;
+    }
+    std::fs::write(&key, kept).unwrap();
+    Layers::reload(listeners).unwrap();
+    check_echo(dial_tls(&first.endpoint, new.trusted()).await.unwrap()).await;
+    check_echo(dial_tls(&second.endpoint, old.trusted()).await.unwrap()).await;
 }
 
 #[tokio::test]

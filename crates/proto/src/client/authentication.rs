@@ -6,11 +6,12 @@
 //!                              `--rejected--> over
 //! ```
 //!
-//! Nothing that comes behind a packet of the server is looked at before the program has answered. Spec: v5 section 4.12.
+//! Nothing that comes behind a packet of the server is looked at before the program has answered, or the stream has ended.
+//! Spec: v5 section 4.12.
 
 use alloc::string::String;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use postrider_wire::{
     Auth, ConnAck, Disconnect, Packet, Properties, Property, ReasonCode, Text, Will,
 };
@@ -54,6 +55,8 @@ pub(super) struct Exchange {
     is_asking: bool,
     /// Between AUTH 0x19 and its end.
     is_again: bool,
+    /// Nobody can be answered any more, so the program is asked nothing.
+    is_cut: bool,
 }
 
 impl Client {
@@ -131,6 +134,18 @@ impl Client {
         self.break_link(LinkEnd::Untrusted(what), now);
     }
 
+    /// The stream ended while the program was asked something, and these bytes came before: its answer is of no use, and
+    /// what the server said last is looked at, a refusal above all. [`Client::handle_closed`] must follow.
+    ///
+    /// A server that the program has not confirmed is not believed anything.
+    pub fn handle_last_bytes(&mut self, input: &mut BytesMut, now: Time) {
+        if self.exchange.connack.is_none() {
+            self.exchange.is_asking = false;
+            self.exchange.is_cut = true;
+            self.handle_bytes(input, now);
+        }
+    }
+
     /// Whether the program must say something before more of the server's packets are looked at.
     pub(super) fn is_asking(&self) -> bool {
         self.exchange.is_asking
@@ -144,16 +159,14 @@ impl Client {
         let properties = connack.properties.clone();
         let data = properties.authentication_data().cloned();
         self.exchange.connack = Some(connack);
-        self.exchange.is_asking = true;
-        self.events.push_back(Event::Authenticated { data, properties });
+        self.ask(Event::Authenticated { data, properties });
     }
 
     /// The link has checked that there is a method, that it is the same, and that the code may come from a server.
     pub(super) fn handle_auth(&mut self, auth: Auth, now: Time) {
         if auth.reason == ReasonCode::ReAuthenticate && !self.exchange.is_again {
             self.exchange.is_again = true;
-            self.exchange.is_asking = true;
-            return self.events.push_back(Event::ReauthenticationWanted);
+            return self.ask(Event::ReauthenticationWanted);
         }
         let is_out_of_turn = !self.exchange.is_again || auth.reason == ReasonCode::ReAuthenticate;
         if self.phase == Phase::Open && is_out_of_turn {
@@ -162,13 +175,20 @@ impl Client {
         }
         let data = auth.properties.authentication_data().cloned();
         let properties = auth.properties;
-        self.exchange.is_asking = true;
         let event = if auth.reason == ReasonCode::Success {
             Event::Authenticated { data, properties }
         } else {
             Event::Challenge { data, properties }
         };
-        self.events.push_back(event);
+        self.ask(event);
+    }
+
+    /// It is the program's turn.
+    fn ask(&mut self, question: Event) {
+        self.exchange.is_asking = true;
+        if !self.exchange.is_cut {
+            self.events.push_back(question);
+        }
     }
 
     fn method(&self) -> Option<&Text> {

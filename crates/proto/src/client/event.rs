@@ -3,7 +3,7 @@
 use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
-use postrider_wire::{Ack, ConnAck, Filter, Properties, ReasonCode, SubAck, UnsubAck};
+use postrider_wire::{Ack, ConnAck, Filter, PacketId, Properties, ReasonCode, SubAck, UnsubAck};
 
 use crate::{
     Arrived, Limits, LinkEnd, PageRequest, Parked, Plan, QueueFull, Record, RecordError,
@@ -170,6 +170,10 @@ pub enum Event {
     },
     /// The server said something with a PUBREL, the end of a QoS 2 message to us.
     Released {
+        /// The identifier under which it came.
+        packet_id: PacketId,
+        /// The number of [`Event::Entrusted`], if this process has acknowledged it, with its first PUBREL.
+        number: Option<u64>,
         /// Success, or that it does not know the message.
         reason: ReasonCode,
         /// Reason string and user properties.

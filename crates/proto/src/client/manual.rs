@@ -171,10 +171,11 @@ impl Client {
         mut reason: AckReason,
     ) -> Option<u64> {
         let completion = core::mem::take(&mut reason.completion);
-        if !completion.is_empty()
+        if self.config.is_manual
             && !reason.code.is_error()
-            && let Some(packet_id) = self.session.entrusted_id(number)
+            && let Some(packet_id) = self.session.release_id(number)
         {
+            self.remarks.set_number(packet_id, number);
             self.remarks.set_completion(packet_id, completion);
         }
         let link = self.link.as_mut().filter(|_| self.phase == Phase::Open);

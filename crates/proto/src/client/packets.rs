@@ -66,9 +66,10 @@ impl Client {
         if kind == AckKind::PubRel {
             let completion = self.remarks.take_completion(ack.packet_id);
             self.session.handle_pubrel(&ack, completion, link, &mut self.journal);
+            let number = self.remarks.take_number(ack.packet_id);
             if !ack.properties.is_empty() {
-                let Ack { reason, properties, .. } = ack;
-                self.events.push_back(Event::Released { reason, properties });
+                let Ack { packet_id, reason, properties } = ack;
+                self.events.push_back(Event::Released { packet_id, number, reason, properties });
             }
             return;
         }

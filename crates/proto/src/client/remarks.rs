@@ -1,5 +1,6 @@
 //! Properties of the second half of QoS 2 exchanges: what the program says with PUBREL and PUBCOMP, and what the server
-//! said with PUBREC. In memory only: they explain, and nothing depends on them. Spec: v5 sections 3.5 to 3.7.
+//! said with PUBREC; and whose PUBREL it is. In memory only: they explain, and nothing depends on them. Spec: v5 sections
+//! 3.5 to 3.7.
 
 use alloc::collections::BTreeMap;
 
@@ -19,6 +20,8 @@ pub(super) struct Remarks {
     receipts: BTreeMap<u64, Properties>,
     /// For the PUBCOMP of a message of the server.
     completions: BTreeMap<PacketId, Properties>,
+    /// The numbers of messages that the program has acknowledged, until their PUBREL.
+    numbers: BTreeMap<PacketId, u64>,
     /// Of all; 0 if there are none.
     bytes: u64,
 }
@@ -50,6 +53,16 @@ impl Remarks {
         }
     }
 
+    /// The program knows the message under this id by this number.
+    pub(super) fn set_number(&mut self, packet_id: PacketId, number: u64) {
+        self.numbers.insert(packet_id, number);
+    }
+
+    /// The number of the message that is released.
+    pub(super) fn take_number(&mut self, packet_id: PacketId) -> Option<u64> {
+        self.numbers.remove(&packet_id)
+    }
+
     /// What to say with the PUBCOMP of this message.
     pub(super) fn take_completion(&mut self, packet_id: PacketId) -> Properties {
         if self.bytes == 0 {
@@ -61,6 +74,7 @@ impl Remarks {
 
     /// The server has begun the session anew: it releases nothing that came before.
     pub(super) fn forget_completions(&mut self) {
+        self.numbers.clear();
         for (_, properties) in core::mem::take(&mut self.completions) {
             self.bytes -= cost(&properties);
         }

@@ -114,6 +114,8 @@ pub struct Link {
     spooling: Option<Box<Spooling>>,
     /// Length of the input when it was last looked at, to see whether bytes came.
     input_seen: usize,
+    /// Whether a message at QoS 1 or 2 begins the rest of the input.
+    is_message_next: bool,
     /// Properties of the PUBLISH being written; empty in between, kept for its memory.
     scratch: Properties,
 }
@@ -354,17 +356,19 @@ impl Link {
     /// Whether the peer is not read on, so that [`Link::receive`] takes nothing even if a packet is there. Call it again
     /// after [`Link::open_gates`], acknowledgements and [`Outbox::consume`].
     ///
-    /// In 3.x that is so while `receive_maximum_unannounced` of its messages have no PUBACK or PUBREC (if not set:
-    /// 65,535); in 5.0 while a server has more such messages of a resumed session than `receive_maximum`, which it may
-    /// not. In all versions, while 256 KiB of answers wait for the store, or for a peer that does not read them. None of this waits for
-    /// another packet of the peer, so both cannot wait for each other.
+    /// In 3.x one more message at QoS 1 or 2 is not taken, nor what is behind it, while `receive_maximum_unannounced` of the
+    /// peer's have no PUBACK or PUBREC (if not set: 65,535); in 5.0 while a server has more such messages of a resumed
+    /// session than `receive_maximum`, which it may not. In all versions nothing is while 256 KiB of answers wait for the
+    /// store, or for a peer that does not read them. None of this waits for another packet of the peer, so both cannot wait
+    /// for each other. But a program that answers by itself, and waits for a packet that is behind such a message before it
+    /// does, waits for ever.
     #[must_use]
     pub fn is_receive_paused(&self) -> bool {
         if self.state != State::Open {
             return false;
         }
         // The payload of a PUBLISH that is counted already must come before it can be answered.
-        let is_full = self.spooling.is_none() && {
+        let is_full = self.is_message_next && self.spooling.is_none() && {
             // Up to what was announced all else must still be read. Spec: v5 [MQTT-4.9.0-3].
             let unanswered = self.window.unanswered();
             match (self.has_properties(), self.role) {
@@ -429,6 +433,7 @@ impl Link {
             pulse: Pulse::new(now, config.handshake_ms),
             spooling: None,
             input_seen: 0,
+            is_message_next: false,
             scratch: Properties::new(),
         }
     }

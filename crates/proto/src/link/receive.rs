@@ -24,7 +24,7 @@ type Taken = Result<Option<Received>, LinkEnd>;
 impl Link {
     /// Decodes until there is something to tell.
     pub(super) fn receive_next(&mut self, input: &mut BytesMut, spools: &mut Spools) -> Taken {
-        while self.may_read() {
+        while self.may_read(input) {
             let event = match self.decoder.decode(input) {
                 Ok(Some(event)) => event,
                 Ok(None) => break,
@@ -113,7 +113,8 @@ impl Link {
     }
 
     /// Whether the next packet may be taken off the input.
-    fn may_read(&self) -> bool {
+    fn may_read(&mut self, input: &[u8]) -> bool {
+        self.is_message_next = input.first().is_some_and(|first| begins_message(*first));
         match self.state {
             State::AwaitConnect | State::AwaitConnAck => true,
             // A client may send on behind its CONNECT; that is read when it is accepted. In an authentication exchange
@@ -407,4 +408,9 @@ impl Link {
         }
         Ok(Received::Auth(auth))
     }
+}
+
+/// Whether a packet with this first byte is a message at QoS 1 or 2.
+fn begins_message(first: u8) -> bool {
+    first >> 4 == 3 && first & 0b0110 != 0
 }

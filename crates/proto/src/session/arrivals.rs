@@ -189,10 +189,11 @@ impl Session {
         self.arrivals.unacknowledged(number).is_some()
     }
 
-    /// The id under which the message of this number came.
+    /// The id of the PUBREL of a message that the program has not acknowledged; at QoS 1 there is none.
     #[must_use]
-    pub fn entrusted_id(&self, number: u64) -> Option<PacketId> {
-        self.arrivals.unacknowledged(number).map(|(packet_id, _)| packet_id)
+    pub fn release_id(&self, number: u64) -> Option<PacketId> {
+        let (packet_id, arrived) = self.arrivals.unacknowledged(number)?;
+        Some(packet_id).filter(|_| arrived.qos == QoS::ExactlyOnce)
     }
 
     /// Messages that the program has not acknowledged.

@@ -1,12 +1,15 @@
 //! Enhanced authentication and re-authentication. Spec: v5 section 4.12.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use postrider_proto::{
     client::{ConnectOptions, ReauthenticateError},
-    wire::{AckKind, Auth, Packet, Properties, Property, ReasonCode, Text, Version},
+    wire::{
+        AckKind, Auth, ConnAck, PACKET_SIZE_MAX, Packet, Properties, Property, ReasonCode, Text,
+        Version, encode,
+    },
 };
 
-use crate::desk::{Desk, Q1, config};
+use crate::desk::{Desk, Q1, config, delivery};
 
 fn properties(method: &str, data: &str) -> Properties {
     let method = Property::AuthenticationMethod(Text::new(method).unwrap());
@@ -69,17 +72,12 @@ fn nothing_is_sent_before_the_server_is_confirmed() {
 #[test]
 fn what_follows_waits_for_the_verdict() {
     let mut desk = opening();
-    let connack = postrider_proto::wire::ConnAck {
+    let connack = ConnAck {
         session_present: false,
         reason: ReasonCode::Success,
         properties: properties("M", "last"),
     };
-    let mut bytes = Vec::new();
-    for packet in [Packet::ConnAck(connack), Packet::PingResp] {
-        let size_max = postrider_proto::wire::PACKET_SIZE_MAX;
-        postrider_proto::wire::encode(&packet, Version::V5, size_max, &mut bytes).unwrap();
-    }
-    let mut input = bytes::BytesMut::from(&bytes[..]);
+    let mut input = bytes_of(&[Packet::ConnAck(connack), Packet::PingResp]);
     desk.client.handle_bytes(&mut input, desk.now);
     assert_eq!(input.len(), 2);
     desk.client.reject_server("wrong".into(), desk.now);
@@ -94,6 +92,55 @@ fn what_follows_waits_for_the_verdict() {
             "Hangup"
         ]
     );
+}
+
+/// The server hangs up while the program thinks about a challenge: what it said before counts, but it is not believed
+/// without an answer, and asks nothing more.
+#[test]
+fn the_last_words_of_a_server_are_heard() {
+    let after = |last: &[Packet]| {
+        let mut desk = opening();
+        desk.reply(&auth(ReasonCode::ContinueAuthentication, "1"));
+        desk.log();
+        desk.client.handle_last_bytes(&mut bytes_of(last), desk.now);
+        desk.cut();
+        desk.client.answer_challenge(None, Properties::new(), desk.now);
+        desk.log()
+    };
+    let connack = |reason| {
+        let properties = properties("M", "last");
+        Packet::ConnAck(ConnAck { session_present: false, reason, properties })
+    };
+    let again = auth(ReasonCode::ContinueAuthentication, "2");
+    let lost = ["Disconnected Lost", "Published 1 Over", "Over Lost"];
+    assert_eq!(after(&[]), lost);
+    assert_eq!(after(&[again]), lost);
+    assert_eq!(after(&[connack(ReasonCode::Success), delivery(Q1, 1, "a", false)]), lost);
+    let refused = ["Disconnected Refused 87", "Published 1 Over", "Over Refused 87"];
+    assert_eq!(after(&[connack(ReasonCode::NotAuthorized)]), refused);
+    // Nor does a server have the last word that the program has not confirmed.
+    let mut desk = opening();
+    desk.reply(&connack(ReasonCode::Success));
+    desk.log();
+    desk.client.handle_last_bytes(&mut bytes_of(&[delivery(Q1, 1, "a", false)]), desk.now);
+    desk.cut();
+    assert_eq!(desk.log(), lost);
+    // It was confirmed before.
+    let mut desk = open();
+    desk.client.reauthenticate(None, Properties::new(), desk.now).unwrap();
+    desk.reply(&auth(ReasonCode::ContinueAuthentication, "1"));
+    desk.log();
+    desk.client.handle_last_bytes(&mut bytes_of(&[delivery(Q1, 1, "a", false)]), desk.now);
+    desk.cut();
+    assert_eq!(desk.log()[0], "Message a");
+}
+
+fn bytes_of(packets: &[Packet]) -> BytesMut {
+    let mut bytes = Vec::new();
+    for packet in packets {
+        encode(packet, Version::V5, PACKET_SIZE_MAX, &mut bytes).unwrap();
+    }
+    BytesMut::from(&bytes[..])
 }
 
 /// v5 [MQTT-4.12.1-1] [MQTT-4.12.0-3].

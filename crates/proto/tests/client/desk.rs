@@ -421,7 +421,10 @@ fn event_line(event: &Event) -> String {
             format!("Entrusted {number} {}{again}", arrived.publish.topic.as_ref().unwrap())
         }
         Event::Acknowledged(number) => format!("Acknowledged {number}"),
-        Event::Released { properties, .. } => format!("Released{}", explanation(properties)),
+        Event::Released { packet_id, number, properties, .. } => {
+            let number = number.map_or(String::new(), |number| format!(" number {number}"));
+            format!("Released {packet_id}{number}{}", explanation(properties))
+        }
         Event::Published { number, result, received, is_downgraded } => {
             let how = if *is_downgraded { " downgraded" } else { "" };
             let how = explanation(received) + how;

@@ -6,10 +6,12 @@ use postrider_proto::{
     client::{
         AcknowledgeError, BATCH_BYTES_MAX, ClientConfig, OWN_KEY_BYTES_MAX, OwnChange, own_key,
     },
-    wire::{AckKind, PACKET_SIZE_MAX, Packet, PacketId, Publish, QoS, ReasonCode, Version, encode},
+    wire::{
+        Ack, AckKind, PACKET_SIZE_MAX, Packet, PacketId, Publish, QoS, ReasonCode, Version, encode,
+    },
 };
 
-use crate::desk::{Desk, Q0, Q1, Q2, VERSIONS, config, delivery, publish};
+use crate::desk::{Desk, Q0, Q1, Q2, VERSIONS, config, delivery, pid, publish};
 
 const OK: ReasonCode = ReasonCode::Success;
 
@@ -377,6 +379,51 @@ fn a_program_that_never_acknowledges_ends_no_connection() {
         let log = desk.log();
         assert_eq!(log[..2], ["Acknowledged 1", "> PUBACK 1"]);
         assert_eq!(log.len(), usize::from(count), "{log:?}");
+    }
+}
+
+/// v5 [MQTT-3.3.4-9]: at the limit nothing but a message holds up the answer to a publication of the program. 5.0: one that
+/// the server may not send, and does where a session was resumed. The answer is read once that message has its turn, so a
+/// program must not wait for it with all that it may have unacknowledged.
+#[test]
+fn an_answer_is_held_up_by_messages_alone() {
+    for version in VERSIONS {
+        let mut config = manual(version, false);
+        config.link.receive_maximum = 1;
+        config.link.receive_maximum_unannounced = Some(2);
+        let mut desk = connected(config);
+        desk.cut_and_open();
+        desk.accept(true);
+        desk.publish(Q1, "mine").unwrap();
+        desk.publish(Q1, "mine").unwrap();
+        desk.log();
+        let mut input = BytesMut::new();
+        let puback = |id| {
+            AckKind::PubAck.packet(Ack {
+                packet_id: pid(id),
+                reason: OK,
+                properties: <_>::default(),
+            })
+        };
+        let message = |id| delivery(Q1, id, "a", false);
+        for packet in [message(1), message(2), puback(1), message(3), puback(2)] {
+            let mut bytes = Vec::new();
+            encode(&packet, version, PACKET_SIZE_MAX, &mut bytes).unwrap();
+            input.extend_from_slice(&bytes);
+        }
+        desk.client.handle_bytes(&mut input, desk.now);
+        assert_eq!(desk.log(), ["Entrusted 1 a", "Entrusted 2 a", "Published 1"]);
+        assert!(desk.client.is_receive_paused());
+        // Any other of them is not enough: PUBACKs leave in order.
+        ack(&mut desk, 2);
+        desk.client.handle_bytes(&mut input, desk.now);
+        assert_eq!(desk.log(), ["Acknowledged 2"]);
+        ack(&mut desk, 1);
+        desk.client.handle_bytes(&mut input, desk.now);
+        let log = desk.log();
+        let rest = ["> PUBACK 1", "> PUBACK 2", "Entrusted 3 a", "Published 2"];
+        assert!(rest.iter().all(|line| log.contains(&(*line).to_owned())), "{log:?}");
+        assert!(input.is_empty());
     }
 }
 

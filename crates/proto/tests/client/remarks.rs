@@ -62,22 +62,68 @@ fn a_release_outlives_the_session_of_the_server() {
     assert_eq!(desk.log(), ["> PUBREL 2 sold", "Published 1 kept"]);
 }
 
-#[test]
-fn a_completion_is_said_once_and_not_to_another_session() {
+fn manual() -> Desk {
     let mut desk = Desk::new(ClientConfig { is_manual: true, ..config(Version::V5) });
     desk.client.connect(desk.now);
     desk.open();
     desk.accept(false);
-    let complete = |desk: &mut Desk, number| {
-        let reason = AckReason { completion: because("eaten"), ..AckReason::default() };
-        desk.client.acknowledge_with(number, Vec::new(), reason).unwrap();
-        desk.drain();
-        desk.log();
-    };
+    desk
+}
+
+/// The program is done with the message, and says so with the PUBCOMP.
+fn complete(desk: &mut Desk, number: u64) {
+    let reason = AckReason { completion: because("eaten"), ..AckReason::default() };
+    desk.client.acknowledge_with(number, Vec::new(), reason).unwrap();
+    desk.drain();
+    desk.log();
+}
+
+/// The number is that of the program, until the exchange is over; a session that acknowledges by itself has none.
+#[test]
+fn a_release_of_the_server_names_its_message() {
+    let mut desk = manual();
+    for id in [8, 9] {
+        desk.reply(&delivery(Q2, id, "a", false));
+    }
+    complete(&mut desk, 1);
+    complete(&mut desk, 2);
+    ack(&mut desk, AckKind::PubRel, 9, "gone");
+    ack(&mut desk, AckKind::PubRel, 9, "again");
+    ack(&mut desk, AckKind::PubRel, 8, "gone");
+    let released: Vec<_> =
+        desk.log().into_iter().filter(|line| line.starts_with("Released")).collect();
+    assert_eq!(
+        released,
+        ["Released 9 number 2 gone", "Released 9 again", "Released 8 number 1 gone"]
+    );
+    let mut desk = Desk::connected(Version::V5);
+    desk.reply(&delivery(Q2, 8, "a", false));
+    desk.log();
+    ack(&mut desk, AckKind::PubRel, 8, "gone");
+    assert_eq!(desk.log(), ["Released 8 gone", "> PUBCOMP 8"]);
+}
+
+/// What is said of a message at QoS 1, which has no PUBCOMP, is not said of the next one under its identifier.
+#[test]
+fn nothing_is_kept_for_a_release_that_never_comes() {
+    let mut desk = manual();
+    desk.reply(&delivery(Q1, 7, "a", false));
+    complete(&mut desk, 1);
+    desk.reply(&delivery(Q2, 7, "b", false));
+    desk.client.acknowledge(2, Vec::new()).unwrap();
+    desk.drain();
+    desk.log();
+    ack(&mut desk, AckKind::PubRel, 7, "gone");
+    assert_eq!(desk.log(), ["Released 7 number 2 gone", "> PUBCOMP 7"]);
+}
+
+#[test]
+fn a_completion_is_said_once_and_not_to_another_session() {
+    let mut desk = manual();
     desk.reply(&delivery(Q2, 1, "a", false));
     complete(&mut desk, 1);
     ack(&mut desk, AckKind::PubRel, 1, "gone");
-    assert_eq!(desk.log(), ["Released gone", "> PUBCOMP 1 eaten"]);
+    assert_eq!(desk.log(), ["Released 1 number 1 gone", "> PUBCOMP 1 eaten"]);
     desk.ack(AckKind::PubRel, 1, OK);
     assert_eq!(desk.log(), ["> PUBCOMP 1 92"]);
     desk.reply(&delivery(Q2, 1, "b", false));

@@ -126,6 +126,8 @@ fn a_peer_that_is_not_read_is_not_silent() {
     let config = LinkConfig { receive_maximum_unannounced: Some(1), ..PLAIN };
     let mut end = End::open(Role::Server, Version::V311, config);
     end.takes(&Packet::Publish(publish("a", QoS::AtLeastOnce, 1, "")));
+    end.feed(&Packet::Publish(publish("a", QoS::AtLeastOnce, 2, "")));
+    assert_eq!(end.drain(), Ok(vec![]));
     assert!(end.link.is_receive_paused());
     assert_eq!(end.at_ms(14_000), Ok(()));
     assert_eq!(end.at_ms(28_000), Ok(()));
