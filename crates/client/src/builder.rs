@@ -291,7 +291,7 @@ impl<S> Builder<S> {
     /// connection when more messages of QoS 2 are open.
     ///
     /// When so many were on their way, the next ones leave together, once an eighth of the places is free or a
-    /// millisecond has passed.
+    /// millisecond has passed; those with 4 KiB and more at once.
     #[must_use]
     pub fn in_flight_max(mut self, in_flight_max: u16) -> Self {
         self.session.flights_max = in_flight_max.max(1);

@@ -50,7 +50,7 @@ impl Session {
         if !must_wait
             && link.has_room()
             && self.has_memory(journal)
-            && let Some((facing, id)) = self.free_way(now)
+            && let Some((facing, id)) = self.free_way(envelope.message().payload.len(), now)
         {
             return Ok(self.fly(number, id, facing, envelope, delivery, link, journal, now));
         }
@@ -301,19 +301,19 @@ impl Session {
     }
 
     /// If nothing stands before a new message: what is known of the peer, and an id.
-    fn free_way(&mut self, now: Time) -> Option<(Facing, PacketId)> {
+    fn free_way(&mut self, payload_len: u32, now: Time) -> Option<(Facing, PacketId)> {
         let facing = self.link?;
         let is_free = (self.queue.kept_len() == 0 || planted(Mutation::QueueJumped))
             && !self.must_release
             && self.flights.first_unsent().is_none()
-            && self.may_begin(facing, now);
+            && self.may_begin(facing, payload_len, now);
         if is_free { Some((facing, self.ids.next_free()?)) } else { None }
     }
 
-    /// Whether the window has a place for one more flight.
-    fn may_begin(&mut self, facing: Facing, now: Time) -> bool {
+    /// Whether the window has a place for one more flight, with so long a payload.
+    fn may_begin(&mut self, facing: Facing, payload_len: u32, now: Time) -> bool {
         let free = facing.window.saturating_sub(self.flights.len());
-        self.gather.may_begin(free, facing.window, now)
+        self.gather.may_begin(free, facing.window, payload_len, now)
     }
 
     fn note_begun(&mut self, facing: Facing) {
@@ -365,8 +365,8 @@ impl Session {
             return Some(Step::Send(slot));
         }
         // Every flight needs its share of the window sooner or later, sent on this link or not.
-        let may_begin = self.queue.first().is_some()
-            && self.may_begin(facing, now)
+        let payload_len = self.queue.first().map(|first| first.message.payload.len());
+        let may_begin = payload_len.is_some_and(|len| self.may_begin(facing, len, now))
             && self.ids.next_free().is_some()
             && self.has_memory(journal);
         let first = self.queue.first().filter(|_| may_begin);
