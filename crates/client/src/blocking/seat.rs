@@ -60,13 +60,15 @@ struct State {
 /// A driver at work.
 type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Wakes whoever drives. A driver that is about to be looked at anyway need not be woken: then nobody stands here.
+/// Wakes whoever drives. A driver that is about to be looked at anyway need not be woken.
 #[derive(Debug)]
 struct Relay(Mutex<Call>);
 
 #[derive(Debug)]
 struct Call {
+    /// Who drives, or did.
     to: Option<Waker>,
+    is_wanted: bool,
     /// Whether the driver has something to do, as far as is known. It is polled only then, whoever has it.
     is_due: bool,
 }
@@ -215,9 +217,15 @@ impl Seat {
         let mut state = lock(&self.state);
         state.changes += 1;
         change(&mut state);
-        let wakers = [Rank::Callbacks, Rank::Own].map(|rank| state.take_waker(rank));
+        let callbacks = state.take_waker(Rank::Callbacks);
+        let own = state.take_waker(Rank::Own);
         drop(state);
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        if let Some(callbacks) = callbacks {
+            callbacks.wake();
+        }
+        if let Some(own) = own {
+            own.wake();
+        }
     }
 }
 
@@ -288,7 +296,7 @@ impl Hold<'_> {
     /// The driver is about to be polled.
     fn disarm(&self) {
         if self.driver.is_some() {
-            self.seat.relay.set(None);
+            self.seat.relay.unset();
         }
     }
 
@@ -305,7 +313,7 @@ impl Hold<'_> {
             }
         }
         let Some(driver) = &mut self.driver else { return false };
-        if !self.seat.relay.set(Some(cx.waker())) {
+        if !self.seat.relay.set(cx.waker()) {
             return false;
         }
         let waker = Waker::from(Arc::clone(&self.seat.relay));
@@ -330,7 +338,7 @@ impl Hold<'_> {
     /// Leaves the driver to others, and tells them.
     fn put_back(&mut self) {
         let Some(driver) = self.driver.take() else { return };
-        self.seat.relay.set(None);
+        self.seat.relay.unset();
         let mut state = lock(&self.seat.state);
         state.driver = Some(driver);
         let others = mem::take(&mut state.others);
@@ -346,21 +354,23 @@ impl Drop for Hold<'_> {
 }
 
 impl Relay {
-    /// Says who is to be woken from now on. Returns whether somebody who is must poll the driver first.
-    fn set(&self, to: Option<&Waker>) -> bool {
+    /// Says who is to be woken from now on. Returns whether the driver must be polled first.
+    fn set(&self, to: &Waker) -> bool {
         let mut call = lock(&self.0);
-        let is_due = to.is_some() && mem::replace(&mut call.is_due, false);
-        match (&mut call.to, to) {
-            (Some(place), Some(to)) => place.clone_from(to),
-            (place, to) => *place = to.cloned(),
-        }
-        is_due
+        register(&mut call.to, to);
+        call.is_wanted = true;
+        mem::replace(&mut call.is_due, false)
+    }
+
+    /// Nobody needs to be woken.
+    fn unset(&self) {
+        lock(&self.0).is_wanted = false;
     }
 }
 
 impl Default for Relay {
     fn default() -> Self {
-        Self(Mutex::new(Call { to: None, is_due: true }))
+        Self(Mutex::new(Call { to: None, is_wanted: false, is_due: true }))
     }
 }
 
@@ -372,7 +382,7 @@ impl Wake for Relay {
     fn wake_by_ref(self: &Arc<Self>) {
         let mut call = lock(&self.0);
         call.is_due = true;
-        let to = call.to.take();
+        let to = if mem::replace(&mut call.is_wanted, false) { call.to.clone() } else { None };
         drop(call);
         if let Some(to) = to {
             to.wake();
