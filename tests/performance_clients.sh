@@ -173,7 +173,7 @@ Made by `tests/performance_clients.sh`, in one run on one machine: a release pro
 3.1.1, one connection, against Mosquitto and against our broker. The client has one core, the broker the others. Medians of
 interleaved rounds. Receivers are fed by the same program, which they pace. paho-mqtt is the crate around Paho's C library.
 The async programs, rumqttc's and ours, are tasks of one thread; a blocking program that waits for each message waits on its
-own thread, and with a window it has callbacks.
+own thread, also for the oldest receipt of a window, and has callbacks for what it receives.
 
 Two tables for each direction. The first one: messages per second of the client's CPU time, and what share ours are of
 rumqttc's and of the better one of rumqttc and paho-mqtt. The second one: messages per second; allocations per message
