@@ -51,7 +51,7 @@ pub enum ConnectError {
     #[error("no thread for the session: {0}")]
     Thread(String),
     /// No stream could be opened.
-    #[error("{what}; is the broker running there, and are host and port right?")]
+    #[error("{what}; {}", whether_right(.what))]
     Unreachable {
         /// What the system said, with host and port.
         what: String,
@@ -515,6 +515,17 @@ struct Explained<'a>(ReasonCode, Option<&'a str>);
 impl fmt::Display for Explained<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         explain(f, self.0, self.1)
+    }
+}
+
+/// What to look at where nobody answers.
+fn whether_right(what: &str) -> &'static str {
+    if what.starts_with("unix:") {
+        "is the broker running there, and is the path right?"
+    } else if what.starts_with("the proxy ") {
+        "is the proxy running there, and are its host and port right?"
+    } else {
+        "is the broker running there, and are host and port right?"
     }
 }
 
