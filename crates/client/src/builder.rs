@@ -174,8 +174,8 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Longest silence after which both sides check that the other is there; whole seconds up to 65,535, zero turns it off.
-    /// Default 60 s.
+    /// Longest silence after which both sides check that the other is there; whole seconds up to 65,535 (a part of one
+    /// counts as one), zero turns it off. Default 60 s.
     #[must_use]
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
@@ -222,7 +222,7 @@ impl<S> Builder<S> {
             self.link.topic_alias_max = aliases;
             self
         } else {
-            self.properties.push(property);
+            say(&mut self.properties, property);
             self
         }
     }
@@ -441,7 +441,7 @@ impl<S> Builder<S> {
 
     fn session_expiry_s(&self) -> u32 {
         match self.session_expiry {
-            Some(expiry) => u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX),
+            Some(expiry) => seconds(expiry),
             None if self.store.is_some() => STORED_EXPIRY_S,
             None => SESSION_EXPIRY_S,
         }
@@ -553,6 +553,21 @@ pub(crate) fn seed() -> u64 {
 /// The URL without credentials.
 pub(crate) fn shown(url: &str) -> String {
     Address::parse(url).map_or_else(|_| "another server".to_owned(), |it| it.endpoint.to_string())
+}
+
+/// Adds a property, in place of one of its kind: only user properties may be there more than once.
+pub(crate) fn say(properties: &mut Properties, property: Property) {
+    if matches!(property, Property::UserProperty(..)) {
+        properties.push(property);
+    } else {
+        properties.set(property);
+    }
+}
+
+/// Whole seconds, as packets have them; a part of one counts as one, since zero often means something else.
+pub(crate) fn seconds(duration: Duration) -> u32 {
+    let is_broken = duration.subsec_nanos() > 0;
+    u32::try_from(duration.as_secs().saturating_add(is_broken.into())).unwrap_or(u32::MAX)
 }
 
 pub(crate) fn ms(duration: Duration) -> u64 {

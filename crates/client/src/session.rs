@@ -13,6 +13,7 @@ use crate::{
     PublishError, PublishRequest, Receipt, SessionEnd, Source, Stats, StoredError,
     SubscribeRequest, Unmatched, UnsubscribeError,
     answer::{Gone, answer},
+    builder::{say, seconds},
     command::{Command, DisconnectCommand, UnsubscribeCommand},
     event,
     mailbox::Closed,
@@ -268,14 +269,14 @@ impl<S> DisconnectRequest<S> {
     /// How long the server keeps the session from now on (5.0); whole seconds. A session that was begun with an expiry of
     /// zero cannot be given another one.
     pub fn session_expiry(mut self, expiry: Duration) -> Self {
-        self.session_expiry_s = Some(u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX));
+        self.session_expiry_s = Some(seconds(expiry));
         self
     }
 
     /// An explanation for the server's log (5.0).
     pub fn explanation(mut self, text: &str) -> Self {
         match Text::new(text) {
-            Ok(text) => self.disconnect.properties.push(Property::ReasonString(text)),
+            Ok(text) => self.disconnect.properties.set(Property::ReasonString(text)),
             Err(error) => {
                 self.fault = Some(DisconnectError::Text { what: "the explanation", error });
             }
@@ -285,7 +286,7 @@ impl<S> DisconnectRequest<S> {
 
     /// Adds any property that a DISCONNECT may have (5.0).
     pub fn property(mut self, property: Property) -> Self {
-        self.disconnect.properties.push(property);
+        say(&mut self.disconnect.properties, property);
         self
     }
 
