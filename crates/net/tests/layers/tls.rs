@@ -2,9 +2,10 @@
 
 use postrider_net::{Dial, DialError, LayerError, ServerTls, Tls, TlsError, TlsVersion, dial_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::rustls;
 
 use crate::{
-    authority::{Authority, alpn_server, expired, future, pin_of},
+    authority::{Authority, alpn_server, expired, future, impostor, pin_of},
     peers::{Echo, LONG, check_echo, dial_tls, tls_error},
 };
 
@@ -216,6 +217,22 @@ async fn another_certificate_than_the_pinned_one_is_refused_and_its_pins_told() 
     assert_eq!(certificate, right.to_string());
     let tls = Tls::new().pin(public_key.parse().unwrap()).pin(pin_of(&other));
     check_echo(dial_tls(&echo.endpoint, tls).await.unwrap()).await;
+}
+
+/// Everybody has the certificate of a server; who does not have its key is somebody else.
+#[tokio::test]
+async fn the_pinned_certificate_without_its_key_is_refused() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("server", &["localhost"], |_| {});
+    let (_, other) = authority.issue("other", &["localhost"], |_| {});
+    let pinned = || Tls::new().pin(pin_of(&certificate));
+    for version in rustls::ALL_VERSIONS {
+        let right = impostor(&certificate, &key, version).await;
+        drop(dial_tls(&right, pinned()).await.unwrap());
+        let wrong = impostor(&certificate, &other, version).await;
+        let error = dial_tls(&wrong, pinned()).await.unwrap_err().to_string();
+        assert!(error.contains("BadSignature"), "{version:?}: {error}");
+    }
 }
 
 #[tokio::test]
