@@ -221,8 +221,12 @@ pub enum PublishError {
     /// The server does not offer it.
     #[error("the server does not offer {0}")]
     NotOffered(&'static str),
-    /// A property that a PUBLISH of this version cannot carry.
-    #[error("{0} cannot be sent: not in this version of MQTT, or not in a publication")]
+    /// A property that a PUBLISH of this version cannot carry, or not with this value: a response topic with wildcards,
+    /// correlation data of more than 65,535 bytes.
+    #[error(
+        "{0} cannot be sent: not in this version of MQTT, not in a publication, or not with this \
+         value"
+    )]
     Property(&'static str),
     /// The server refused the message.
     #[error("the server refused the message: {}", Explained(*.reason, .explanation.as_deref()))]
@@ -411,7 +415,7 @@ pub enum DisconnectError {
         /// How many.
         messages: u64,
     },
-    /// A text that cannot be sent.
+    /// A text that cannot be sent. The session goes on.
     #[error("{what} cannot be used: {error}")]
     Text {
         /// Which property.
@@ -419,6 +423,12 @@ pub enum DisconnectError {
         /// What is wrong with it.
         error: TextError,
     },
+    /// A property that a DISCONNECT cannot carry. The session goes on.
+    #[error("{0} cannot be sent: it has no place in a DISCONNECT")]
+    Property(&'static str),
+    /// A code that a DISCONNECT does not have. The session goes on.
+    #[error("{0} is no reason to disconnect; choose one that DISCONNECT may have")]
+    Reason(ReasonCode),
     /// The session had ended before, for this reason.
     #[error("{0}")]
     Over(SessionEnd),

@@ -5,7 +5,7 @@ use std::{future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Du
 use bytes::Bytes;
 use postrider_proto::{
     Limits,
-    wire::{Disconnect, Filter, Properties, Property, QoS, ReasonCode, Text},
+    wire::{Disconnect, Filter, PacketType, Properties, Property, QoS, ReasonCode, Text},
 };
 
 use crate::{
@@ -262,7 +262,11 @@ impl<S> DisconnectRequest<S> {
 
     /// The reason code (5.0); `DisconnectWithWill` makes the server publish the will.
     pub fn reason(mut self, reason: ReasonCode) -> Self {
-        self.disconnect.reason = reason;
+        if reason.may_stand_in(PacketType::Disconnect) {
+            self.disconnect.reason = reason;
+        } else {
+            self.fault.get_or_insert(DisconnectError::Reason(reason));
+        }
         self
     }
 
@@ -286,7 +290,13 @@ impl<S> DisconnectRequest<S> {
 
     /// Adds any property that a DISCONNECT may have (5.0).
     pub fn property(mut self, property: Property) -> Self {
-        say(&mut self.disconnect.properties, property);
+        if let Property::SessionExpiryInterval(seconds) = property {
+            self.session_expiry_s = Some(seconds);
+        } else if property.kind().may_stand_in(PacketType::Disconnect) {
+            say(&mut self.disconnect.properties, property);
+        } else {
+            self.fault.get_or_insert(DisconnectError::Property(property.kind().name()));
+        }
         self
     }
 
