@@ -110,8 +110,13 @@ async fn no_answer_in_time_is_told() {
     let (result, ()) = tokio::join!(session.request("a", "y").into_future(), async {
         let question = peer.publish().await;
         peer.ack(AckKind::PubAck, question.packet_id).await;
-        for data in ["", "12345678", "1234567812345678"] {
-            answer(&mut peer, &question, Some(data)).await;
+        let ours = question.properties.correlation_data().unwrap().clone();
+        // As another session numbers its questions, too.
+        let mut anothers = ours.to_vec();
+        anothers[0] ^= 1;
+        let stranger = Publish { payload: "strange".into(), ..question.clone() };
+        for data in ["".into(), "12345678".into(), "1234567812345678".into(), anothers.into()] {
+            answer(&mut peer, &stranger, Some(data)).await;
         }
         answer(&mut peer, &question, None).await;
     });
@@ -247,12 +252,12 @@ async fn a_message_that_asks_nothing_cannot_be_answered() {
 }
 
 /// Answers a question with its own text.
-async fn answer(peer: &mut Peer, question: &Publish, correlation: Option<&'static str>) {
+async fn answer(peer: &mut Peer, question: &Publish, correlation: Option<Bytes>) {
     let topic = question.properties.response_topic().unwrap().as_str().to_owned();
     let text = std::str::from_utf8(&question.payload).unwrap();
     let mut reply = message(&topic, text, QoS::AtMostOnce, &[]);
     let data = match correlation {
-        Some(data) => Bytes::from_static(data.as_bytes()),
+        Some(data) => data,
         None => question.properties.correlation_data().unwrap().clone(),
     };
     reply.properties.push(Property::CorrelationData(data));
