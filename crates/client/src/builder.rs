@@ -318,7 +318,10 @@ impl<S> Builder<S> {
     }
 
     /// How long a full stream may hold up everything that arrives. Default 5 s; never more than a quarter of the keep
-    /// alive. See [`crate::Subscription`] for what follows.
+    /// alive, but for [`Duration::MAX`], which is for ever. See [`crate::Subscription`] for what follows.
+    ///
+    /// Pings go on meanwhile, so the server does not take the session for dead; nor is the server, which is not read, taken
+    /// for dead.
     #[must_use]
     pub fn stall_budget(mut self, stall_budget: Duration) -> Self {
         self.stall_budget = stall_budget;
