@@ -29,6 +29,7 @@ use crate::{
     mailbox::Room,
     protocol::Protocol,
     request::Requests,
+    said::{say, seconds},
     shared::Shared,
     tap,
     transport::Servers,
@@ -556,21 +557,6 @@ pub(crate) fn seed() -> u64 {
 /// The URL without credentials.
 pub(crate) fn shown(url: &str) -> String {
     Address::parse(url).map_or_else(|_| "another server".to_owned(), |it| it.endpoint.to_string())
-}
-
-/// Adds a property, in place of one of its kind: only user properties may be there more than once.
-pub(crate) fn say(properties: &mut Properties, property: Property) {
-    if matches!(property, Property::UserProperty(..)) {
-        properties.push(property);
-    } else {
-        properties.set(property);
-    }
-}
-
-/// Whole seconds, as packets have them; a part of one counts as one, since zero often means something else.
-pub(crate) fn seconds(duration: Duration) -> u32 {
-    let is_broken = duration.subsec_nanos() > 0;
-    u32::try_from(duration.as_secs().saturating_add(is_broken.into())).unwrap_or(u32::MAX)
 }
 
 pub(crate) fn ms(duration: Duration) -> u64 {

@@ -14,10 +14,10 @@ use tracing::Span;
 
 use crate::{
     IntoTopic, Payload, PublishError, Source,
-    builder::{say, seconds},
     command::{Command, PublishCommand},
     filling::{Filling, SPOOL_ABOVE},
     mailbox::{Closed, Ticket},
+    said::{say, seconds},
     session::Session,
     shared::{Handle, Shared},
     slot::{PublishAnswer, PublishSlot},

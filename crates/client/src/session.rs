@@ -13,10 +13,10 @@ use crate::{
     PublishError, PublishRequest, Receipt, SessionEnd, Source, Stats, StoredError,
     SubscribeRequest, Unmatched, UnsubscribeError,
     answer::{Gone, answer},
-    builder::{say, seconds},
     command::{Command, DisconnectCommand, UnsubscribeCommand},
     event,
     mailbox::Closed,
+    said::{say, seconds},
     shared::{Handle, Shared},
     subscription::send,
 };

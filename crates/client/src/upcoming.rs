@@ -10,7 +10,8 @@ use postrider_proto::{
 
 use crate::{
     Authenticator, Builder, ConnectError, LinkReason, Will, blocking,
-    builder::{PASSWORD_LEN_MAX, seconds, text},
+    builder::{PASSWORD_LEN_MAX, text},
+    said::seconds,
 };
 
 /// The next attempt to connect, as [`Builder::before_connect`] may change it. What is changed holds for this attempt; the

@@ -6,7 +6,7 @@ use postrider_proto::wire::{self, Properties, Property, QoS, Text};
 
 use crate::{
     ConnectError, IntoTopic, Payload,
-    builder::{say, seconds},
+    said::{say, seconds},
     topic::NotTopic,
 };
 

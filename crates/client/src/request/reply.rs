@@ -12,7 +12,7 @@ use super::ReplyError;
 use crate::{
     Message, Payload, PublishError, PublishRequest, Published,
     blocking::{seat, wait},
-    builder::say,
+    said::say,
     shared::Shared,
 };
 
