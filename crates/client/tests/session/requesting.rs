@@ -98,14 +98,14 @@ async fn no_matching_subscribers_is_no_responder() {
 async fn no_answer_in_time_is_told() {
     let (session, mut peer, _desk) = connected().await;
     let short = Duration::from_millis(10);
-    let (result, question) =
-        tokio::join!(session.request("a", "x").timeout(short).into_future(), async {
-            peer.grant().await;
-            let question = peer.publish().await;
-            peer.ack(AckKind::PubAck, question.packet_id).await;
-            question
-        });
-    assert_eq!(result.unwrap_err(), RequestError::TimedOut(short));
+    let asking = timeout(PATIENCE, session.request("a", "x").timeout(short).into_future());
+    let (result, question) = tokio::join!(asking, async {
+        peer.grant().await;
+        let question = peer.publish().await;
+        peer.ack(AckKind::PubAck, question.packet_id).await;
+        question
+    });
+    assert_eq!(result.unwrap().unwrap_err(), RequestError::TimedOut(short));
     answer(&mut peer, &question, None).await;
     let (result, ()) = tokio::join!(session.request("a", "y").into_future(), async {
         let question = peer.publish().await;
@@ -129,7 +129,8 @@ async fn no_connection_in_time_is_told() {
     let (builder, _desk) = builder();
     let session = builder.start().await.unwrap();
     let short = Duration::from_millis(10);
-    let result = session.request("a", "x").timeout(short).await;
+    let asking = session.request("a", "x").timeout(short).into_future();
+    let result = timeout(PATIENCE, asking).await.unwrap();
     assert_eq!(result.unwrap_err(), RequestError::TimedOut(short));
 }
 
