@@ -5,13 +5,16 @@ use std::{env, net::Ipv6Addr};
 use anyhow::{Context, bail};
 use postrider_broker::Address;
 
-use crate::args::{AddressArgs, TransportArgs};
+use crate::{
+    args::{AddressArgs, TransportArgs},
+    status::Usage,
+};
 
 impl AddressArgs {
     /// The URL: what was given, or the default.
     ///
     /// # Errors
-    /// Names the option that cannot be used.
+    /// [`Usage`] names the option that cannot be used.
     pub(crate) fn url(&self, transport: &TransportArgs) -> anyhow::Result<String> {
         if let Some(url) = &self.url {
             return Ok(transport.secured(url));
@@ -23,7 +26,9 @@ impl AddressArgs {
         let scheme = transport.scheme(self.ws);
         let port = self.port.map_or_else(String::new, |port| format!(":{port}"));
         let host = match &self.host {
-            Some(host) => bracketed(host).with_context(|| format!("--host '{host}'"))?,
+            Some(host) => {
+                bracketed(host).map_err(|error| Usage(format!("--host '{host}': {error}")))?
+            }
             None => "127.0.0.1".to_owned(),
         };
         Ok(format!("{scheme}://{host}{port}"))
@@ -32,7 +37,7 @@ impl AddressArgs {
     /// The same for `check` and `bench`, where no option but the URL has a variable.
     ///
     /// # Errors
-    /// Names the option or the variable that cannot be used.
+    /// Names the option or the variable that cannot be used, as [`Usage`] if it is an option.
     pub(crate) fn address(&self, transport: &TransportArgs) -> anyhow::Result<Address> {
         let is_given = self.host.is_some()
             || self.port.is_some()
@@ -44,7 +49,8 @@ impl AddressArgs {
             Some(url) => Address::parse(&transport.secured(&url)).context(VARIABLE),
             None => {
                 let option = if self.url.is_some() { "--url" } else { "--host" };
-                Address::parse(&self.url(transport)?).context(option)
+                let parsed = Address::parse(&self.url(transport)?);
+                parsed.map_err(|error| Usage(format!("{option}: {error}")).into())
             }
         }
     }

@@ -1,9 +1,10 @@
 //! The options by which `pub`, `sub` and `rr` reach a broker.
 
-use std::time::Duration;
+use std::{fs::OpenOptions, io, path::Path, time::Duration};
 
 use anyhow::{Context, bail};
 use postrider::{Builder, DisconnectError, Properties, Property, Protocol, Session};
+use postrider_broker::Address;
 
 use crate::{
     address::bracketed,
@@ -35,7 +36,8 @@ impl ConnectionArgs {
         let has_user =
             self.username.is_some() || self.address.url.as_ref().is_some_and(|u| u.contains('@'));
         if has_password && !has_user {
-            bail!(Usage("a password needs a user name: --username <NAME>".to_owned()));
+            let option = if self.pw_file.is_some() { "--pw-file" } else { "--pw" };
+            bail!(Usage(format!("a password ({option}) needs a user name: --username <NAME>")));
         }
         if self.disable_clean_session && !self.has_id() {
             bail!(Usage(
@@ -61,6 +63,9 @@ impl ConnectionArgs {
         subscribed: Subscribed,
     ) -> anyhow::Result<Builder> {
         let (url, _) = self.address()?;
+        if let (Some(option), false) = (self.transport.of_websocket(), url.starts_with("ws")) {
+            bail!(Usage(format!("{option} is for WebSocket: add --ws, or give a ws:// URL")));
+        }
         let mut builder = Session::builder(&url, self.client_id())
             .keep_alive(Duration::from_secs(self.keepalive.into()))
             .version(self.version(manner).protocol())
@@ -82,13 +87,14 @@ impl ConnectionArgs {
             }
         }
         if let Some(path) = &self.profile.tap {
+            private(path).with_context(|| format!("--tap '{}'", path.display()))?;
             builder = builder.tap(path);
         }
         if let Some(bind) = &self.bind {
             if url.starts_with("unix:") {
                 bail!(Usage("--bind is for TCP, not for a Unix socket".to_owned()));
             }
-            bracketed(bind).with_context(|| format!("--bind '{bind}'"))?;
+            bracketed(bind).map_err(|error| Usage(format!("--bind '{bind}': {error}")))?;
             builder = builder.bind(bind.trim_matches(['[', ']']));
         }
         builder = dialing(builder, self.transport.dial(manner)?);
@@ -198,7 +204,11 @@ impl ConnectionArgs {
     fn address(&self) -> anyhow::Result<(String, Option<&str>)> {
         if let Some(url) = &self.address.url {
             let (url, topic) = parted(url);
-            return Ok((self.transport.secured(url), topic));
+            let url = self.transport.secured(url);
+            if let Err(error) = Address::parse(&url) {
+                bail!(Usage(format!("--url: {error}")));
+            }
+            return Ok((url, topic));
         }
         Ok((self.address.url(&self.transport)?, None))
     }
@@ -229,6 +239,15 @@ impl ProtocolArg {
             Self::V5 => Protocol::V5,
         }
     }
+}
+
+/// Makes a file that only its owner may read, if it is not there; an error if it cannot be written.
+fn private(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
 }
 
 #[cfg(test)]

@@ -38,12 +38,15 @@ mod will;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::{
+    CommandFactory, FromArgMatches,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{
-    args::{Cli, Verb},
-    names::Manner,
-    status::{Codes, Usage},
+    args::{Cli, SEPARATOR, Verb},
+    names::{Line, Manner},
+    status::Codes,
 };
 
 fn main() -> ExitCode {
@@ -58,18 +61,10 @@ fn main() -> ExitCode {
             return ExitCode::from(wrong_option(manner));
         }
     };
-    let matches = command.try_get_matches_from(line.args);
+    let matches = command.try_get_matches_from(&line.args);
     let command = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli.command,
-        Err(error) => {
-            // Nobody may be left to read it.
-            let _ = error.print();
-            if !error.use_stderr() {
-                return ExitCode::SUCCESS;
-            }
-            name_sources(&error.to_string(), &line.sources);
-            return ExitCode::from(wrong_option(manner));
-        }
+        Err(error) => return unreadable(error, &line),
     };
     let done = |()| ExitCode::SUCCESS;
     let mut codes = Codes::V5;
@@ -95,14 +90,52 @@ fn main() -> ExitCode {
         Verb::Man(args) => manual::man(&args).map(done),
     };
     result.unwrap_or_else(|error| {
-        if error.is::<Usage>() {
+        let text = told(&error);
+        if status::is_wrong_option(&error) {
             // Said even if errors are not to be.
-            eprintln!("error: {error:#}");
+            eprintln!("error: {text}");
+            name_sources(&text, &line.sources);
             return ExitCode::from(wrong_option(manner));
         }
-        out::complain(&format!("error: {error:#}"));
+        out::complain(&format!("error: {text}"));
+        if !out::is_quiet() {
+            name_sources(&text, &line.sources);
+        }
         ExitCode::from(status::of(&error, codes))
     })
+}
+
+/// Says what is wrong with a command line that the parser cannot read, or prints the help that it asks for.
+fn unreadable(mut error: clap::Error, line: &Line) -> ExitCode {
+    if let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue) {
+        let value = value.replace(SEPARATOR, " ");
+        error.insert(ContextKind::InvalidValue, ContextValue::String(value));
+    }
+    // Nobody may be left to read it.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        for arg in line.args.iter().filter(|arg| arg.to_str().is_none()) {
+            eprintln!("note: '{}' is not UTF-8", arg.display());
+        }
+    }
+    name_sources(&error.to_string(), &line.sources);
+    ExitCode::from(wrong_option(line.manner))
+}
+
+/// An error and its causes, without those whose words it has said already.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn wrong_option(manner: Manner) -> u8 {
@@ -114,7 +147,8 @@ fn wrong_option(manner: Manner) -> u8 {
 
 /// Says where the options come from that an error names and nobody has typed.
 fn name_sources(error: &str, sources: &[(String, String)]) {
-    let is_named = |option: &str| error.split([' ', '\'', '=']).any(|word| word == option);
+    let is_named =
+        |option: &str| error.split([' ', '\'', '=', ':', '(', ')']).any(|word| word == option);
     for (option, source) in sources.iter().filter(|(option, _)| is_named(option)) {
         eprintln!("note: {option} comes from {source}");
     }
@@ -123,6 +157,17 @@ fn name_sources(error: &str, sources: &[(String, String)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        use anyhow::{Context, anyhow};
+
+        let cause = || Err::<(), _>(anyhow!("disk is full"));
+        let said = cause().context("cannot write: disk is full").context("'a'").unwrap_err();
+        assert_eq!(told(&said), "'a': cannot write: disk is full");
+        let said = cause().context("cannot write").unwrap_err();
+        assert_eq!(told(&said), "cannot write: disk is full");
+    }
 
     #[test]
     fn no_two_options_are_in_each_others_way() {

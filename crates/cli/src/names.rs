@@ -98,7 +98,16 @@ fn joined(sub: &Command, args: Vec<OsString>) -> (Vec<OsString>, BTreeSet<Id>) {
             if let Some(letters) = text.strip_suffix('D').filter(|letters| letters.len() > 1) {
                 out.push(letters.into());
             }
-            let mut parts: Vec<OsString> = rest.by_ref().take(2).collect();
+            let mut parts: Vec<OsString> = rest.by_ref().take(1).collect();
+            let is_quoted = |part: &OsString| part.to_string_lossy().contains(' ');
+            if parts.first().is_some_and(is_quoted) {
+                // All of it in one argument, as in the environment.
+                let mut value = OsString::from("--property=");
+                value.extend(parts);
+                out.push(value);
+                continue;
+            }
+            parts.extend(rest.next());
             let is_pair = parts.get(1).is_some_and(|name| name == "user-property");
             parts.extend(rest.by_ref().take(if is_pair { 2 } else { 1 }));
             let mut value = OsString::from("--property=");
@@ -194,6 +203,9 @@ mod tests {
             "x pub --property will user-property -k -v -r",
             "x pub --property=will_user-property_-k_-v -r",
         );
+        let quoted = ["x", "pub", "-D", "publish content-type t", "-r"].map(OsString::from);
+        let quoted = prepare(&Cli::command(), quoted.into(), |_| None);
+        assert_eq!(quoted.args[2..], ["--property=publish content-type t", "-r"]);
         check("x pub -m -D -t a", "x pub -m -D -t a");
         check("x pub -rm -D -t a", "x pub -rm -D -t a");
         check("x pub -m-D publish", "x pub -m-D publish");

@@ -103,8 +103,10 @@ fn read(path: &Path, name: &str) -> anyhow::Result<Table> {
         Some(Value::Table(profile)) => Ok(profile),
         Some(_) => bail!("--config '{shown}': '{name}' is no profile; one begins with [{name}]"),
         None => {
-            let names: Vec<_> = file.keys().map(String::as_str).collect();
-            bail!("--profile '{name}': '{shown}' has no such profile, but: {}", names.join(", "))
+            let profiles = file.iter().filter(|(_, value)| value.is_table());
+            let names: Vec<_> = profiles.map(|(name, _)| name.as_str()).collect();
+            let there = if names.is_empty() { "none at all".to_owned() } else { names.join(", ") };
+            bail!("--profile '{name}': '{shown}' has no such profile, but: {there}")
         }
     }
 }

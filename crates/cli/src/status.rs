@@ -5,7 +5,7 @@ use std::fmt;
 
 use postrider::{
     ConnectError, LinkReason, PublishError, ReasonCode, SessionEnd, SubscribeError,
-    UnsubscribeError,
+    UnsubscribeError, UrlError,
 };
 
 /// An option that cannot be used; shown like the errors of the parser.
@@ -32,7 +32,7 @@ pub(crate) const TIMED_OUT: u8 = 27;
 
 /// The status of an error: the server's code if it gave one, and 1 otherwise.
 pub(crate) fn of(error: &anyhow::Error, codes: Codes) -> u8 {
-    if error.is::<Usage>() {
+    if is_wrong_option(error) {
         return WRONG_OPTION;
     }
     let reason = error
@@ -47,6 +47,16 @@ pub(crate) fn of(error: &anyhow::Error, codes: Codes) -> u8 {
         Some((reason, Codes::V5)) => reason.byte().max(FAILED),
         None => FAILED,
     }
+}
+
+/// Whether it is an option that cannot be used.
+pub(crate) fn is_wrong_option(error: &anyhow::Error) -> bool {
+    error.is::<Usage>()
+        || error.is::<UrlError>()
+        || matches!(
+            error.downcast_ref(),
+            Some(ConnectError::Url(_) | ConnectError::Text { .. } | ConnectError::TooLong { .. })
+        )
 }
 
 fn connect(error: &ConnectError) -> Option<ReasonCode> {

@@ -4,7 +4,7 @@ use std::{future::poll_fn, pin::Pin, task::Poll};
 
 use anyhow::anyhow;
 use futures_core::Stream;
-use postrider::{Filter, Message, Subscription};
+use postrider::{Filter, Message, StreamEnd, SubscribeError, Subscription};
 
 /// The subscriptions, read in the order in which messages arrived.
 pub(crate) struct Streams {
@@ -100,6 +100,9 @@ impl Streams {
         let stream = self.lanes.get(index).map(|lane| &lane.stream);
         let filter = stream.map_or("", Subscription::filter);
         match stream.and_then(Subscription::ended) {
+            // An error that has a status of its own.
+            Some(StreamEnd::Over(end)) => anyhow::Error::new(SubscribeError::Over(end))
+                .context(format!("nothing more comes for '{filter}'")),
             Some(end) => anyhow!("nothing more comes for '{filter}': {end}"),
             None => anyhow!("nothing more comes for '{filter}'"),
         }

@@ -101,7 +101,10 @@ fn complain_about_rest(args: &SubscribeArgs, stats: &Stats, waiting: usize) {
     for (count, what) in [
         (dropped, "at QoS 0 dropped: the output was read too slowly"),
         (waiting, "not printed: they had come after the last one"),
-        (unmatched, "not printed: the kept session has subscriptions that no --topic names"),
+        (
+            unmatched,
+            "not printed: they are for subscriptions that no --topic names, or that have ended",
+        ),
     ] {
         if count > 0 {
             out::complain(&format!("messages {what}: {}", number::thousands(count)));

@@ -32,6 +32,15 @@ impl TransportArgs {
             || texts.into_iter().any(Option::is_some)
     }
 
+    /// The option that only a WebSocket has, if one was given.
+    pub(crate) fn of_websocket(&self) -> Option<&'static str> {
+        match (&self.ws_path, self.ws_header.is_empty()) {
+            (Some(_), _) => Some("--ws-path"),
+            (None, false) => Some("--ws-header"),
+            (None, true) => None,
+        }
+    }
+
     /// The scheme for --host and --port.
     pub(crate) fn scheme(&self, is_websocket: bool) -> &'static str {
         match (is_websocket, self.is_tls()) {
@@ -142,6 +151,9 @@ impl TransportArgs {
     fn websocket(&self) -> anyhow::Result<WebSocket> {
         let mut websocket = WebSocket::new();
         if let Some(path) = &self.ws_path {
+            if !path.starts_with('/') {
+                bail!(Usage(format!("--ws-path: '{path}' must begin with '/'")));
+            }
             websocket = websocket.path(path);
         }
         for header in &self.ws_header {

@@ -29,6 +29,7 @@ use crate::{
     mailbox::Room,
     protocol::Protocol,
     request::Requests,
+    said::{say, seconds},
     shared::Shared,
     tap,
     transport::Servers,
@@ -174,8 +175,8 @@ impl<S> Builder<S> {
         self
     }
 
-    /// Longest silence after which both sides check that the other is there; whole seconds up to 65,535, zero turns it off.
-    /// Default 60 s.
+    /// Longest silence after which both sides check that the other is there; whole seconds up to 65,535 (a part of one
+    /// counts as one), zero turns it off. Default 60 s.
     #[must_use]
     pub fn keep_alive(mut self, keep_alive: Duration) -> Self {
         self.keep_alive = keep_alive;
@@ -222,7 +223,7 @@ impl<S> Builder<S> {
             self.link.topic_alias_max = aliases;
             self
         } else {
-            self.properties.push(property);
+            say(&mut self.properties, property);
             self
         }
     }
@@ -321,7 +322,10 @@ impl<S> Builder<S> {
     }
 
     /// How long a full stream may hold up everything that arrives. Default 5 s; never more than a quarter of the keep
-    /// alive. See [`crate::Subscription`] for what follows.
+    /// alive, but for [`Duration::MAX`], which is for ever. See [`crate::Subscription`] for what follows.
+    ///
+    /// Pings go on meanwhile, so the server does not take the session for dead; nor is the server, which is not read, taken
+    /// for dead.
     #[must_use]
     pub fn stall_budget(mut self, stall_budget: Duration) -> Self {
         self.stall_budget = stall_budget;
@@ -444,7 +448,7 @@ impl<S> Builder<S> {
 
     fn session_expiry_s(&self) -> u32 {
         match self.session_expiry {
-            Some(expiry) => u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX),
+            Some(expiry) => seconds(expiry),
             None if self.store.is_some() => STORED_EXPIRY_S,
             None => SESSION_EXPIRY_S,
         }

@@ -51,7 +51,7 @@ pub enum ConnectError {
     #[error("no thread for the session: {0}")]
     Thread(String),
     /// No stream could be opened.
-    #[error("{what}; is the broker running there, and are host and port right?")]
+    #[error("{what}; {}", whether_right(.what))]
     Unreachable {
         /// What the system said, with host and port.
         what: String,
@@ -221,8 +221,12 @@ pub enum PublishError {
     /// The server does not offer it.
     #[error("the server does not offer {0}")]
     NotOffered(&'static str),
-    /// A property that a PUBLISH of this version cannot carry.
-    #[error("{0} cannot be sent: not in this version of MQTT, or not in a publication")]
+    /// A property that a PUBLISH of this version cannot carry, or not with this value: a response topic with wildcards,
+    /// correlation data of more than 65,535 bytes.
+    #[error(
+        "{0} cannot be sent: not in this version of MQTT, not in a publication, or not with this \
+         value"
+    )]
     Property(&'static str),
     /// The server refused the message.
     #[error("the server refused the message: {}", Explained(*.reason, .explanation.as_deref()))]
@@ -411,7 +415,7 @@ pub enum DisconnectError {
         /// How many.
         messages: u64,
     },
-    /// A text that cannot be sent.
+    /// A text that cannot be sent. The session goes on.
     #[error("{what} cannot be used: {error}")]
     Text {
         /// Which property.
@@ -419,6 +423,12 @@ pub enum DisconnectError {
         /// What is wrong with it.
         error: TextError,
     },
+    /// A property that a DISCONNECT cannot carry. The session goes on.
+    #[error("{0} cannot be sent: it has no place in a DISCONNECT")]
+    Property(&'static str),
+    /// A code that a DISCONNECT does not have. The session goes on.
+    #[error("{0} is no reason to disconnect; choose one that DISCONNECT may have")]
+    Reason(ReasonCode),
     /// The session had ended before, for this reason.
     #[error("{0}")]
     Over(SessionEnd),
@@ -515,6 +525,17 @@ struct Explained<'a>(ReasonCode, Option<&'a str>);
 impl fmt::Display for Explained<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         explain(f, self.0, self.1)
+    }
+}
+
+/// What to look at where nobody answers.
+fn whether_right(what: &str) -> &'static str {
+    if what.starts_with("unix:") {
+        "is the broker running there, and is the path right?"
+    } else if what.starts_with("the proxy ") {
+        "is the proxy running there, and are its host and port right?"
+    } else {
+        "is the broker running there, and are host and port right?"
     }
 }
 

@@ -138,6 +138,7 @@ mod queue;
 mod reason;
 mod request;
 mod retry;
+mod said;
 mod session;
 mod shared;
 mod slot;

@@ -17,6 +17,7 @@ use crate::{
     command::{Command, PublishCommand},
     filling::{Filling, SPOOL_ABOVE},
     mailbox::{Closed, Ticket},
+    said::{say, seconds},
     session::Session,
     shared::{Handle, Shared},
     slot::{PublishAnswer, PublishSlot},
@@ -137,8 +138,7 @@ impl<'a, S> PublishRequest<'a, S> {
 
     /// How long the message is worth delivering (5.0); whole seconds, up to 136 years.
     pub fn expiry(self, expiry: Duration) -> Self {
-        let seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
-        self.property(Property::MessageExpiryInterval(seconds))
+        self.property(Property::MessageExpiryInterval(seconds(expiry)))
     }
 
     /// What the payload is, such as `application/json` (5.0).
@@ -172,16 +172,16 @@ impl<'a, S> PublishRequest<'a, S> {
         }
     }
 
-    /// Adds any property that a PUBLISH may have (5.0).
+    /// Adds any property that a PUBLISH may have (5.0), in place of one of its kind; a user property stands beside others.
     pub fn property(mut self, property: Property) -> Self {
-        self.head.properties.push(property);
+        say(&mut self.head.properties, property);
         self
     }
 
     /// Adds a property to the PUBREL of this message at QoS 2 (5.0): a reason string or a user property. It is left out
     /// where PUBREL is sent again on another connection, or by another process. Those of all open messages may have 1 MiB.
     pub fn pubrel_property(mut self, property: Property) -> Self {
-        self.release.get_or_insert_default().push(property);
+        say(self.release.get_or_insert_default(), property);
         self
     }
 

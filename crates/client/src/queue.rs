@@ -36,7 +36,6 @@ pub enum StreamEnd {
 }
 
 /// Between the driver and one stream.
-#[derive(Debug)]
 pub(crate) struct StreamQueue {
     /// Number of the stream.
     pub(crate) id: u64,
@@ -180,6 +179,16 @@ impl StreamQueue {
     /// Says whether the driver must be nudged.
     fn release(&self, message: &Message) -> bool {
         self.gauge.remove(message.cost())
+    }
+}
+
+/// Not what waits, as [`Shared`].
+impl fmt::Debug for StreamQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamQueue")
+            .field("id", &self.id)
+            .field("held", &self.held())
+            .finish_non_exhaustive()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{future::IntoFuture, marker::PhantomData, pin::Pin, sync::Arc, time::Du
 use bytes::Bytes;
 use postrider_proto::{
     Limits,
-    wire::{Disconnect, Filter, Properties, Property, QoS, ReasonCode, Text},
+    wire::{Disconnect, Filter, PacketType, Properties, Property, QoS, ReasonCode, Text},
 };
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     command::{Command, DisconnectCommand, UnsubscribeCommand},
     event,
     mailbox::Closed,
+    said::{say, seconds},
     shared::{Handle, Shared},
     subscription::send,
 };
@@ -264,21 +265,25 @@ impl<S> DisconnectRequest<S> {
 
     /// The reason code (5.0); `DisconnectWithWill` makes the server publish the will.
     pub fn reason(mut self, reason: ReasonCode) -> Self {
-        self.disconnect.reason = reason;
+        if reason.may_stand_in(PacketType::Disconnect) {
+            self.disconnect.reason = reason;
+        } else {
+            self.fault.get_or_insert(DisconnectError::Reason(reason));
+        }
         self
     }
 
     /// How long the server keeps the session from now on (5.0); whole seconds. A session that was begun with an expiry of
     /// zero cannot be given another one.
     pub fn session_expiry(mut self, expiry: Duration) -> Self {
-        self.session_expiry_s = Some(u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX));
+        self.session_expiry_s = Some(seconds(expiry));
         self
     }
 
     /// An explanation for the server's log (5.0).
     pub fn explanation(mut self, text: &str) -> Self {
         match Text::new(text) {
-            Ok(text) => self.disconnect.properties.push(Property::ReasonString(text)),
+            Ok(text) => self.disconnect.properties.set(Property::ReasonString(text)),
             Err(error) => {
                 self.fault = Some(DisconnectError::Text { what: "the explanation", error });
             }
@@ -288,7 +293,13 @@ impl<S> DisconnectRequest<S> {
 
     /// Adds any property that a DISCONNECT may have (5.0).
     pub fn property(mut self, property: Property) -> Self {
-        self.disconnect.properties.push(property);
+        if let Property::SessionExpiryInterval(seconds) = property {
+            self.session_expiry_s = Some(seconds);
+        } else if property.kind().may_stand_in(PacketType::Disconnect) {
+            say(&mut self.disconnect.properties, property);
+        } else {
+            self.fault.get_or_insert(DisconnectError::Property(property.kind().name()));
+        }
         self
     }
 

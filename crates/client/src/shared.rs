@@ -1,7 +1,7 @@
 //! What handles and driver share.
 
 use std::{
-    mem,
+    fmt, mem,
     sync::{
         Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
@@ -22,7 +22,6 @@ use crate::{
 };
 
 /// Between all handles of a session and its driver.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox<Command>,
     /// Whether messages at QoS 0 are taken without a connection.
@@ -61,6 +60,13 @@ struct State {
 /// Keeps the session alive: when the last is dropped, the driver flushes and disconnects.
 #[derive(Debug)]
 pub(crate) struct Handle(pub(crate) Arc<Shared>);
+
+/// Not what waits: messages are nobody's business who prints a session.
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
 
 impl Drop for Handle {
     fn drop(&mut self) {

@@ -11,6 +11,7 @@ use postrider_proto::{
 use crate::{
     Authenticator, Builder, ConnectError, LinkReason, Will, blocking,
     builder::{PASSWORD_LEN_MAX, text},
+    said::seconds,
 };
 
 /// The next attempt to connect, as [`Builder::before_connect`] may change it. What is changed holds for this attempt; the
@@ -142,7 +143,7 @@ impl Upcoming {
         Ok(ConnectOptions {
             user_name,
             password: self.password.clone(),
-            keep_alive_s: u16::try_from(self.keep_alive.as_secs()).unwrap_or(u16::MAX),
+            keep_alive_s: u16::try_from(seconds(self.keep_alive)).unwrap_or(u16::MAX),
             will: self.will.clone().map(Will::checked).transpose()?,
             properties,
         })

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use postrider_proto::wire::{self, Properties, Property, QoS, Text};
 
-use crate::{ConnectError, IntoTopic, Payload, topic::NotTopic};
+use crate::{
+    ConnectError, IntoTopic, Payload,
+    said::{say, seconds},
+    topic::NotTopic,
+};
 
 /// A message that the server publishes if the connection ends without a `disconnect`.
 ///
@@ -56,14 +60,13 @@ impl Will {
     /// How long the server waits for us to come back first (5.0); whole seconds, up to 136 years.
     #[must_use]
     pub fn delay(self, delay: Duration) -> Self {
-        let seconds = u32::try_from(delay.as_secs()).unwrap_or(u32::MAX);
-        self.property(Property::WillDelayInterval(seconds))
+        self.property(Property::WillDelayInterval(seconds(delay)))
     }
 
     /// Adds any property that a will may have (5.0).
     #[must_use]
     pub fn property(mut self, property: Property) -> Self {
-        self.properties.push(property);
+        say(&mut self.properties, property);
         self
     }
 

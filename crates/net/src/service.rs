@@ -62,7 +62,11 @@ impl Srv {
         let name = format!("{service}._tcp.{}.", domain.trim_end_matches('.'));
         let failed = |source| DialError::Resolve { host: name.clone(), source };
         let answer = self.resolver().map_err(failed)?.srv_lookup(name.as_str()).await;
-        let answer = answer.map_err(|error| failed(io::Error::other(error.to_string())))?;
+        let none = || io::Error::new(io::ErrorKind::NotFound, "there is no server for it");
+        let answer = answer.map_err(|error| {
+            let is_empty = error.is_no_records_found() || error.is_nx_domain();
+            failed(if is_empty { none() } else { io::Error::other(error.to_string()) })
+        })?;
         let mut records = Vec::new();
         for record in answer.answers() {
             if let RData::SRV(srv) = &record.data
@@ -74,8 +78,7 @@ impl Srv {
             }
         }
         if records.is_empty() {
-            let source = io::Error::new(io::ErrorKind::NotFound, "there is no server for it");
-            return Err(failed(source));
+            return Err(failed(none()));
         }
         let mut chance = [0; 8];
         getrandom::fill(&mut chance).map_err(|error| failed(io::Error::other(error)))?;

@@ -45,6 +45,14 @@ async fn the_error_is_that_of_the_last_server() {
 }
 
 #[tokio::test]
+async fn a_domain_without_servers_is_told() {
+    let names = NameServer::start(vec![]).await;
+    let error = names.dial("mqtt://plant.example").await.unwrap_err().to_string();
+    let expected = "host '_mqtt._tcp.plant.example.' cannot be resolved: there is no server for it";
+    assert_eq!(error, expected);
+}
+
+#[tokio::test]
 async fn websocket_has_no_such_records() {
     let names = NameServer::start(vec![]).await;
     let error = names.dial("ws://plant.example").await.unwrap_err().to_string();

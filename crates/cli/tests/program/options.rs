@@ -105,22 +105,63 @@ fn a_wrong_option_is_named_and_the_status_is_2() {
 }
 
 #[test]
-fn what_cannot_be_used_is_named_before_anything_is_sent() {
+fn a_place_or_a_property_that_cannot_be_is_a_wrong_option() {
     for (args, part) in [
-        (&["pub", "-t", "a", "-m", "x", "--url", "quic://h"][..], "scheme 'quic' is not offered"),
-        (&["pub", "-t", "a", "-m", "x", "--url", "h:1883"], "scheme 'h'"),
+        (&["pub", "-t", "a", "-m", "x", "--url", "quic://h"][..], "--url: scheme 'quic' is not"),
+        (&["pub", "-t", "a", "-m", "x", "--url", "h:1883"], "--url: scheme 'h'"),
         (&["pub", "-t", "a", "-m", "x", "-h", "mqtt://h"], "--host 'mqtt://h': this is a URL"),
         (&["pub", "-t", "a", "-m", "x", "-h", ""], "--host '': the name is empty"),
-        (&["pub", "-t", "a", "-f", "no/such/file"], "--file 'no/such/file': "),
+        (&["pub", "-t", "a", "-m", "x", "-A", "a b"], "--bind 'a b': not a host name"),
+        (&["sub", "-t", "a", "--ws-header", "A: b"], "--ws-header is for WebSocket: add --ws"),
+        (&["sub", "-t", "a", "--ws-path", "/a"], "--ws-path is for WebSocket: add --ws"),
+        (&["sub", "-t", "a", "--ws", "--ws-path", "a"], "--ws-path: 'a' must begin with '/'"),
+        (
+            &["pub", "-t", "a", "-m", "x", "-D", "publish", "topic-alias", "x"],
+            "'publish topic-alias x' for '--property",
+        ),
+        (&["demo", "--url", "quic://h"], "connect: scheme 'quic' is not offered"),
+        (&["check", "--url", "quic://h"], "--url: scheme 'quic' is not offered"),
+    ] {
+        run(args).check(2, &[part]);
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_named_before_anything_is_sent() {
+    for (args, part) in [
+        (&["pub", "-t", "a", "-f", "no/such/file"][..], "--file 'no/such/file': "),
+        (&["pub", "-t", "a", "-m", "x", "--tap", "no/such/file"], "--tap 'no/such/file': "),
         (&["pub", "-t", "a", "-f", "."], "--file '.': "),
         (&["check", "--only", "no such case"], "--only 'no such case' fits none"),
-        (&["demo", "--url", "quic://h"], "connect: scheme 'quic' is not offered"),
         (&["broker", "--listen", "mqtts://127.0.0.1:0"], "needs a certificate and its key"),
         (&["broker", "--listen", "tcp://0.0.0.0:0"], "add --user NAME:PASSWORD"),
     ] {
         let ended = run(args);
         ended.check(1, &["error: ", part]);
     }
+}
+
+#[test]
+#[cfg(unix)]
+fn an_argument_that_is_not_utf_8_is_shown() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    let mut line = command(&["pub", "-m", "x", "-t"]);
+    line.arg(OsStr::from_bytes(b"plant/\xff"));
+    let expected = ["invalid UTF-8", "note: 'plant/\u{fffd}' is not UTF-8"];
+    Program::spawn(&mut line).end().check(2, &expected);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_socket_or_proxy_that_is_not_there_is_not_taken_for_a_host() {
+    let ended = run(&["pub", "--unix", "/no/such/socket", "-t", "a", "-m", "x"]);
+    ended.check(1, &["unix:/no/such/socket cannot be reached", "is the path right?"]);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let ended = run(&["pub", "--proxy", &proxy, "-t", "a", "-m", "x"]);
+    ended.check(1, &["the proxy http://127.0.0.1", "is the proxy running there"]);
 }
 
 #[test]

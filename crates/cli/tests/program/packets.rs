@@ -280,6 +280,11 @@ fn a_refused_subscription_and_a_goodbye_are_failures_with_their_reasons() {
     // DISCONNECT with 0x98, administrative action.
     let script = script.send_bytes(&b"\xe0\x02\x98\x00"[..]).close();
     play(script, "pub -t a -m x -q 1").0.check(152, &["'a' was not published", "administrative"]);
+    let granted = SubAck { packet_id: id(1), properties: none(), reasons: success() };
+    // DISCONNECT with 0x8E, session taken over.
+    let script = Script::new().accept().expect(PacketType::Subscribe).send(Packet::SubAck(granted));
+    let script = script.send_bytes(&b"\xe0\x02\x8e\x00"[..]).close();
+    play(script, "sub -t a").0.check(142, &["nothing more comes for 'a'", "same client id"]);
     let script = Script::new().refuse(ReasonCode::ServerBusy);
     play(script, "pub -t a -m x -V 5").0.check(137, &["error: ", "server busy"]);
     let script = Script::new().refuse(ReasonCode::ServerUnavailable);

@@ -99,7 +99,8 @@ fn secrets_come_from_a_file_or_from_the_environment() {
 #[test]
 fn what_is_wrong_with_a_file_is_named() {
     let config = Config::new(
-        "top = 1\n[p]\nhots = 'a'\n[q]\nport = 'many'\n[r]\nretain = 3\n[s]\nhost = ['a']\n[t]\nprofile = 'p'\n",
+        "top = 1\n[p]\nhots = 'a'\n[q]\nport = 'many'\n[r]\nretain = 3\n[s]\nhost = ['a']\n[t]\nprofile = 'p'\n\
+         [u]\npin = 'x'\n[v]\nurl = 'quic://h'\n[w]\npassword = 'x'\n[x]\nusername = 'a'\npassword_file = 'no'\n",
     );
     for (profile, parts) in [
         ("p", &["profile 'p' in '", "config.toml': 'hots': unknown key"][..]),
@@ -108,11 +109,16 @@ fn what_is_wrong_with_a_file_is_named() {
         ("s", &["'host': it has one value"]),
         ("t", &["'profile': unknown key"]),
         ("top", &["'top' is no profile; one begins with [top]"]),
-        ("none", &["--profile 'none'", "no such profile, but: ", "p, q, r, s, t"]),
+        ("none", &["--profile 'none'", "no such profile, but: p, q, r, s, t, u, v, w, x\n"]),
+        ("u", &["--pin: 'x' is not a pin", "note: --pin comes from profile 'u' in '"]),
+        ("v", &["--url: scheme 'quic'", "note: --url comes from profile 'v' in '"]),
+        ("w", &["a password (--pw) needs", "note: --pw comes from profile 'w' in '"]),
     ] {
         let ended = config.run(&["pub", "--profile", profile, "-t", "a", "-m", "x"]);
         ended.check(2, parts);
     }
+    let ended = config.run(&["pub", "--profile", "x", "-t", "a", "-m", "x"]);
+    ended.check(1, &["error: --pw-file '", "note: --pw-file comes from profile 'x' in '"]);
     let broken = Config::new("[p\n");
     broken.run(&["pub", "--profile", "p", "-t", "a", "-n"]).check(2, &["config.toml'", "line 1"]);
     let none = Config::new("");

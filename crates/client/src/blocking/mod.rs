@@ -37,7 +37,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use postrider_proto::{Limits, wire::QoS};
+use postrider_proto::{
+    Limits,
+    wire::{Properties, QoS},
+};
 
 use self::{
     callbacks::Callbacks,
@@ -170,6 +173,18 @@ impl Session {
     /// [`UnsubscribeError`].
     pub fn unsubscribe(&self, filter: impl IntoFilter) -> Result<(), UnsubscribeError> {
         self.wait(self.inner.session.unsubscribe(filter))
+    }
+
+    /// [`Session::unsubscribe`] with properties. See [`crate::Session::unsubscribe_with`].
+    ///
+    /// # Errors
+    /// [`UnsubscribeError`].
+    pub fn unsubscribe_with(
+        &self,
+        filter: impl IntoFilter,
+        properties: Properties,
+    ) -> Result<Properties, UnsubscribeError> {
+        self.wait(self.inner.session.unsubscribe_with(filter, properties))
     }
 
     /// Unsubscribes from every filter; all callbacks and iterators end.

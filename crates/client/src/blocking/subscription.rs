@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use postrider_proto::wire::QoS;
+use postrider_proto::wire::{Properties, QoS};
 
 use super::{wait, wait_timeout};
 use crate::{Message, StreamEnd, UnsubscribeError};
@@ -39,6 +39,18 @@ impl Subscription {
     #[must_use]
     pub fn granted(&self) -> QoS {
         self.messages.granted()
+    }
+
+    /// The properties of the server's SUBACK (5.0).
+    #[must_use]
+    pub fn properties(&self) -> &Properties {
+        self.messages.properties()
+    }
+
+    /// Messages that arrived and were not read yet.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.messages.waiting()
     }
 
     /// Why the stream ended; `None` while it has not.

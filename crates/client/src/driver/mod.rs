@@ -305,6 +305,10 @@ impl Driver {
         self.shared.requests.turn(self.now);
         let has_waiting_verb = self.pending.len() > 0 || !self.operations.is_empty();
         self.stalled_until = self.dispatch.stall(self.now, has_waiting_verb);
+        if self.stalled_until.is_some() {
+            // It must not look like a dead connection. Pings go on.
+            self.machine.excuse_silence(self.now);
+        }
         self.publish_stats();
         self.shared.mailbox.set_taker_room(self.room());
     }

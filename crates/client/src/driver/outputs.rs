@@ -233,9 +233,10 @@ impl Driver {
         if !connack.session_present {
             self.dispatch.restart();
         }
-        // A stall must never look like a dead connection.
+        // Others are not held up for long, unless the program wants them to be.
         let keep_alive_ms = u64::from(limits.keep_alive_s) * 1000;
-        let stall_max = if keep_alive_ms == 0 { u64::MAX } else { keep_alive_ms / 4 };
+        let is_bounded = keep_alive_ms > 0 && self.stall_budget_ms < u64::MAX;
+        let stall_max = if is_bounded { keep_alive_ms / 4 } else { u64::MAX };
         self.dispatch.set_stall_ms(self.stall_budget_ms.min(stall_max));
         let connected = Connected {
             server: self.server.clone(),

@@ -12,6 +12,7 @@ use super::ReplyError;
 use crate::{
     Message, Payload, PublishError, PublishRequest, Published,
     blocking::{seat, wait},
+    said::say,
     shared::Shared,
 };
 
@@ -77,7 +78,7 @@ impl Reply {
 
     /// Adds any property that a PUBLISH may have; the correlation data is there already.
     pub fn property(mut self, property: Property) -> Self {
-        self.properties.push(property);
+        say(&mut self.properties, property);
         self
     }
 

@@ -51,7 +51,8 @@ const BYTES_MAX: u64 = 64 << 20;
 const BYTES_MIN: u64 = 64 << 10;
 
 impl<S> Builder<S> {
-    /// Writes every packet, both ways, to this file, which is begun anew. See [`crate::tap`].
+    /// Writes every packet, both ways, to this file, which is begun anew. See [`crate::tap`]. A file that cannot be written
+    /// is logged as an error, and the session goes on without it.
     #[must_use]
     pub fn tap(mut self, path: impl Into<PathBuf>) -> Self {
         self.tap.path = Some(path.into());

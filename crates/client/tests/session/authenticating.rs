@@ -435,6 +435,22 @@ async fn a_server_may_begin_reauthentication_if_allowed() {
     drop(session);
 }
 
+/// One exchange at a time, whoever has begun it.
+#[tokio::test]
+async fn a_server_may_not_begin_reauthentication_within_another() {
+    let (builder, mut desk) = builder();
+    let allowing = builder.authenticator(Echo).allow_server_reauthentication();
+    let (session, mut peer) = tokio::join!(allowing.connect(), accept(&mut desk));
+    let session = session.unwrap();
+    let (result, packet) = tokio::join!(session.reauthenticate(), async {
+        peer.auth().await;
+        peer.send(auth(ReasonCode::ReAuthenticate, "now")).await;
+        peer.next().await
+    });
+    assert!(matches!(packet, Packet::Disconnect(ref it) if it.reason == ReasonCode::ProtocolError));
+    assert!(matches!(result, Err(ReauthenticateError::Disconnected(_))), "{result:?}");
+}
+
 /// v5 section 4.12.1: only the client may begin. What a server demands, it demands by ending the connection; the next one
 /// authenticates anew.
 #[tokio::test]

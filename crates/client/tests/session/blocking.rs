@@ -2,8 +2,12 @@
 
 use std::{sync::mpsc, time::Duration};
 
-use postrider::{PublishError, QoS, SessionEnd, StreamEnd, blocking::Session};
-use postrider_testing::TestBroker;
+use postrider::{
+    Properties, Property, Protocol, PublishError, QoS, ReasonCode, SessionEnd, StreamEnd, Text,
+    blocking::Session,
+};
+use postrider_proto::wire::{Packet, PacketId, PacketType, SubAck, UnsubAck};
+use postrider_testing::{Script, ScriptedBroker, TestBroker};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -46,6 +50,41 @@ fn every_verb_works_inside_a_callback() {
     assert_eq!(is_done.recv_timeout(PATIENCE), Ok("unsubscribed"));
     assert_eq!(is_done.recv_timeout(PATIENCE), Ok("completed"));
     session.disconnect().unwrap();
+}
+
+/// What the async face has, this one has too: properties both ways, and how much waits.
+#[test]
+fn subscribing_and_unsubscribing_show_the_properties_of_the_server() {
+    let id = |id| PacketId::new(id).unwrap();
+    let said = |value: &str| -> Properties {
+        let pair = (Text::new("said").unwrap(), Text::new(value).unwrap());
+        [Property::UserProperty(pair.0, pair.1)].into_iter().collect()
+    };
+    let granted = vec![ReasonCode::GrantedQoS1];
+    let suback = SubAck { packet_id: id(1), properties: said("granted"), reasons: granted };
+    let success = vec![ReasonCode::Success];
+    let unsuback = UnsubAck { packet_id: id(2), properties: said("gone"), reasons: success };
+    let script = Script::new()
+        .accept()
+        .expect(PacketType::Subscribe)
+        .send(Packet::SubAck(suback))
+        .send_bytes(b"\x30\x05\x00\x01a\x00x".to_vec())
+        .expect(PacketType::Unsubscribe)
+        .send(Packet::UnsubAck(unsuback))
+        .closed();
+    let broker = ScriptedBroker::start([script]).unwrap();
+    let session = Session::builder(broker.url(), "me").version(Protocol::V5).connect().unwrap();
+    let stream = session.subscribe_with("a", QoS::AtLeastOnce).open().unwrap();
+    assert_eq!(stream.properties(), &said("granted"));
+    while stream.waiting() == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(session.unsubscribe_with("a", said("bye")), Ok(said("gone")));
+    session.disconnect().unwrap();
+    let received = broker.finish_blocking().unwrap();
+    let is_ours =
+        |packet: &Packet| matches!(packet, Packet::Unsubscribe(it) if it.properties == said("bye"));
+    assert!(received.iter().any(|received| is_ours(&received.packet)), "{received:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postrider::{DisconnectError, QoS, ReasonCode, SessionEnd, StreamEnd};
+use postrider::{DisconnectError, Property, QoS, ReasonCode, SessionEnd, StreamEnd};
 use postrider_proto::wire::{AckKind, ConnAck, Packet};
 
 use crate::peer::{Success, builder, connect, connected};
@@ -65,6 +65,22 @@ async fn a_disconnect_can_say_more() {
     assert_eq!(disconnect.reason, ReasonCode::DisconnectWithWill);
     assert_eq!(disconnect.properties.session_expiry_interval(), Some(&7));
     assert_eq!(disconnect.properties.reason_string().unwrap(), "lunch");
+}
+
+/// Without a DISCONNECT the server would publish the will.
+#[tokio::test]
+async fn what_a_disconnect_cannot_say_is_refused_before_anything_ends() {
+    let (session, mut peer, _desk) = connected().await;
+    let wrong = session.disconnect_with().property(Property::ServerKeepAlive(7)).await;
+    assert_eq!(wrong, Err(DisconnectError::Property("ServerKeepAlive")));
+    let wrong = session.disconnect_with().reason(ReasonCode::GrantedQoS1).await;
+    assert_eq!(wrong, Err(DisconnectError::Reason(ReasonCode::GrantedQoS1)));
+    assert_eq!(session.ended(), None);
+    let request = session.disconnect_with().property(Property::SessionExpiryInterval(7));
+    let (left, packet) = tokio::join!(async { request.await }, peer.next());
+    left.unwrap();
+    let Packet::Disconnect(disconnect) = packet else { panic!("DISCONNECT") };
+    assert_eq!(disconnect.properties.session_expiry_interval(), Some(&7));
 }
 
 #[tokio::test]

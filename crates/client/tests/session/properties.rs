@@ -73,6 +73,39 @@ async fn connect_carries_every_property() {
     assert_eq!(self::kinds(&will.properties).len(), 7);
 }
 
+/// Zero would turn the keep alive off, and have a message expire before it is sent.
+#[tokio::test]
+async fn a_part_of_a_second_counts_as_one() {
+    let part = Duration::from_millis(300);
+    let (builder, mut desk) = builder();
+    let will = Will::new("will", "gone").delay(part);
+    let builder = builder.keep_alive(part).session_expiry(part).will(will);
+    let (session, (connect, mut peer)) = tokio::join!(builder.connect(), async {
+        let mut peer = desk.next().await;
+        let connect = peer.connect().await;
+        peer.send(Packet::ConnAck(ConnAck::default_success())).await;
+        (connect, peer)
+    });
+    let session = session.unwrap();
+    assert_eq!(connect.keep_alive, 1);
+    assert_eq!(connect.properties.session_expiry_interval(), Some(&1));
+    assert_eq!(connect.will.unwrap().properties.will_delay_interval(), Some(&1));
+    let _receipt = session.publish("a", "x").qos(QoS::AtLeastOnce).expiry(part).receipt().await;
+    assert_eq!(peer.publish().await.properties.message_expiry_interval(), Some(&1));
+}
+
+/// An option of a builder that is given twice counts as it was given last.
+#[tokio::test]
+async fn what_is_said_twice_counts_as_it_was_said_last() {
+    let (session, mut peer, _desk) = connected().await;
+    let request = session.publish("a", "x").content_type("first").content_type("last");
+    let request = request.user_property("k", "1").user_property("k", "2");
+    request.qos(QoS::AtLeastOnce).receipt().await.unwrap();
+    let properties = peer.publish().await.properties;
+    assert_eq!(properties.content_type().map(Text::as_str), Some("last"));
+    assert_eq!(properties.user_properties().count(), 2);
+}
+
 #[tokio::test]
 async fn connack_shows_every_property() {
     let said = [

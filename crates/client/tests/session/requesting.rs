@@ -98,20 +98,25 @@ async fn no_matching_subscribers_is_no_responder() {
 async fn no_answer_in_time_is_told() {
     let (session, mut peer, _desk) = connected().await;
     let short = Duration::from_millis(10);
-    let (result, question) =
-        tokio::join!(session.request("a", "x").timeout(short).into_future(), async {
-            peer.grant().await;
-            let question = peer.publish().await;
-            peer.ack(AckKind::PubAck, question.packet_id).await;
-            question
-        });
-    assert_eq!(result.unwrap_err(), RequestError::TimedOut(short));
+    let asking = timeout(PATIENCE, session.request("a", "x").timeout(short).into_future());
+    let (result, question) = tokio::join!(asking, async {
+        peer.grant().await;
+        let question = peer.publish().await;
+        peer.ack(AckKind::PubAck, question.packet_id).await;
+        question
+    });
+    assert_eq!(result.unwrap().unwrap_err(), RequestError::TimedOut(short));
     answer(&mut peer, &question, None).await;
     let (result, ()) = tokio::join!(session.request("a", "y").into_future(), async {
         let question = peer.publish().await;
         peer.ack(AckKind::PubAck, question.packet_id).await;
-        for data in ["", "12345678", "1234567812345678"] {
-            answer(&mut peer, &question, Some(data)).await;
+        let ours = question.properties.correlation_data().unwrap().clone();
+        // As another session numbers its questions, too.
+        let mut anothers = ours.to_vec();
+        anothers[0] ^= 1;
+        let stranger = Publish { payload: "strange".into(), ..question.clone() };
+        for data in ["".into(), "12345678".into(), "1234567812345678".into(), anothers.into()] {
+            answer(&mut peer, &stranger, Some(data)).await;
         }
         answer(&mut peer, &question, None).await;
     });
@@ -124,7 +129,8 @@ async fn no_connection_in_time_is_told() {
     let (builder, _desk) = builder();
     let session = builder.start().await.unwrap();
     let short = Duration::from_millis(10);
-    let result = session.request("a", "x").timeout(short).await;
+    let asking = session.request("a", "x").timeout(short).into_future();
+    let result = timeout(PATIENCE, asking).await.unwrap();
     assert_eq!(result.unwrap_err(), RequestError::TimedOut(short));
 }
 
@@ -247,12 +253,12 @@ async fn a_message_that_asks_nothing_cannot_be_answered() {
 }
 
 /// Answers a question with its own text.
-async fn answer(peer: &mut Peer, question: &Publish, correlation: Option<&'static str>) {
+async fn answer(peer: &mut Peer, question: &Publish, correlation: Option<Bytes>) {
     let topic = question.properties.response_topic().unwrap().as_str().to_owned();
     let text = std::str::from_utf8(&question.payload).unwrap();
     let mut reply = message(&topic, text, QoS::AtMostOnce, &[]);
     let data = match correlation {
-        Some(data) => Bytes::from_static(data.as_bytes()),
+        Some(data) => data,
         None => question.properties.correlation_data().unwrap().clone(),
     };
     reply.properties.push(Property::CorrelationData(data));

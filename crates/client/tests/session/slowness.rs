@@ -39,6 +39,30 @@ async fn a_full_stream_stops_reading_and_nothing_is_lost() {
     assert_eq!(session.stats().dropped_slow, 0);
 }
 
+/// The keep alive passes several times; the server hears pings, and is not blamed for answers that nobody reads.
+#[tokio::test]
+async fn a_stall_longer_than_the_keep_alive_ends_nothing() {
+    let (builder, desk) = builder();
+    let builder = builder.stream_messages(ROOM).stall_budget(Duration::MAX);
+    let builder = builder.keep_alive(Duration::from_secs(1));
+    let (session, mut peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    let (stream, _) =
+        tokio::join!(async { session.subscribe("a", QoS::AtLeastOnce).await }, peer.grant());
+    let mut stream = stream.unwrap();
+    for turn in 0..5 * ROOM {
+        peer.deliver("a", &turn.to_string(), QoS::AtMostOnce, &[]).await;
+    }
+    for _ in 0..4 {
+        assert!(matches!(peer.next().await, Packet::PingReq));
+        // It stays in the pipe.
+        peer.send(Packet::PingResp).await;
+    }
+    for turn in 0..5 * ROOM {
+        assert_eq!(stream.next().await.unwrap().text().unwrap(), turn.to_string());
+    }
+    assert_eq!((session.stats().connections, session.stats().dropped_slow), (1, 0));
+}
+
 #[tokio::test]
 async fn past_its_budget_a_stream_drops_the_oldest_of_qos_0() {
     let (session, mut peer, mut stream) = subscribed(Duration::ZERO).await;

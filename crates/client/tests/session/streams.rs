@@ -1,7 +1,8 @@
 //! Subscriptions: which stream gets what, and what ends one.
 
 use std::{
-    future::IntoFuture,
+    future::{Future, IntoFuture},
+    pin::Pin,
     task::{Context, Waker},
 };
 
@@ -216,4 +217,21 @@ async fn messages_that_nobody_asks_for_are_kept_up_to_a_bound_and_counted() {
     assert_eq!((first[0].as_str(), first[999].as_str()), ("5", "1004"));
     assert_eq!(texts(&mut stream, 1).await, ["fence"]);
     assert_eq!(session.stats().dropped_unmatched, 5);
+}
+
+/// Whoever prints a session into a log prints no messages.
+#[tokio::test]
+async fn a_session_shows_none_of_its_messages() {
+    let (session, mut peer, _desk) = connected().await;
+    let (stream, _) = subscribe(&session, &mut peer, "a").await;
+    peer.deliver("a", "hush", QoS::AtMostOnce, &[]).await;
+    while stream.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut publishing = session.publish("a", "hush").qos(QoS::AtLeastOnce).into_future();
+    // It is in the mailbox then: the driver has had no turn.
+    let _ = Pin::new(&mut publishing).poll(&mut Context::from_waker(Waker::noop()));
+    for shown in [format!("{session:?}"), format!("{stream:?}")] {
+        assert!(!shown.contains("hush"), "{shown}");
+    }
 }

@@ -10,7 +10,9 @@ pub enum TlsError {
     #[error("the server's certificate expired {0}; have it renewed, or set this machine's clock")]
     Expired(Moment),
     /// The server's certificate is not valid yet.
-    #[error("the server's certificate is not valid before {0}; is this machine's clock right?")]
+    #[error(
+        "the server's certificate becomes valid {0}, not before; is this machine's clock right?"
+    )]
     NotYetValid(Moment),
     /// The server's certificate is for another host.
     #[error("the server's certificate is not for '{wanted}': {}", has(.names, .common_name.as_deref()))]

@@ -18,6 +18,7 @@ use tokio_rustls::{
     rustls::{
         self,
         pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+        sign::{CertifiedKey, SingleCertAndKey},
     },
 };
 
@@ -120,13 +121,7 @@ pub(crate) async fn alpn_server(
     key: &Path,
     protocols: &[&str],
 ) -> (Endpoint, JoinHandle<Option<(String, String)>>) {
-    let certificates: Vec<_> =
-        CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_file(key).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ServerConfig::builder_with_provider(provider);
-    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-    let mut config = builder.with_single_cert(certificates, key).unwrap();
+    let mut config = config(certificate, key, rustls::ALL_VERSIONS);
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -138,6 +133,40 @@ pub(crate) async fn alpn_server(
         Some((chosen, told.server_name().unwrap_or_default().to_owned()))
     });
     (Endpoint::Tls { host: "localhost".to_owned(), port }, chosen)
+}
+
+/// A server of one version of TLS, whose key need not be that of its certificate.
+pub(crate) async fn impostor(
+    certificate: &Path,
+    key: &Path,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> Endpoint {
+    let config = Arc::new(config(certificate, key, &[version]));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        // A client that is taken in stays connected.
+        TlsAcceptor::from(config).accept(tcp).await.map(std::mem::forget)
+    });
+    Endpoint::Tls { host: "localhost".to_owned(), port }
+}
+
+fn config(
+    certificate: &Path,
+    key: &Path,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> rustls::ServerConfig {
+    let certificates: Vec<_> =
+        CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(key).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    // Whether they fit is not looked at.
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    let own = SingleCertAndKey::from(CertifiedKey::new(certificates, key));
+    let builder = rustls::ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_protocol_versions(versions).unwrap().with_no_client_auth();
+    builder.with_cert_resolver(Arc::new(own))
 }
 
 /// Long over.

@@ -4,9 +4,10 @@ use postrider_net::{
     Dial, DialError, LayerError, Layers, ServerTls, Tls, TlsError, TlsVersion, dial_with,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::rustls;
 
 use crate::{
-    authority::{Authority, alpn_server, expired, future, pin_of},
+    authority::{Authority, alpn_server, expired, future, impostor, pin_of},
     peers::{Echo, LONG, check_echo, dial_tls, tls_error},
 };
 
@@ -142,7 +143,7 @@ async fn a_certificate_of_the_future_is_told_with_its_date() {
     let authority = Authority::new();
     let echo = Echo::secure(authority.issue("server", &["127.0.0.1"], future)).await;
     let error = tls_error(&echo.endpoint, authority.trusted()).await;
-    assert!(error.to_string().contains("not valid before on 2090-05-06"), "{error}");
+    assert!(error.to_string().contains("becomes valid on 2090-05-06, not before"), "{error}");
 }
 
 #[tokio::test]
@@ -243,6 +244,22 @@ async fn another_certificate_than_the_pinned_one_is_refused_and_its_pins_told() 
     assert_eq!(certificate, right.to_string());
     let tls = Tls::new().pin(public_key.parse().unwrap()).pin(pin_of(&other));
     check_echo(dial_tls(&echo.endpoint, tls).await.unwrap()).await;
+}
+
+/// Everybody has the certificate of a server; who does not have its key is somebody else.
+#[tokio::test]
+async fn the_pinned_certificate_without_its_key_is_refused() {
+    let authority = Authority::new();
+    let (certificate, key) = authority.issue("server", &["localhost"], |_| {});
+    let (_, other) = authority.issue("other", &["localhost"], |_| {});
+    let pinned = || Tls::new().pin(pin_of(&certificate));
+    for version in rustls::ALL_VERSIONS {
+        let right = impostor(&certificate, &key, version).await;
+        drop(dial_tls(&right, pinned()).await.unwrap());
+        let wrong = impostor(&certificate, &other, version).await;
+        let error = dial_tls(&wrong, pinned()).await.unwrap_err().to_string();
+        assert!(error.contains("BadSignature"), "{version:?}: {error}");
+    }
 }
 
 #[tokio::test]

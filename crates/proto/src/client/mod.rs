@@ -477,6 +477,13 @@ impl Client {
         self.surplus
     }
 
+    /// The driver leaves the server unread on purpose, up to `now`: its silence does not count.
+    pub fn excuse_silence(&mut self, now: Time) {
+        if let Some(link) = &mut self.link {
+            link.excuse_silence(now);
+        }
+    }
+
     /// Records whose store it is, before anything else is in it: a session that ended as it began, and that no server
     /// has heard of.
     fn claim(&mut self, now: Time) {
