@@ -12,6 +12,7 @@ use crate::{
     args::{BrokerArgs, ModeArg},
     log,
     out::say,
+    status::Usage,
     stop::asked_to_stop,
 };
 
@@ -81,10 +82,10 @@ fn builder(args: &BrokerArgs) -> anyhow::Result<Builder> {
     let listen = if args.listen.is_empty() { &default[..] } else { &args.listen[..] };
     for url in listen {
         if !args.anonymous && args.users.is_empty() && is_public(url)? {
-            bail!(
+            bail!(Usage(format!(
                 "anybody who reaches {url} could connect; add --user NAME:PASSWORD (or POSTRIDER_USERS), or \
                  --anonymous if that is what you want"
-            );
+            )));
         }
         builder = builder.listen(url);
     }
@@ -104,7 +105,8 @@ fn builder(args: &BrokerArgs) -> anyhow::Result<Builder> {
     for user in args.users.iter().filter(|user| !user.is_empty()) {
         let Some((name, password)) = user.split_once(':').filter(|(name, _)| !name.is_empty())
         else {
-            bail!("a user has no name or no password; write NAME:PASSWORD");
+            let what = "--user (or POSTRIDER_USERS): no name or no password; write NAME:PASSWORD";
+            bail!(Usage(what.to_owned()));
         };
         builder = builder.user(name, password);
     }

@@ -74,10 +74,10 @@ fn a_port_in_use_is_named() {
 
 #[test]
 fn what_cannot_work_is_refused_with_a_way_out() {
-    check(&["--listen", "tcp://0.0.0.0:0"], 1, "--anonymous if that is what you want");
-    check(&["--listen", "quic://127.0.0.1:0"], 1, "scheme 'quic' is not offered");
-    check(&["--port", "0", "--user", "ann"], 1, "write NAME:PASSWORD");
-    check(&["--port", "0", "--user", ":x"], 1, "write NAME:PASSWORD");
+    check(&["--listen", "tcp://0.0.0.0:0"], 2, "--anonymous if that is what you want");
+    check(&["--listen", "quic://127.0.0.1:0"], 2, "scheme 'quic' is not offered");
+    check(&["--port", "0", "--user", "ann"], 2, "write NAME:PASSWORD");
+    check(&["--port", "0", "--user", ":x"], 2, "write NAME:PASSWORD");
     check(&["--port", "70000"], 2, "--port");
     check(&["--port", "1", "--listen", "tcp://127.0.0.1:0"], 2, "cannot be used with");
     check(&["--hubs", "0"], 2, "--hubs");

@@ -57,7 +57,7 @@ fn the_broker_is_named_by_host_and_port_too() {
         let said = format!("{} {}", unknown.out.join(" "), unknown.err);
         assert!(said.contains("host 'also.invalid' cannot be resolved"), "{verb:?}: {said}");
         Program::spawn(&mut line(&["-h"])).end().check(2, &["'--host <HOST>'"]);
-        Program::spawn(&mut line(&["-h", "a:1"])).end().check(1, &["its own, --port"]);
+        Program::spawn(&mut line(&["-h", "a:1"])).end().check(2, &["its own, --port"]);
         let both = ["-L", "mqtt://h", "-p", "1"];
         Program::spawn(&mut line(&both)).end().check(2, &["cannot be used with '--port"]);
     }

@@ -134,7 +134,6 @@ fn what_cannot_be_used_is_named_before_anything_is_sent() {
         (&["pub", "-t", "a", "-f", "."], "--file '.': "),
         (&["check", "--only", "no such case"], "--only 'no such case' fits none"),
         (&["broker", "--listen", "mqtts://127.0.0.1:0"], "needs a certificate and its key"),
-        (&["broker", "--listen", "tcp://0.0.0.0:0"], "add --user NAME:PASSWORD"),
     ] {
         let ended = run(args);
         ended.check(1, &["error: ", part]);
