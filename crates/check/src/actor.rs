@@ -39,8 +39,7 @@ impl Actor {
         how: &Dial,
         version: Version,
     ) -> Result<Self, Surprise> {
-        let how = Dial { timeout: PATIENCE, ..how.clone() };
-        let stream = dial_with(endpoint, &how).await?;
+        let stream = dial_with(endpoint, &patient(how)).await?;
         let config = DecoderConfig {
             packet_size_max: PACKET_SIZE_MAX,
             stream_above: u32::MAX,
@@ -427,6 +426,11 @@ impl Actor {
         }
         self.ends(&["ReceiveMaximumExceeded".to_owned()]).await
     }
+}
+
+/// With our own patience for the way to a broker.
+pub(crate) fn patient(how: &Dial) -> Dial {
+    Dial { timeout: PATIENCE, ..how.clone() }
 }
 
 /// How long an answer may take.

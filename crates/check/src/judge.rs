@@ -8,13 +8,13 @@ use std::{
     },
 };
 
-use postrider_net::{Address, Dial};
+use postrider_net::{Address, Dial, DialError, dial_with};
 use postrider_wire::{Publish, Version};
 use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     Case, Surprise,
-    actor::{Actor, PATIENCE},
+    actor::{Actor, PATIENCE, patient},
     case::{Deed, Message, Step},
     hello::{Client, Hello},
     line::{self, Ids},
@@ -28,6 +28,14 @@ pub struct Verdict {
     pub surprise: Option<(usize, Surprise)>,
     /// What a broker should do and this one did not.
     pub remarks: Vec<String>,
+}
+
+/// Opens a connection and closes it again: no case can pass where that fails. Of `how` the timeout counts for nothing.
+///
+/// # Errors
+/// Why the broker cannot be reached.
+pub async fn reach(address: &Address, how: &Dial) -> Result<(), DialError> {
+    dial_with(&address.endpoint, &patient(how)).await.map(drop)
 }
 
 /// Plays many cases, several at once because some wait for time to pass, and tells each verdict in the order of the

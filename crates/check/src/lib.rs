@@ -30,10 +30,10 @@ mod parse;
 mod raw;
 mod surprise;
 
-pub use postrider_net::{Address, Dial};
+pub use postrider_net::{Address, Dial, DialError};
 
 pub use crate::{
     case::{Case, CaseError, cases},
-    judge::{Verdict, judge, judge_all},
+    judge::{Verdict, judge, judge_all, reach},
     surprise::Surprise,
 };

@@ -1,6 +1,6 @@
 //! `postrider check`: plays the conformance cases at a broker.
 
-use postrider_check::{Case, cases, judge_all};
+use postrider_check::{Case, cases, judge_all, reach};
 
 use crate::{args::CheckArgs, names::Manner, out::say};
 
@@ -19,6 +19,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
         versions.into_iter().map(move |version| (case.clone(), version))
     });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(reach(&address, &how))?;
     let (mut passed, mut failed) = (0, 0);
     runtime.block_on(judge_all(&address, &how, plays.collect(), |case, version, verdict| {
         match &verdict.surprise {

@@ -47,6 +47,13 @@ impl PublishArgs {
 
     /// Delivers what is in the store.
     pub(crate) async fn flush(&self, store: &Path, manner: Manner) -> anyhow::Result<()> {
+        if !store.try_exists().with_context(|| format!("--store '{}'", store.display()))? {
+            out::complain(&format!(
+                "--store '{}' is not there: nothing to deliver",
+                store.display()
+            ));
+            return Ok(());
+        }
         let builder = || Ok(self.spooled(store, manner)?.reconnect_attempts(ATTEMPTS_MAX));
         let session = open(builder).await?;
         let flushed = drain(&session).await;

@@ -1,6 +1,6 @@
 //! The options for TLS, WebSocket and proxies, made into those of the client.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use anyhow::{Context, bail};
 use postrider::{Builder, Pin, Proxy, ProxyRules, Srv, Tls, TlsVersion, WebSocket};
@@ -182,8 +182,12 @@ pub(crate) fn dialing(mut builder: Builder, how: Dial) -> Builder {
 }
 
 /// The first line of a file with a secret.
-pub(crate) fn first_line(path: &Path) -> std::io::Result<Vec<u8>> {
+pub(crate) fn first_line(path: &Path) -> io::Result<Vec<u8>> {
     let text = fs::read(path)?;
     let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    Ok(line.strip_suffix(b"\r").unwrap_or(line).to_vec())
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "its first line is empty"));
+    }
+    Ok(line.to_vec())
 }

@@ -56,6 +56,7 @@ fn the_broker_is_named_by_host_and_port_too() {
         let unknown = Program::spawn(&mut line(&["-h", "also.invalid"])).end();
         let said = format!("{} {}", unknown.out.join(" "), unknown.err);
         assert!(said.contains("host 'also.invalid' cannot be resolved"), "{verb:?}: {said}");
+        assert!(unknown.out.len() < 2, "{verb:?}: said once: {said}");
         Program::spawn(&mut line(&["-h"])).end().check(2, &["'--host <HOST>'"]);
         Program::spawn(&mut line(&["-h", "a:1"])).end().check(2, &["its own, --port"]);
         let both = ["-L", "mqtt://h", "-p", "1"];

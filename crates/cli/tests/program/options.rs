@@ -132,6 +132,10 @@ fn what_cannot_be_used_is_named_before_anything_is_sent() {
         (&["pub", "-t", "a", "-f", "no/such/file"][..], "--file 'no/such/file': "),
         (&["pub", "-t", "a", "-m", "x", "--tap", "no/such/file"], "--tap 'no/such/file': "),
         (&["pub", "-t", "a", "-f", "."], "--file '.': "),
+        (
+            &["pub", "-t", "a", "-m", "x", "-u", "n", "--pw-file", "/dev/null"],
+            "--pw-file '/dev/null': its first line is empty",
+        ),
         (&["check", "--only", "no such case"], "--only 'no such case' fits none"),
         (&["broker", "--listen", "mqtts://127.0.0.1:0"], "needs a certificate and its key"),
     ] {

@@ -75,6 +75,17 @@ fn messages_are_stored_without_a_broker_and_flushed_in_their_order() {
     assert_eq!(subscriber.line(), "b later");
 }
 
+/// A typo must not look like an empty store for ever.
+#[test]
+fn a_store_that_is_not_there_is_said_and_not_made() {
+    let spool = Spool::new();
+    let path = spool.path() + "/typo";
+    let args = ["pub", "-p", &nobody(), "--store", &path, "--flush"];
+    let said = format!("--store '{path}' is not there: nothing to deliver");
+    Program::start(&args).end().check(0, &[&said]);
+    assert!(!std::path::Path::new(&path).exists());
+}
+
 /// What it says is stored survives the death of the process that said so, and of the one that flushes.
 #[cfg(unix)]
 #[test]
