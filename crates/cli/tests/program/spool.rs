@@ -83,7 +83,7 @@ fn a_store_that_is_not_there_is_said_and_not_made() {
     let args = ["pub", "-p", &nobody(), "--store", &path, "--flush"];
     let said = format!("--store '{path}' is not there: nothing to deliver");
     Program::start(&args).end().check(0, &[&said]);
-    assert!(!std::path::Path::new(&path).exists());
+    assert!(!Path::new(&path).exists());
 }
 
 /// What it says is stored survives the death of the process that said so, and of the one that flushes.
