@@ -196,7 +196,7 @@ TXT
       many=$((size == 64 ? 10 : 1))
       cell publish "$broker" 0 1 "$size" $((many * 30000))
       for qos in 1 2; do
-        cell publish "$broker" "$qos" 1 "$size" 3000
+        cell publish "$broker" "$qos" 1 "$size" 10000
         cell publish "$broker" "$qos" 100 "$size" $((many * 6000))
       done
     done
