@@ -32,6 +32,8 @@ pub(crate) struct Line {
     /// What is known about the end of the stream, or about why there is none.
     fault: Option<LinkReason>,
     is_flushed: bool,
+    /// As the stream was told.
+    low_water: usize,
     pub(crate) bytes_sent: u64,
     pub(crate) bytes_received: u64,
 }
@@ -82,6 +84,7 @@ impl Line {
             first: SmallVec::new(),
             fault: None,
             is_flushed: true,
+            low_water: 1,
             bytes_sent: 0,
             bytes_received: 0,
         }
@@ -159,7 +162,19 @@ impl Line {
         self.input.clear();
         self.first.clear();
         self.is_flushed = true;
+        self.low_water = 1;
         Poll::Ready(Ok(()))
+    }
+
+    /// Says how many bytes a read is worth, with those that were read before.
+    pub(crate) fn await_bytes(&mut self, bytes: u32) {
+        let low_water = (bytes as usize).saturating_sub(self.input.bytes.len()).max(1);
+        if low_water != self.low_water
+            && let State::Open(stream) = &mut self.state
+            && stream.set_low_water(low_water).is_ok()
+        {
+            self.low_water = low_water;
+        }
     }
 
     /// Reads once, more at a time while there is more to read.

@@ -18,6 +18,8 @@ mod dial;
 mod environment;
 mod http;
 mod listener;
+#[cfg(target_os = "linux")]
+mod low_water;
 mod proxy;
 #[cfg(feature = "srv")]
 mod service;

@@ -12,6 +12,9 @@ use tokio::{
     net::TcpStream,
 };
 
+#[cfg(target_os = "linux")]
+use crate::low_water;
+
 /// What a layer of a connection must be able to do.
 pub trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
@@ -71,6 +74,25 @@ impl Stream {
 
     pub(crate) fn layered(layer: impl Layer + 'static) -> Self {
         Self { inner: Inner::Layered(Box::new(layer)) }
+    }
+
+    /// Says how many bytes must have come before the stream is readable, 1 at first; its end always makes it so. Lowered, it
+    /// is readable at once if there is enough. Only TCP on Linux knows this, and takes the bytes below TLS and WebSocket for
+    /// it; elsewhere each byte makes a stream readable.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn set_low_water(&mut self, bytes: usize) -> io::Result<()> {
+        match &mut self.inner {
+            #[cfg(target_os = "linux")]
+            Inner::Tcp(tcp) => low_water::set(tcp, bytes),
+            #[cfg(not(target_os = "linux"))]
+            Inner::Tcp(_) => Ok(()),
+            #[cfg(unix)]
+            Inner::Unix(_) => Ok(()),
+            Inner::Layered(layer) => layer.below().set_low_water(bytes),
+            Inner::Boxed(_) => Ok(()),
+        }
     }
 
     /// Takes the stream out of this thread's event loop, so that another can go on with it. No byte is lost.

@@ -300,6 +300,7 @@ impl Driver {
         self.apply_inbox();
         self.step_life();
         self.drain();
+        self.line.await_bytes(self.machine.awaited_len());
         self.unsubscribe_orphans();
         self.dispatch.flush();
         self.shared.requests.turn(self.now);

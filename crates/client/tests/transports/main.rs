@@ -3,6 +3,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "whatever else comes fails the test")]
 
 mod failing;
+mod full_window;
 mod servers;
 mod working;
 mod world;

@@ -1,6 +1,6 @@
 //! WebSocket against another implementation, and against peers that break its rules.
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use postrider_net::{
     Address, Dial, DialError, Endpoint, LayerError, Listener, ServerTls, Stream, Tls, WebSocket,
     WebSocketError, dial_with,
@@ -283,8 +283,8 @@ async fn a_listener_with_tls_needs_a_certificate() {
     }
 }
 
-#[tokio::test]
-async fn a_detached_stream_keeps_its_frames() {
+/// Both ends of a secure WebSocket.
+async fn secure_pair() -> (Stream, Stream) {
     let authority = Authority::new();
     let (certificate, key) = authority.server();
     let place = Address::parse("wss://127.0.0.1:0").unwrap().endpoint;
@@ -296,7 +296,12 @@ async fn a_detached_stream_keeps_its_frames() {
         listener.layers().unwrap().open(stream).await.unwrap()
     };
     let (near, far) = tokio::join!(dialed, accepted);
-    let mut near = near.unwrap();
+    (near.unwrap(), far)
+}
+
+#[tokio::test]
+async fn a_detached_stream_keeps_its_frames() {
+    let (mut near, far) = secure_pair().await;
     near.write_all(b"before").await.unwrap();
     near.flush().await.unwrap();
     let detached = far.detach().unwrap();
@@ -314,6 +319,29 @@ async fn a_detached_stream_keeps_its_frames() {
     near.read_exact(&mut bytes).await.unwrap();
     assert_eq!(&bytes, b"before");
     thread.join().unwrap();
+}
+
+/// The bytes of the socket count.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_low_water_mark_is_the_sockets() {
+    const LOW_WATER: usize = 10_000;
+    let (mut near, mut far) = secure_pair().await;
+    near.set_low_water(LOW_WATER).unwrap();
+    // What the handshake left is read first.
+    let mut bytes = vec![0; 2 * LOW_WATER];
+    far.write_all(&bytes[..LOW_WATER]).await.unwrap();
+    far.flush().await.unwrap();
+    near.read_exact(&mut bytes[..LOW_WATER]).await.unwrap();
+    let mut reading = Box::pin(near.read(&mut bytes));
+    far.write_all(b"one").await.unwrap();
+    far.flush().await.unwrap();
+    // Another pair takes longer than those bytes.
+    secure_pair().await;
+    assert!((&mut reading).now_or_never().is_none());
+    drop(reading);
+    near.set_low_water(1).unwrap();
+    assert_eq!(near.read(&mut bytes).await.unwrap(), 3);
 }
 
 async fn dial(endpoint: &Endpoint, websocket: WebSocket) -> Result<Stream, DialError> {

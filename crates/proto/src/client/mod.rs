@@ -300,6 +300,13 @@ impl Client {
         }
     }
 
+    /// Bytes that a driver should wait for before it reads, where it can, until the deadline; 0 if each byte counts. See
+    /// [`Session::awaited_len`].
+    #[must_use]
+    pub fn awaited_len(&self) -> u32 {
+        self.session.awaited_len()
+    }
+
     /// Records up to `seq` are durable.
     pub fn handle_stored(&mut self, seq: u64, now: Time) {
         self.journal.handle_stored(seq);

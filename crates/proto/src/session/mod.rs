@@ -90,7 +90,8 @@ pub struct SessionConfig {
     /// must fetch it after each call.
     pub is_reporting: bool,
     /// Whether a window that was full opens again in steps of an eighth, so that messages leave several at a time; one
-    /// waits for at most a millisecond. Whoever asks for it must call [`Session::handle_time`].
+    /// waits for at most a millisecond. Whoever asks for it must call [`Session::handle_time`], and may read so many
+    /// acknowledgements at a time: [`Session::awaited_len`].
     pub is_gathering: bool,
     /// Whether others note facts under the session's received ids: [`crate::Fact::Taken`], where a broker has several
     /// hubs.
@@ -478,6 +479,15 @@ impl Session {
     /// Time passed: what waited for company goes without. Call [`Session::pump`] next.
     pub fn handle_time(&mut self, now: Time) {
         self.gather.handle_time(now);
+    }
+
+    /// Bytes that a driver should wait for before it reads, where it can, until the deadline: what comes before them would
+    /// let no message go on. 0 if each byte counts. See [`SessionConfig::is_gathering`].
+    #[must_use]
+    pub fn awaited_len(&self) -> u32 {
+        let Some(facing) = self.link else { return 0 };
+        let free = facing.window.saturating_sub(self.flights.len());
+        self.gather.awaited_len(free, facing.window)
     }
 
     /// When [`Session::handle_time`] must be called, if ever.

@@ -316,9 +316,9 @@ impl Session {
         self.gather.may_begin(free, facing.window, payload_len, now)
     }
 
-    fn note_begun(&mut self, facing: Facing) {
+    fn note_begun(&mut self, facing: Facing, now: Time) {
         if self.config.is_gathering && self.flights.len() >= facing.window {
-            self.gather.fill();
+            self.gather.fill(now);
         }
     }
 
@@ -349,7 +349,7 @@ impl Session {
         let sent = self.enqueue(number, envelope, delivery, journal);
         self.change(Fact::Flight { number, packet_id, state }, None, journal);
         self.ids.go_on_behind(packet_id);
-        self.note_begun(facing);
+        self.note_begun(facing, now);
         self.flights.mark_sent();
         self.note_sent(now);
         self.used += 1;
@@ -424,7 +424,7 @@ impl Session {
         let fact = Fact::Flight { number, packet_id, state: first_state(qos) };
         let seq = self.change(fact, None, journal);
         self.ids.go_on_behind(packet_id);
-        self.note_begun(facing);
+        self.note_begun(facing, now);
         let slot = self.ids.slot(packet_id);
         let reserving = self.reserving(number);
         if let Some(flight) = slot.and_then(|slot| self.flights.get_mut(slot)) {
