@@ -67,6 +67,23 @@ async fn a_disconnect_can_say_more() {
     assert_eq!(disconnect.properties.reason_string().unwrap(), "lunch");
 }
 
+/// What the server knows already is not said again.
+#[tokio::test]
+async fn a_disconnect_does_not_repeat_the_session_expiry() {
+    let (builder, desk) = builder();
+    let builder = builder.clean_start(false).session_expiry(Duration::from_secs(60));
+    let (session, mut peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    let request = session.disconnect_with().session_expiry(Duration::from_secs(60));
+    let (left, packet) = tokio::join!(async { request.await }, async {
+        let packet = peer.next().await;
+        drop(peer);
+        packet
+    });
+    left.unwrap();
+    let Packet::Disconnect(disconnect) = packet else { panic!("DISCONNECT") };
+    assert_eq!(disconnect.properties.session_expiry_interval(), None);
+}
+
 /// Without a DISCONNECT the server would publish the will.
 #[tokio::test]
 async fn what_a_disconnect_cannot_say_is_refused_before_anything_ends() {

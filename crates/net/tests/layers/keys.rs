@@ -30,7 +30,6 @@ async fn keys_of_every_form() {
     world.check(tls).await;
 }
 
-/// Small authorities hand out certificates of version 1 to their clients.
 #[tokio::test]
 async fn a_key_that_does_not_match_its_certificate_is_told() {
     let world = World::new().await;
@@ -50,6 +49,7 @@ async fn encrypted_keys_in_pkcs8() {
         ("aes", "-v2 aes-256-cbc -v2prf hmacWithSHA256"),
         ("old", "-v2 des3 -v2prf hmacWithSHA1"),
         ("scrypt", "-scrypt"),
+        ("der", "-outform DER"),
     ] {
         let line = "pkcs8 -topk8 -in plain.key -passout pass:secret";
         world.authority.openssl(&format!("{line} {options} -out {name}.key"));
@@ -105,6 +105,31 @@ async fn pkcs12() {
     }
     let error = world.error(world.tls().client_pkcs12(world.authority.ca())).await;
     assert!(error.to_string().contains("is not a PKCS#12 file"), "{error}");
+}
+
+/// The server knows the root only: what lies between is sent along.
+#[tokio::test]
+async fn a_chain_goes_whole() {
+    let world = World::new().await;
+    let authority = &world.authority;
+    authority.openssl("genrsa -out between.key 2048");
+    authority.openssl("req -new -key between.key -subj /CN=between -out between.csr");
+    std::fs::write(authority.path("ca.txt"), "basicConstraints=critical,CA:TRUE\n").unwrap();
+    authority.openssl(
+        "x509 -req -in between.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ca.txt -out between.pem",
+    );
+    authority.openssl("genrsa -out leaf.key 2048");
+    let (leaf, key) = (world.certificate_by("between", "leaf"), authority.path("leaf.key"));
+    // A certificate alone leads nowhere.
+    world.error(world.tls().client_certificate(&leaf, &key)).await;
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+    let chain = authority.path("chain.pem");
+    std::fs::write(&chain, read(&leaf) + &read(&authority.path("between.pem"))).unwrap();
+    world.check(world.tls().client_certificate(chain, key)).await;
+    let line = "pkcs12 -export -in leaf.pem -inkey leaf.key -certfile between.pem";
+    authority.openssl(&format!("{line} -passout pass:secret -out chain.p12"));
+    let tls = world.tls().client_pkcs12(authority.path("chain.p12"));
+    world.check(tls.key_password("secret")).await;
 }
 
 #[tokio::test]
@@ -201,11 +226,16 @@ impl World {
 
     /// Makes `NAME.pem` for `NAME.key`.
     fn certificate(&self, name: &str) -> PathBuf {
+        self.certificate_by("ca", name)
+    }
+
+    /// [`World::certificate`] by another authority.
+    fn certificate_by(&self, authority: &str, name: &str) -> PathBuf {
         self.authority
             .openssl(&format!("req -new -key {name}.key -subj /CN={name} -out {name}.csr"));
         std::fs::write(self.authority.path("v3.txt"), "basicConstraints=CA:FALSE\n").unwrap();
         self.authority.openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile v3.txt -out {name}.pem"
+            "x509 -req -in {name}.csr -CA {authority}.pem -CAkey {authority}.key -CAcreateserial -days 2 -extfile v3.txt -out {name}.pem"
         ));
         self.authority.path(&format!("{name}.pem"))
     }

@@ -29,7 +29,12 @@ async fn ca_folder() {
     std::fs::create_dir(&folder).unwrap();
     let empty = tls_error(&echo.endpoint, Tls::new().ca_folder(&folder)).await;
     assert!(matches!(&empty, TlsError::File { what, .. } if what.contains("no file")), "{empty}");
-    std::fs::copy(authority.ca(), folder.join("1234abcd.0")).unwrap();
+    // Others come before it and behind it.
+    for (authority, name) in
+        [(&Authority::new(), "0.pem"), (&authority, "1234abcd.0"), (&Authority::new(), "2.pem")]
+    {
+        std::fs::copy(authority.ca(), folder.join(name)).unwrap();
+    }
     std::fs::write(folder.join("notes.txt"), "nothing").unwrap();
     check_echo(dial_tls(&echo.endpoint, Tls::new().ca_folder(&folder)).await.unwrap()).await;
 }
