@@ -1,8 +1,8 @@
-//! Postrider's blocking face: driven by the program's thread while it waits, or by that of callbacks.
+//! Postrider's blocking face: driven by the program's thread while it waits.
 
-use std::{collections::VecDeque, sync::mpsc};
+use std::collections::VecDeque;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use postrider::{
     Bytes, Protocol, QoS, Topic,
     blocking::{Receipt, Session},
@@ -61,20 +61,19 @@ fn finish(receipt: Option<Receipt>, meter: &mut Meter) -> Result<()> {
 
 fn receive(traffic: Traffic) -> Result<()> {
     let session = open(traffic.port, "bench-blocking", traffic.window)?;
-    let (done, is_done) = mpsc::channel();
+    let mut messages = session.subscribe_with(TOPIC, qos(traffic.qos)?).open()?;
     let mut meter = Meter::new(traffic.warm_up())?;
     let mut arrivals = Arrivals::default();
-    session.subscribe(TOPIC, qos(traffic.qos)?, move |_, message| {
-        assert_eq!(message.payload_len(), traffic.size);
-        meter.count();
-        let is_told = arrivals.count().is_ok();
-        if meter.done() == traffic.total() || !is_told {
-            // The program is gone only if this came twice.
-            let _ = done.send(meter.report());
+    arrivals.ready()?;
+    while meter.done() < traffic.total() {
+        let message = messages.next().context("the subscription has ended")?;
+        if message.payload_len() != traffic.size {
+            bail!("a payload of {} bytes", message.payload_len());
         }
-    })?;
-    Arrivals::default().ready()?;
-    is_done.recv()??;
+        meter.count();
+        arrivals.count()?;
+    }
+    meter.report()?;
     session.disconnect()?;
     Ok(())
 }
