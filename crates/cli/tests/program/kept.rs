@@ -102,6 +102,20 @@ fn a_closed_pipe_loses_no_large_message() {
     session.check_empty();
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_loses_nothing() {
+    let broker = Broker::start(&[]);
+    let session = Session::filled(&broker, "5", "2", &["1", "2", "3"]);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut program = command(&session.args(&[]));
+    let output = program.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let output = output.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    session.check(&["-C", "3"], &["1", "2", "3"]);
+    session.check_empty();
+}
+
 /// The reader has paused, so that the end does not wait for it.
 #[test]
 #[cfg(unix)]
