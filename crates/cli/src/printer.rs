@@ -8,12 +8,22 @@ use std::{
 use postrider::{Message, PayloadReader};
 use tokio::sync::{mpsc, oneshot};
 
-/// Takes bytes and writes them to standard output in large pieces, each flushed.
+/// Takes messages and writes them to standard output in large pieces, each flushed; then the messages of the piece are
+/// acknowledged. What was not written stays unacknowledged, and comes again to who takes up the session.
 #[derive(Debug)]
 pub(crate) struct Printer {
-    pending: Sheet,
-    pieces: mpsc::Sender<Sheet>,
+    pending: Piece,
+    pieces: mpsc::Sender<Piece>,
     result: oneshot::Receiver<io::Result<()>>,
+}
+
+/// What is written at once, and the messages that it is made of.
+#[derive(Debug, Default)]
+struct Piece {
+    sheet: Sheet,
+    messages: Vec<Message>,
+    /// What the messages take in memory.
+    bytes: usize,
 }
 
 /// What is to be printed. Large payloads are read from their files while they are printed.
@@ -70,9 +80,23 @@ impl Sheet {
         }
         out.write_all(&self.text)
     }
+}
 
-    fn is_empty(&self) -> bool {
-        self.parts.is_empty() && self.text.is_empty()
+impl Piece {
+    fn is_full(&self) -> bool {
+        !self.sheet.parts.is_empty() || self.sheet.text.len().max(self.bytes) >= PIECE_BYTES
+    }
+
+    /// Writes it all, and acknowledges in the order of arrival.
+    fn write(self) -> io::Result<()> {
+        // Not for longer: packets are told there too.
+        let mut out = io::stdout().lock();
+        self.sheet.write_to(&mut out)?;
+        out.flush()?;
+        drop(out);
+        // Whether the session is still there is told elsewhere.
+        self.messages.iter().for_each(|message| drop(message.ack()));
+        Ok(())
     }
 }
 
@@ -103,19 +127,22 @@ impl Printer {
             // Nobody may be left who wants to know.
             let _ = ended.send(write(taken));
         })?;
-        Ok(Self { pending: Sheet::default(), pieces, result })
+        Ok(Self { pending: Piece::default(), pieces, result })
     }
 
-    /// Adds what `write` appends; waits while the thread has enough to write.
+    /// Adds a message as `write` has it, which may be nothing; waits while the thread has enough to write.
     ///
     /// # Errors
     /// Nothing can be written any more; [`Printer::finish`] tells why.
-    pub(crate) async fn add(&mut self, write: impl FnOnce(&mut Sheet)) -> Result<(), Closed> {
-        write(&mut self.pending);
-        if self.pending.parts.is_empty() && self.pending.text.len() < PIECE_BYTES {
-            return Ok(());
-        }
-        self.flush().await
+    pub(crate) async fn add(
+        &mut self,
+        message: Message,
+        write: impl FnOnce(&Message, &mut Sheet),
+    ) -> Result<(), Closed> {
+        write(&message, &mut self.pending.sheet);
+        self.pending.bytes += size_of::<Message>() + message.payload_len();
+        self.pending.messages.push(message);
+        if self.pending.is_full() { self.flush().await } else { Ok(()) }
     }
 
     /// Hands what was added to the thread.
@@ -123,7 +150,7 @@ impl Printer {
     /// # Errors
     /// As [`Printer::add`].
     pub(crate) async fn flush(&mut self) -> Result<(), Closed> {
-        if self.pending.is_empty() {
+        if self.pending.messages.is_empty() {
             return Ok(());
         }
         let piece = std::mem::take(&mut self.pending);
@@ -135,7 +162,7 @@ impl Printer {
         self.pieces.closed().await;
     }
 
-    /// Waits until all is written.
+    /// Waits until all is written and acknowledged.
     ///
     /// # Errors
     /// What the system said when it took no more.
@@ -151,12 +178,9 @@ impl Printer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closed;
 
-fn write(mut pieces: mpsc::Receiver<Sheet>) -> io::Result<()> {
+fn write(mut pieces: mpsc::Receiver<Piece>) -> io::Result<()> {
     while let Some(piece) = pieces.blocking_recv() {
-        // Not for longer: packets are told there too.
-        let mut out = io::stdout().lock();
-        piece.write_to(&mut out)?;
-        out.flush()?;
+        piece.write()?;
     }
     Ok(())
 }

@@ -17,10 +17,10 @@ use crate::{
     names::Manner,
     number, out,
     output::Output,
-    printer::Printer,
+    printer::{Printer, Sheet},
     status::{self, Codes, Usage},
     stop::asked_to_stop,
-    streams::Streams,
+    streams::{Change, Changes, Streams},
     trace::Subscribed,
 };
 
@@ -64,23 +64,25 @@ async fn run(args: &SubscribeArgs, manner: Manner) -> anyhow::Result<Ending> {
         ending = &mut asked => return Ok(ending),
         session = connect(args, manner) => session?,
     };
-    let mut streams = Streams::new();
+    let (mut streams, changes) = Streams::new();
     let output = args.output.output(args.identifier().is_some(), manner);
     let printed = {
-        let mut printing = pin!(print(args, &output, &session, &mut streams, &mut printer));
-        let printed = tokio::select! {
+        let opening = args.open(&session, changes);
+        let mut printing =
+            pin!(print(args, &output, &session, opening, &mut streams, &mut printer));
+        tokio::select! {
             // The time is no reason to leave a message half printed.
             biased;
             printed = &mut printing => printed,
             ending = &mut asked => Ok(ending),
-        };
-        // Before the streams are dropped: that would unsubscribe, and a kept session is to keep its subscriptions.
-        // The connection may be gone already.
-        let _ = args.connection.disconnect(&session).await;
-        printed
+        }
     };
+    // What is written is acknowledged, as long as there is a connection.
     let finished = finish(printer, matches!(printed, Ok(Ending::Enough)), asked).await;
-    complain_about_rest(args, &session.stats(), streams.waiting());
+    // Before the streams are dropped: that would unsubscribe, and a kept session is to keep its subscriptions.
+    // The connection may be gone already.
+    let _ = args.connection.disconnect(&session).await;
+    complain_about_rest(args, &session.stats(), &mut streams);
     let ending = printed?;
     match finished {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Ending::NobodyReads),
@@ -89,20 +91,16 @@ async fn run(args: &SubscribeArgs, manner: Manner) -> anyhow::Result<Ending> {
     }
 }
 
-/// Says what came and was not printed.
-fn complain_about_rest(args: &SubscribeArgs, stats: &Stats, waiting: usize) {
-    let dropped = stats.dropped_slow;
+/// Says what came, is not with the broker any more, and was not printed.
+fn complain_about_rest(args: &SubscribeArgs, stats: &Stats, streams: &mut Streams) {
     // Without a kept session nobody expects what comes after the last message.
-    let (waiting, unmatched) = if args.connection.is_kept() {
-        (u64::try_from(waiting).unwrap_or(u64::MAX), stats.unmatched + stats.dropped_unmatched)
-    } else {
-        (0, 0)
-    };
+    let (lost, unnamed) =
+        if args.connection.is_kept() { (streams.drain(), streams.unnamed) } else { (0, 0) };
     for (count, what) in [
-        (dropped, "at QoS 0 dropped: the output was read too slowly"),
-        (waiting, "not printed: they had come after the last one"),
+        (stats.dropped_slow, "at QoS 0 dropped: the output was read too slowly"),
+        (lost, "at QoS 0 not printed: they had come after the last one"),
         (
-            unmatched,
+            unnamed,
             "not printed: they are for subscriptions that no --topic names, or that have ended",
         ),
     ] {
@@ -126,29 +124,40 @@ fn asked_to_end(args: &SubscribeArgs) -> anyhow::Result<impl Future<Output = End
 }
 
 async fn connect(args: &SubscribeArgs, manner: Manner) -> anyhow::Result<Session> {
-    let builder = args.connection.builder(manner, Subscribed::Told)?;
+    let mut builder = args.connection.builder(manner, Subscribed::Told)?;
+    let is_bounded = |property| matches!(property, Property::ReceiveMaximum(_));
+    if !args.connection.of(Place::Connect).any(is_bounded) {
+        // Nothing waits behind messages that are not printed yet, a SUBACK neither; the streams bound what is read.
+        builder = builder.receive_maximum(u16::MAX);
+    }
     let builder = builder
         .stream_messages(STREAM_MESSAGES)
         .stream_bytes(STREAM_BYTES)
-        .stall_budget(Duration::MAX);
+        .stall_budget(Duration::MAX)
+        .manual_acknowledgement();
     Ok(builder.connect().await?)
 }
 
-/// Prints until there are enough messages, or nobody reads them.
+/// Prints until there are enough messages, or nobody reads them. A kept session has messages before `opening`, which makes
+/// the subscriptions, is over.
 async fn print(
     args: &SubscribeArgs,
     output: &Output,
     session: &Session,
+    opening: impl Future<Output = anyhow::Result<()>>,
     streams: &mut Streams,
     printer: &mut Printer,
 ) -> anyhow::Result<Ending> {
-    let mut teller = Teller::new(session);
-    args.open(session, streams).await?;
+    let mut opening = pin!(opening);
     if args.exit_after_subscribing {
+        opening.await?;
         return Ok(Ending::Enough);
     }
+    streams.read_rest(session);
+    let mut teller = Teller::new(session);
+    let mut is_open = false;
     let mut left = args.count.unwrap_or(u64::MAX);
-    loop {
+    while left > 0 {
         let message = match streams.try_next() {
             Some(message) => message,
             None => {
@@ -157,26 +166,38 @@ async fn print(
                 }
                 tokio::select! {
                     message = streams.next() => message?,
+                    opened = &mut opening, if !is_open => {
+                        opened?;
+                        is_open = true;
+                        continue;
+                    }
                     () = teller.tell() => continue,
                     () = printer.closed() => return Ok(Ending::NobodyReads),
                 }
             }
         };
-        if args.retained_only && !message.is_retained() {
-            return Ok(Ending::Enough);
+        let is_named = args.names(&message);
+        if is_named && args.retained_only && !message.is_retained() {
+            break;
         }
-        if !args.takes(&message, session).await? {
-            continue;
-        }
-        if args.is_drawn(&message) && printer.add(|out| output.write(&message, out)).await.is_err()
-        {
+        streams.unnamed += u64::from(!is_named);
+        let is_taken = is_named && args.takes(&message, session).await?;
+        let is_printed = is_taken && args.is_drawn(&message);
+        let write = |message: &Message, sheet: &mut Sheet| {
+            if is_printed {
+                output.write(message, sheet);
+            }
+        };
+        if printer.add(message, write).await.is_err() {
             return Ok(Ending::NobodyReads);
         }
-        left -= 1;
-        if left == 0 {
-            return Ok(Ending::Enough);
-        }
+        left -= u64::from(is_taken);
     }
+    if !is_open && printer.flush().await.is_ok() {
+        // The answers may be behind messages that are not read any more.
+        timeout(LAST_ANSWERS, opening).await.context("a subscription has no answer")??;
+    }
+    Ok(Ending::Enough)
 }
 
 impl SubscribeArgs {
@@ -186,7 +207,7 @@ impl SubscribeArgs {
     }
 
     /// Subscribes to each filter once, and unsubscribes.
-    async fn open(&self, session: &Session, streams: &mut Streams) -> anyhow::Result<()> {
+    async fn open(&self, session: &Session, changes: Changes) -> anyhow::Result<()> {
         let qos = QoS::from_bits(self.qos).context("--qos must be 0, 1 or 2")?;
         for (index, filter) in self.topics.iter().enumerate() {
             if self.topics.iter().take(index).any(|other| other == filter) {
@@ -206,10 +227,11 @@ impl SubscribeArgs {
                     request = request.user_property(name.as_str(), value.as_str());
                 }
             }
-            streams.push(filter.clone(), request.await?);
+            // Nobody may be left who reads it.
+            let _ = changes.send(Change::Opened(filter.clone(), request.await?));
         }
         for filter in &self.unsubscribe {
-            streams.remove(filter);
+            let _ = changes.send(Change::Ended(filter.clone()));
             let properties = self.connection.of(Place::Unsubscribe).collect();
             session.unsubscribe_with(filter, properties).await?;
         }
@@ -221,6 +243,12 @@ impl SubscribeArgs {
         self.connection.of(Place::Subscribe).find_map(|property| {
             if let Property::SubscriptionIdentifier(id) = property { Some(id) } else { None }
         })
+    }
+
+    /// Whether a message is for one of the filters.
+    fn names(&self, message: &Message) -> bool {
+        let topic = message.topic_name();
+        topic.is_some_and(|topic| self.topics.iter().any(|filter| filter.matches(topic)))
     }
 
     /// Whether a message is one that was asked for. Clears it at the broker if that was asked for.
@@ -323,6 +351,8 @@ impl Ending {
 
 /// How long the end waits for a reader of the output that does not read.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long an end waits for the answers to the subscriptions.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// Messages that wait to be printed.
 const STREAM_MESSAGES: usize = 100_000;
 /// Bytes that wait to be printed.

@@ -21,7 +21,7 @@ pub(crate) struct SubscribeArgs {
     /// Highest quality of service in which messages come.
     #[arg(short, long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=2))]
     pub(crate) qos: u8,
-    /// Ends after this many messages.
+    /// Ends after this many messages; what comes behind them at QoS 1 and 2 stays with the broker.
     #[arg(short = 'C', long, value_name = "MESSAGES", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
     /// Ends after this many seconds, with exit status 27.
@@ -89,4 +89,8 @@ is the password.
 Each message is printed as it came, and a line feed. The exit status is 0 after --count messages, \
 SIGINT, SIGTERM, or when nobody reads the output any more; 27 if --timeout passed before; the reason code \
 if the broker refused something; 1 after another error; 2 for a wrong option. A lost connection is made \
-again, and standard error says so.";
+again, and standard error says so.
+
+At QoS 1 and 2 a message is acknowledged once it is written. With --disable-clean-session the next run prints \
+what this one did not write, however it ends; and after a kill perhaps the last ones once more. What a pipe \
+holds is written: rather --count 1 than '| head -1'.";

@@ -6,6 +6,7 @@ mod demo;
 #[cfg(target_os = "linux")]
 mod failing_sync;
 mod judges;
+mod kept;
 mod options;
 #[cfg(unix)]
 mod packets;

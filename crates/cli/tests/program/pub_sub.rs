@@ -120,29 +120,6 @@ fn a_kept_session_has_what_came_meanwhile() {
     }
 }
 
-#[test]
-fn a_kept_session_loses_nothing_in_silence() {
-    let broker = Broker::start(&[]);
-    let session = ["-c", "-i", "one", "-q", "2", "-t", "kept"];
-    broker.run("sub", &[&session[..], &["-W", "1"]].concat()).check(27, &[]);
-    for text in ["1", "2", "3", "4", "5"] {
-        broker.publish(&["-t", "kept", "-m", text, "-q", "2"]);
-    }
-    let mut numbers = 1..=5;
-    while let Some(number) = numbers.next() {
-        let ended = broker.run("sub", &[&session[..], &["-C", "1", "-W", "30"]].concat());
-        ended.check(0, &[]);
-        assert_eq!(ended.out, [number.to_string()], "{ended:?}");
-        // How many had come with it depends on how fast the program was.
-        let said = ended
-            .err
-            .trim()
-            .strip_prefix("messages not printed: they had come after the last one: ");
-        let skipped: usize = said.map_or(0, |count| count.parse().unwrap());
-        numbers.by_ref().take(skipped).for_each(drop);
-    }
-}
-
 /// They come before the program has subscribed again.
 #[test]
 fn a_kept_session_has_thousands_of_messages() {

@@ -25,6 +25,7 @@
 //! A session ends when `disconnect` is called or its last handle is dropped; callbacks do not keep it alive.
 
 mod callbacks;
+mod events;
 mod receipt;
 pub(crate) mod seat;
 mod subscription;
@@ -46,7 +47,7 @@ use self::{
     callbacks::Callbacks,
     seat::{Seat, wait, wait_timeout, wait_unless_ready},
 };
-pub use self::{receipt::Receipt, subscription::Subscription};
+pub use self::{events::Events, receipt::Receipt, subscription::Subscription};
 use crate::{
     Ack, AckError, Builder, ConnectError, Connected, DisconnectError, DisconnectRequest, Event,
     IntoFilter, IntoTopic, Message, Payload, PendingMessage, PublishError, PublishRequest,
@@ -207,6 +208,12 @@ impl Session {
     /// [`Session::disconnect`] with options; ends with [`DisconnectRequest::wait`].
     pub fn disconnect_with(&self) -> DisconnectRequest<Self> {
         DisconnectRequest::new(Arc::clone(self.inner.session.handle()))
+    }
+
+    /// What happens to the connection, beginning with the state of now. See [`crate::Session::events`].
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::new(self.inner.session.events(), &self.inner.session.handle().0)
     }
 
     /// Calls `callback` for each event, on the callback thread, beginning with the state of now.

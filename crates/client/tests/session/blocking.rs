@@ -3,8 +3,8 @@
 use std::{sync::mpsc, time::Duration};
 
 use postrider::{
-    Properties, Property, Protocol, PublishError, QoS, ReasonCode, SessionEnd, StreamEnd, Text,
-    blocking::Session,
+    Connected, Event, Properties, Property, Protocol, PublishError, QoS, ReasonCode, SessionEnd,
+    StreamEnd, Text, blocking::Session,
 };
 use postrider_proto::wire::{Packet, PacketId, PacketType, SubAck, UnsubAck};
 use postrider_testing::{Script, ScriptedBroker, TestBroker};
@@ -148,6 +148,49 @@ fn an_iterator_waits_and_ends() {
     assert_eq!(messages.by_ref().count(), 2);
     assert_eq!(messages.ended(), Some(StreamEnd::Unsubscribed));
     messages.unsubscribe().unwrap();
+}
+
+#[test]
+fn an_iterator_of_events_waits_and_ends() {
+    let mut broker = TestBroker::start().unwrap();
+    let builder = Session::builder(broker.url(), "events");
+    let session = builder.backoff(Duration::ZERO, Duration::from_millis(1)).connect().unwrap();
+    let mut events = session.events();
+    assert!(matches!(events.next(), Some(Event::Connected(_))));
+    while events.next_within(Duration::ZERO).is_some() {}
+    assert_eq!(events.try_next(), None);
+    broker.kill();
+    assert!(matches!(events.next_within(PATIENCE), Some(Event::Disconnected { .. })));
+    broker.restart().unwrap();
+    let again = events.find_map(connection);
+    assert_eq!(again, session.connected());
+    // A late reader begins with the state of now.
+    let mut late = session.events();
+    assert!(matches!(late.try_next(), Some(Event::Connected(_))));
+    session.disconnect().unwrap();
+    let over = Event::Over(SessionEnd::Disconnected);
+    assert_eq!(events.last().as_ref(), Some(&over));
+    assert_eq!(late.by_ref().last(), Some(over));
+    assert_eq!((late.next(), late.next_within(PATIENCE), late.try_next()), (None, None, None));
+    assert_eq!(session.events().count(), 1);
+}
+
+/// As a stream of messages does.
+#[test]
+fn an_iterator_of_events_keeps_the_session() {
+    let mut broker = TestBroker::start().unwrap();
+    let builder = Session::builder(broker.url(), "kept");
+    let session = builder.backoff(Duration::ZERO, Duration::from_millis(1)).connect().unwrap();
+    let mut events = session.events();
+    drop(session);
+    assert!(events.find_map(connection).is_some());
+    broker.kill();
+    broker.restart().unwrap();
+    assert!(events.find_map(connection).is_some());
+}
+
+fn connection(event: Event) -> Option<Connected> {
+    if let Event::Connected(connected) = event { Some(*connected) } else { None }
 }
 
 #[test]

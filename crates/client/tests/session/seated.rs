@@ -1,6 +1,6 @@
 //! Which thread drives a session of the blocking face: one that waits for it, or the session's own.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{io, sync::mpsc, thread, time::Duration};
 
 use postrider::{
     ConnectError, QoS, SessionEnd, Stream,
@@ -24,6 +24,23 @@ fn a_verb_drives_the_session_while_it_waits() {
     let session = builder.connect().unwrap();
     assert_eq!(by_whom.try_recv(), Ok(thread::current().id()));
     session.disconnect().unwrap();
+}
+
+/// Attempts are made by who waits, sooner or later: the session's own thread begins, and may come first.
+#[test]
+fn a_reader_of_events_drives_the_session_while_it_waits() {
+    let (tried, by_whom) = mpsc::channel();
+    let builder = Session::builder("mqtt://nowhere", "events").connector(move |_| {
+        tried.send(thread::current().id()).unwrap();
+        async { Err(io::Error::other("nobody is there")) }
+    });
+    let session =
+        builder.backoff(Duration::from_millis(1), Duration::from_millis(9)).start().unwrap();
+    let mut events = session.events();
+    let is_ours = |_: &_| by_whom.try_iter().any(|id| id == thread::current().id());
+    assert!(events.by_ref().take(1_000).any(|event| is_ours(&event)));
+    assert!((0..1_000).any(|_| is_ours(&events.next_within(PATIENCE).unwrap())));
+    drop(session);
 }
 
 /// What nobody waits for is sent by the session's own thread; with a subscription by that of its callbacks, and by the
@@ -93,7 +110,7 @@ fn verbs_of_many_threads_all_have_their_answers() {
 #[test]
 fn a_driver_that_panics_ends_its_session_and_not_the_verb() {
     let builder = Session::builder("mqtt://nowhere", "panics")
-        .connector(|_| -> std::future::Ready<std::io::Result<Stream>> { panic!("a fault") });
+        .connector(|_| -> std::future::Ready<io::Result<Stream>> { panic!("a fault") });
     let refused = builder.connect().unwrap_err();
     assert!(matches!(refused, ConnectError::Ended(SessionEnd::Stopped)), "{refused}");
 }
