@@ -11,8 +11,12 @@ use postrider::{
     Version, Will,
 };
 use postrider_proto::wire::{ConnAck, Connect, Packet};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
-use crate::peer::{Desk, Success, at_desk, builder, connect};
+use crate::peer::{Desk, PATIENCE, Success, at_desk, builder, connect};
 
 fn refusal(reason: ReasonCode) -> ConnAck {
     ConnAck { session_present: false, reason, properties: Properties::new() }
@@ -138,6 +142,28 @@ async fn a_stream_that_never_opens_is_given_up_in_time() {
     let error = builder.connect().await.unwrap_err();
     assert!(matches!(error, ConnectError::TimedOut { .. }), "{error:?}");
     assert!(error.to_string().contains("firewall"), "{error}");
+}
+
+/// What opens when its time is over is nobody's.
+#[tokio::test]
+async fn an_attempt_is_dropped_when_its_time_is_over() {
+    let (begin, mut attempts) = mpsc::unbounded_channel();
+    let never = Duration::from_secs(3600);
+    let builder = Session::builder("mqtt://peer", "me")
+        .connect_timeout(Duration::from_millis(50))
+        .backoff(never, never)
+        .connector(move |_| {
+            let (held, dropped) = oneshot::channel::<()>();
+            begin.send(dropped).unwrap();
+            async move {
+                let _held = held;
+                std::future::pending().await
+            }
+        });
+    let session = builder.start().await.unwrap();
+    let dropped = attempts.recv().await.unwrap();
+    timeout(PATIENCE, dropped).await.expect("in time").unwrap_err();
+    drop(session);
 }
 
 #[tokio::test]

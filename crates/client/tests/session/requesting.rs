@@ -250,6 +250,16 @@ async fn a_message_that_asks_nothing_cannot_be_answered() {
     assert_eq!(replied.unwrap().number, 0);
     assert_eq!(reply.topic.unwrap().as_str(), "b/c");
     assert_eq!(reply.properties.correlation_data(), None);
+    // As the question came, unless asked for otherwise.
+    assert_eq!(reply.qos, QoS::AtMostOnce);
+    let surer = question.reply("y").qos(QoS::AtLeastOnce);
+    let (replied, reply) = tokio::join!(surer.into_future(), async {
+        let reply = peer.publish().await;
+        peer.ack(AckKind::PubAck, reply.packet_id).await;
+        reply
+    });
+    assert_eq!(replied.unwrap().number, 1);
+    assert_eq!(reply.qos, QoS::AtLeastOnce);
 }
 
 /// Answers a question with its own text.
