@@ -202,7 +202,7 @@ pub use crate::{
     session::{DisconnectRequest, Session},
     source::Source,
     stats::Stats,
-    subscription::{SubscribeRequest, Subscription, Unmatched},
+    subscription::{SubscribeManyRequest, SubscribeRequest, Subscription, Unmatched},
     token::{Ack, Batch},
     topic::{IntoFilter, IntoTopic, NotFilter, NotTopic},
     transport::ServerPolicy,
