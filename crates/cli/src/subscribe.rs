@@ -185,28 +185,10 @@ impl SubscribeArgs {
         self.connection.codes(manner)
     }
 
-    /// Subscribes to each filter once, and unsubscribes.
+    /// Subscribes and unsubscribes.
     async fn open(&self, session: &Session, streams: &mut Streams) -> anyhow::Result<()> {
-        let qos = QoS::from_bits(self.qos).context("--qos must be 0, 1 or 2")?;
-        for (index, filter) in self.topics.iter().enumerate() {
-            if self.topics.iter().take(index).any(|other| other == filter) {
-                continue;
-            }
-            let mut request = session.subscribe(filter, qos);
-            if self.retain_as_published {
-                request = request.retain_as_published(true);
-            }
-            if let Some(when) = self.retain_handling {
-                request = request.retain_handling(when.handling());
-            }
-            for property in self.connection.of(Place::Subscribe) {
-                if let Property::SubscriptionIdentifier(id) = property {
-                    request = request.identifier(id);
-                } else if let Property::UserProperty(name, value) = property {
-                    request = request.user_property(name.as_str(), value.as_str());
-                }
-            }
-            streams.push(filter.clone(), request.await?);
+        if !self.topics.is_empty() {
+            self.subscribe(session, streams).await?;
         }
         for filter in &self.unsubscribe {
             streams.remove(filter);
@@ -214,6 +196,43 @@ impl SubscribeArgs {
             session.unsubscribe_with(filter, properties).await?;
         }
         Ok(())
+    }
+
+    /// Subscribes to each filter once, to all of them in one packet if the broker takes it.
+    async fn subscribe(&self, session: &Session, streams: &mut Streams) -> anyhow::Result<()> {
+        let qos = QoS::from_bits(self.qos).context("--qos must be 0, 1 or 2")?;
+        let mut filters: Vec<&Filter> = Vec::new();
+        for filter in &self.topics {
+            if !filters.contains(&filter) {
+                filters.push(filter);
+            }
+        }
+        let mut request = session.subscribe_many(filters.iter().map(|filter| (*filter, qos)));
+        if self.retain_as_published {
+            request = request.retain_as_published(true);
+        }
+        if let Some(when) = self.retain_handling {
+            request = request.retain_handling(when.handling());
+        }
+        for property in self.connection.of(Place::Subscribe) {
+            if let Property::SubscriptionIdentifier(id) = property {
+                request = request.identifier(id);
+            } else if let Property::UserProperty(name, value) = property {
+                request = request.user_property(name.as_str(), value.as_str());
+            }
+        }
+        // What was granted stays with a kept session, as the rest of it does.
+        let mut refusals = Vec::new();
+        for (filter, verdict) in filters.into_iter().zip(request.await?) {
+            match verdict {
+                Ok(stream) => streams.push(filter.clone(), stream),
+                Err(refusal) => refusals.push(refusal),
+            }
+        }
+        let mut refusals = refusals.into_iter();
+        let Some(first) = refusals.next() else { return Ok(()) };
+        refusals.for_each(|other| out::complain(&other.to_string()));
+        Err(first.into())
     }
 
     /// The user's subscription identifier.
