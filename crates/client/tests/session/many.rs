@@ -220,6 +220,23 @@ async fn filters_of_one_request_that_overlap_are_told_apart() {
     }
 }
 
+/// What this is for: a thousand filters are one packet, and two with one that overlaps all of them.
+#[tokio::test]
+async fn a_thousand_filters_cost_no_more_packets_than_a_few() {
+    let (session, mut peer, _desk) = connected().await;
+    let filters = |name| (0..1000).map(move |at| (format!("{name}/{at}"), QoS::AtLeastOnce));
+    let (first, asked) =
+        tokio::join!(session.subscribe_many(filters("a")).into_future(), peer.grant());
+    let lines = asked.filters.iter().map(|line| line.filter.as_str().to_owned());
+    assert!(lines.eq(filters("a").map(|(filter, _)| filter)));
+    let all = filters("b").chain([("b/#".to_owned(), QoS::AtLeastOnce)]);
+    let (second, asked) =
+        tokio::join!(session.subscribe_many(all).into_future(), grant(&mut peer, 2));
+    assert_eq!(asked.iter().map(|asked| asked.filters.len()).collect::<Vec<_>>(), [1000, 1]);
+    let streams: Vec<Verdict> = first.unwrap().into_iter().chain(second.unwrap()).collect();
+    assert_eq!(streams.iter().filter(|verdict| verdict.is_ok()).count(), 2001);
+}
+
 /// v5 [MQTT-3.3.1-9]: the same filter twice is two streams, and each has what is retained once.
 #[tokio::test]
 async fn one_filter_twice_is_two_streams() {
