@@ -9,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use postrider::{Event, Events, Filter, Message, Property, QoS, RetainHandling, Session, Stats};
+use postrider::{
+    Event, Events, Filter, Message, Property, QoS, RetainHandling, Session, Stats,
+    SubscribeManyRequest,
+};
 use tokio::time::timeout;
 
 use crate::{
@@ -206,29 +209,10 @@ impl SubscribeArgs {
         self.connection.codes(manner)
     }
 
-    /// Subscribes to each filter once, and unsubscribes.
+    /// Subscribes and unsubscribes.
     async fn open(&self, session: &Session, changes: Changes) -> anyhow::Result<()> {
-        let qos = QoS::from_bits(self.qos).context("--qos must be 0, 1 or 2")?;
-        for (index, filter) in self.topics.iter().enumerate() {
-            if self.topics.iter().take(index).any(|other| other == filter) {
-                continue;
-            }
-            let mut request = session.subscribe(filter, qos);
-            if self.retain_as_published {
-                request = request.retain_as_published(true);
-            }
-            if let Some(when) = self.retain_handling {
-                request = request.retain_handling(when.handling());
-            }
-            for property in self.connection.of(Place::Subscribe) {
-                if let Property::SubscriptionIdentifier(id) = property {
-                    request = request.identifier(id);
-                } else if let Property::UserProperty(name, value) = property {
-                    request = request.user_property(name.as_str(), value.as_str());
-                }
-            }
-            // Nobody may be left who reads it.
-            let _ = changes.send(Change::Opened(filter.clone(), request.await?));
+        if !self.topics.is_empty() {
+            self.subscribe(session, &changes).await?;
         }
         for filter in &self.unsubscribe {
             let _ = changes.send(Change::Ended(filter.clone()));
@@ -236,6 +220,55 @@ impl SubscribeArgs {
             session.unsubscribe_with(filter, properties).await?;
         }
         Ok(())
+    }
+
+    /// Subscribes to each filter once, to several with one packet.
+    async fn subscribe(&self, session: &Session, changes: &Changes) -> anyhow::Result<()> {
+        let mut filters: Vec<&Filter> = Vec::new();
+        for filter in &self.topics {
+            if !filters.contains(&filter) {
+                filters.push(filter);
+            }
+        }
+        // What was granted stays with a kept session, as the rest of it does.
+        let mut refusals = Vec::new();
+        for filters in filters.chunks(FILTERS_PER_SUBSCRIBE_MAX) {
+            let verdicts = self.request(session, filters)?.await?;
+            for (filter, verdict) in filters.iter().zip(verdicts) {
+                match verdict {
+                    // Nobody may be left who reads it.
+                    Ok(stream) => drop(changes.send(Change::Opened((*filter).clone(), stream))),
+                    Err(refusal) => refusals.push(refusal),
+                }
+            }
+        }
+        let mut refusals = refusals.into_iter();
+        let Some(first) = refusals.next() else { return Ok(()) };
+        refusals.for_each(|other| out::complain(&other.to_string()));
+        Err(first.into())
+    }
+
+    fn request(
+        &self,
+        session: &Session,
+        filters: &[&Filter],
+    ) -> anyhow::Result<SubscribeManyRequest> {
+        let qos = QoS::from_bits(self.qos).context("--qos must be 0, 1 or 2")?;
+        let mut request = session.subscribe_many(filters.iter().map(|filter| (*filter, qos)));
+        if self.retain_as_published {
+            request = request.retain_as_published(true);
+        }
+        if let Some(when) = self.retain_handling {
+            request = request.retain_handling(when.handling());
+        }
+        for property in self.connection.of(Place::Subscribe) {
+            if let Property::SubscriptionIdentifier(id) = property {
+                request = request.identifier(id);
+            } else if let Property::UserProperty(name, value) = property {
+                request = request.user_property(name.as_str(), value.as_str());
+            }
+        }
+        Ok(request)
     }
 
     /// The user's subscription identifier.
@@ -349,6 +382,8 @@ impl Ending {
     }
 }
 
+/// AWS IoT closes the connection above this.
+const FILTERS_PER_SUBSCRIBE_MAX: usize = 8;
 /// How long the end waits for a reader of the output that does not read.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long an end waits for the answers to the subscriptions.

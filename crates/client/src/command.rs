@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use postrider_proto::{
     Payload,
-    wire::{Disconnect, Filter, Properties, Publish, QoS, SubscribeOptions},
+    wire::{Disconnect, Filter, Properties, Publish, QoS, SubscribeFilter},
 };
 
 use crate::{
@@ -21,7 +21,7 @@ pub(crate) enum Command {
     Publish(PublishCommand),
     /// Room for a large payload that is about to be published.
     Space(Box<SpaceCommand>),
-    /// Subscribe, and deliver to a stream.
+    /// Subscribe, and deliver to streams.
     Subscribe(Box<SubscribeCommand>),
     /// End all streams of some filters, or of all.
     Unsubscribe(Box<UnsubscribeCommand>),
@@ -75,11 +75,16 @@ pub(crate) struct SpaceCommand {
 
 #[derive(Debug)]
 pub(crate) struct SubscribeCommand {
-    pub(crate) filter: Filter,
-    pub(crate) options: SubscribeOptions,
+    pub(crate) lines: Vec<SubscribeLine>,
     /// The program's own subscription identifier.
     pub(crate) identifier: Option<u32>,
     pub(crate) properties: Properties,
+}
+
+/// One filter of a request, the stream for it, and who waits for the verdict.
+#[derive(Debug)]
+pub(crate) struct SubscribeLine {
+    pub(crate) line: SubscribeFilter,
     pub(crate) queue: Arc<StreamQueue>,
     pub(crate) answer: Answer<Result<Granted, SubscribeError>>,
 }

@@ -1,6 +1,7 @@
 //! Which stream gets a message.
 
 mod audience;
+mod identifiers;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,11 +12,12 @@ use std::{
 use foldhash::fast::RandomState;
 use postrider_proto::{
     Time,
-    wire::{Filter, RetainHandling, SubscribeOptions},
+    wire::{Filter, SubscribeFilter, SubscribeOptions, Topic},
 };
 use slab::Slab;
 use smallvec::SmallVec;
 
+use self::identifiers::Company;
 use crate::{
     Message, SessionEnd, StreamEnd,
     mailbox::Room,
@@ -94,6 +96,15 @@ pub(crate) struct Wanted {
     pub(crate) identifier: Option<u32>,
 }
 
+/// What streams that were added want of the server.
+#[derive(Debug, Default)]
+pub(crate) struct Attached {
+    /// One for each of them, in their order. Those with one identifier go into one SUBSCRIBE.
+    pub(crate) own: Vec<Wanted>,
+    /// Filters that they overlap, to be subscribed again with an identifier of their own before them.
+    pub(crate) others: Vec<Wanted>,
+}
+
 impl Dispatch {
     /// `room` is for the messages kept for a subscription that is still to come: as many as its stream will hold.
     pub(crate) fn new(stall_ms: u64, room: Room) -> Self {
@@ -120,43 +131,32 @@ impl Dispatch {
         }
     }
 
-    /// Adds a stream to a filter. Says what to subscribe with: the options of the newest, the highest QoS of all.
+    /// Adds streams, each to its filter. Says what to subscribe with: the options of the newest, the highest QoS of all.
     ///
-    /// Filters that it overlaps come first, to be subscribed again with an identifier of their own; only if `can_identify`.
+    /// Overlapping filters are told apart by identifiers only if `can_identify`.
     pub(crate) fn attach(
         &mut self,
-        filter: &Filter,
-        options: SubscribeOptions,
+        streams: Vec<(SubscribeFilter, Arc<StreamQueue>)>,
         identifier: Option<u32>,
-        queue: Arc<StreamQueue>,
         can_identify: bool,
-    ) -> Vec<Wanted> {
-        let mut wanted = Vec::new();
-        let key = match self.by_filter.get(filter) {
-            Some(&key) => key,
-            None => self.insert(filter.clone(), options),
-        };
-        self.by_stream.insert(queue.id, key);
-        if let Some(identifier) = identifier {
-            self.identify(key, identifier);
-            if let Some(entry) = self.entries.get_mut(key) {
-                entry.is_identifier_given = true;
+    ) -> Attached {
+        // All of them are there before one is compared with the others.
+        let keys: Vec<usize> = streams.iter().map(|(line, _)| self.key_of(line)).collect();
+        let mut company = Company::new(&keys);
+        let mut attached = Attached::default();
+        for (key, (line, queue)) in keys.into_iter().zip(streams) {
+            if let Some(identifier) = identifier {
+                self.identify(key, identifier);
+                if let Some(entry) = self.entries.get_mut(key) {
+                    entry.is_identifier_given = true;
+                }
             }
-        } else if can_identify && self.needs_another(key) {
-            let identifier = self.free_identifier();
-            self.identify(key, identifier);
+            if can_identify {
+                attached.others.extend(self.tell_apart(key, &mut company));
+            }
+            attached.own.extend(self.open(key, line.options, queue));
         }
-        if can_identify {
-            wanted = self.identify_overlapping(key);
-        }
-        let Some(entry) = self.entries.get_mut(key) else { return wanted };
-        let qos =
-            if entry.outlets.is_empty() { options.qos } else { options.qos.max(entry.options.qos) };
-        entry.options = SubscribeOptions { qos, ..options };
-        wanted.push(entry.wanted());
-        entry.outlets.push(Outlet::new(queue, entry.identifier));
-        self.adopt_kept(key);
-        wanted
+        attached
     }
 
     /// Takes one stream away and ends it. Gives the filter back if it has no stream left.
@@ -313,6 +313,29 @@ impl Dispatch {
         self.kept.len()
     }
 
+    fn key_of(&mut self, line: &SubscribeFilter) -> usize {
+        let key = self.by_filter.get(&line.filter).copied();
+        key.unwrap_or_else(|| self.insert(line.filter.clone(), line.options))
+    }
+
+    /// Adds a stream to an entry.
+    fn open(
+        &mut self,
+        key: usize,
+        options: SubscribeOptions,
+        queue: Arc<StreamQueue>,
+    ) -> Option<Wanted> {
+        self.by_stream.insert(queue.id, key);
+        let entry = self.entries.get_mut(key)?;
+        let qos =
+            if entry.outlets.is_empty() { options.qos } else { options.qos.max(entry.options.qos) };
+        entry.options = SubscribeOptions { qos, ..options };
+        let wanted = entry.wanted();
+        entry.outlets.push(Outlet::new(queue, entry.identifier));
+        self.adopt_kept(key);
+        Some(wanted)
+    }
+
     fn insert(&mut self, filter: Filter, options: SubscribeOptions) -> usize {
         let key = self.entries.insert(Entry {
             filter: filter.clone(),
@@ -351,83 +374,21 @@ impl Dispatch {
         self.full.retain(|other| *other != key);
     }
 
-    /// Gives identifiers to an entry and to all that it overlaps, if there are any. Says which of the others changed.
-    fn identify_overlapping(&mut self, key: usize) -> Vec<Wanted> {
-        let mut others = self.overlapping(key);
-        let has_identifier = |this: &Self, key| {
-            this.entries.get(key).is_some_and(|entry| entry.identifier.is_some())
-        };
-        if others.is_empty() {
-            return Vec::new();
-        }
-        if !has_identifier(self, key) {
-            let identifier = self.free_identifier();
-            self.identify(key, identifier);
-        }
-        others.retain(|other| !has_identifier(self, *other));
-        let mut changed = Vec::new();
-        for other in others {
-            let identifier = self.free_identifier();
-            self.identify(other, identifier);
-            let Some(entry) = self.entries.get_mut(other) else { continue };
-            // Its retained messages were sent; they are wanted again only if the server has lost the session.
-            if entry.options.retain_handling == RetainHandling::Send {
-                entry.options.retain_handling = RetainHandling::SendIfNew;
-            }
-            changed.push(entry.wanted());
-        }
-        changed
-    }
-
-    /// Other entries that a topic can match together with this one.
-    fn overlapping(&self, key: usize) -> Vec<usize> {
-        let Some(entry) = self.entries.get(key) else { return Vec::new() };
-        let mut others = Vec::new();
-        if entry.filter.has_wildcard() {
-            self.plain.find_overlapping(&entry.filter, &mut others);
-            self.wildcards.find_overlapping(&entry.filter, &mut others);
-        } else {
-            let path = entry.filter.path_bytes();
-            others.extend(self.by_topic.get(path).into_iter().flatten());
-            self.wildcards.find(path, &mut others);
-        }
-        others.retain(|other| *other != key);
-        others.sort_unstable();
-        others
-    }
-
-    /// Gives an entry an identifier, in place of the one it has.
-    fn identify(&mut self, key: usize, identifier: u32) {
-        let Some(entry) = self.entries.get_mut(key) else { return };
-        if entry.identifier == Some(identifier) {
-            return;
-        }
-        entry.former.extend(entry.identifier.replace(identifier));
-        // Messages with an older one go where their topic says.
-        let forgotten = (entry.former.len() > FORMER_MAX).then(|| entry.former.remove(0));
-        if let Some(forgotten) = forgotten {
-            forget_key(&mut self.by_identifier, &forgotten, key);
-        }
-        let keys = self.by_identifier.entry(identifier).or_default();
-        if !keys.contains(&key) {
-            keys.push(key);
-        }
-    }
-
-    fn free_identifier(&mut self) -> u32 {
-        while self.by_identifier.contains_key(&self.identifier_next) {
-            self.identifier_next = self.identifier_next % IDENTIFIER_MAX + 1;
-        }
-        let identifier = self.identifier_next;
-        self.identifier_next = self.identifier_next % IDENTIFIER_MAX + 1;
-        identifier
-    }
-
     fn find(&mut self, message: &Message, found: &mut Vec<usize>) {
         let Some(topic) = message.topic_name() else { return };
         for identifier in message.properties().subscription_identifiers() {
-            let keys = self.by_identifier.get(&identifier);
-            for key in keys.into_iter().flatten() {
+            let count = self.by_identifier.get(&identifier).map_or(0, SmallVec::len);
+            if count > NAMED_FEW {
+                self.find_by_topic(topic);
+                for key in &self.last.1 {
+                    let mut named = self.entries.get(*key).into_iter().flat_map(Entry::identifiers);
+                    if named.any(|other| other == identifier) && !found.contains(key) {
+                        found.push(*key);
+                    }
+                }
+                continue;
+            }
+            for key in self.by_identifier.get(&identifier).into_iter().flatten() {
                 // An identifier of a process before us may stand for another filter today.
                 let entry = self.entries.get(*key);
                 if entry.is_some_and(|entry| entry.filter.matches(topic)) && !found.contains(key) {
@@ -435,21 +396,25 @@ impl Dispatch {
                 }
             }
         }
-        if !found.is_empty() {
-            return;
+        if found.is_empty() {
+            self.find_by_topic(topic);
+            found.extend_from_slice(&self.last.1);
         }
+    }
+
+    /// Notes the entries whose filters match a topic.
+    fn find_by_topic(&mut self, topic: &Topic) {
         let (last, keys) = &mut self.last;
         if last == topic.as_bytes() {
-            found.extend_from_slice(keys);
             return;
         }
-        if let Some(keys) = self.by_topic.get(topic.as_bytes()) {
-            found.extend_from_slice(keys);
+        keys.clear();
+        if let Some(plain) = self.by_topic.get(topic.as_bytes()) {
+            keys.extend_from_slice(plain);
         }
-        self.wildcards.find(topic.as_bytes(), found);
+        self.wildcards.find(topic.as_bytes(), keys);
         last.clear();
         last.extend_from_slice(topic.as_bytes());
-        keys.clone_from(found);
     }
 
     /// Says whether any stream was meant to have it.
@@ -550,10 +515,8 @@ impl Entry {
     }
 }
 
-/// Largest subscription identifier. Spec: v5 section 3.8.2.1.2.
-const IDENTIFIER_MAX: u32 = 268_435_455;
-/// Former identifiers of one filter that are remembered: one for each stream opened beside another in a round trip or so.
-const FORMER_MAX: usize = 8;
+/// Filters with one identifier above which they are looked up by topic.
+const NAMED_FEW: usize = 4;
 
 fn forget_key<K, Q>(map: &mut HashMap<K, SmallVec<[usize; 1]>, RandomState>, name: &Q, key: usize)
 where

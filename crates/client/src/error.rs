@@ -333,6 +333,9 @@ pub enum SubscribeError {
         /// What is wrong with it.
         error: TextError,
     },
+    /// A request for several filters has none. Spec: v5 [MQTT-3.8.3-2].
+    #[error("nothing to subscribe to: a request needs a filter at least")]
+    Empty,
     /// A subscription identifier out of range.
     #[error("subscription identifier {0} is not in 1 to 268435455")]
     Identifier(u32),

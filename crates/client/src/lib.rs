@@ -41,6 +41,7 @@
 //! - Every queue is bounded, and everything dropped is counted in [`Stats`] or told by [`Events`].
 //! - A message goes once to every [`Subscription`] whose filter matches, however many copies the broker sends. One that
 //!   nobody asked for is kept for a while, see [`Session::unmatched`].
+//! - Many filters cost one round trip ([`Session::subscribe_many`]), and each has its own verdict.
 //! - A message is acknowledged when it arrives, or when the program says so ([`Builder::manual_acknowledgement`]), with
 //!   what it stores in the same step ([`Message::ack_with`]).
 //! - A payload of 1 MiB or more lies in a file: when it arrives ([`Message::reader`]), when it is published from one
@@ -202,7 +203,7 @@ pub use crate::{
     session::{DisconnectRequest, Session},
     source::Source,
     stats::Stats,
-    subscription::{SubscribeRequest, Subscription, Unmatched},
+    subscription::{SubscribeManyRequest, SubscribeRequest, Subscription, Unmatched},
     token::{Ack, Batch},
     topic::{IntoFilter, IntoTopic, NotFilter, NotTopic},
     transport::ServerPolicy,

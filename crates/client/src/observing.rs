@@ -15,7 +15,7 @@
 //! | `postrider.session` | info | the beginning and the end of a session | `server`, `client_id` |
 //! | `postrider.connection` | info | an attempt to connect, and the end of the connection | `server`, `attempt`; once they are known `version`, `session_present`, `reason` |
 //! | `postrider.publish` | debug | an awaited publication, and its acknowledgement | `topic`, `qos`, `retain` |
-//! | `postrider.subscribe` | debug | a subscribe, and its answer | `filter` |
+//! | `postrider.subscribe` | debug | a subscribe, and its answer | `filter` (the first one), `filters` (how many) |
 //!
 //! `postrider.connection` is a child of `postrider.session`; the other two are children of the span of the program.
 //!

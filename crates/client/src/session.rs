@@ -11,7 +11,7 @@ use postrider_proto::{
 use crate::{
     Builder, Connected, DisconnectError, Events, IntoFilter, IntoTopic, Payload, PendingMessage,
     PublishError, PublishRequest, Receipt, SessionEnd, Source, Stats, StoredError,
-    SubscribeRequest, Unmatched, UnsubscribeError,
+    SubscribeManyRequest, SubscribeRequest, Unmatched, UnsubscribeError,
     answer::{Gone, answer},
     command::{Command, DisconnectCommand, UnsubscribeCommand},
     event,
@@ -131,6 +131,46 @@ impl Session {
     /// Subscribes to a filter; `.await` the request for a [`crate::Subscription`], the stream of its messages.
     pub fn subscribe(&self, filter: impl IntoFilter, qos: QoS) -> SubscribeRequest {
         SubscribeRequest::new(self.clone(), Arc::clone(&self.handle), filter, qos)
+    }
+
+    /// Subscribes to several filters at once, in one SUBSCRIBE; `.await` the request for the verdict on each filter, in
+    /// their order: a [`crate::Subscription`] of its own, or why there is none.
+    ///
+    /// ```no_run
+    /// # async fn example(session: postrider::Session) -> Result<(), postrider::SubscribeError> {
+    /// use postrider::QoS;
+    ///
+    /// let filters = ["plant/+/temp", "plant/+/speed"].map(|filter| (filter, QoS::AtLeastOnce));
+    /// for verdict in session.subscribe_many(filters).await? {
+    ///     match verdict {
+    ///         Ok(stream) => println!("{} at QoS {:?}", stream.filter(), stream.granted()),
+    ///         Err(refusal) => eprintln!("{refusal}"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A filter that is refused takes nothing from the others. For all or nothing collect the verdicts into a
+    /// `Result<Vec<_>, _>`: the streams that go with an error are unsubscribed, as all that are dropped. Each stream is as
+    /// one of [`Session::subscribe`], for what is true of one filter (its bounds, its end, which of several copies is whose)
+    /// is not true of a list; `select_all` of the crate `futures` makes one stream of them.
+    ///
+    /// It is more than one SUBSCRIBE if the server does not take one as large ([`Limits::packet_size_max`]), and if filters
+    /// overlap, since a SUBSCRIBE has one identifier and overlapping filters are told apart by theirs (5.0). None of them
+    /// waits for the answer to another. Some servers take few filters at once: AWS IoT closes the connection for more than
+    /// eight.
+    ///
+    /// # Errors
+    /// [`crate::SubscribeError`], with nothing sent: [`Empty`](crate::SubscribeError::Empty) without a filter, and what is
+    /// wrong with the first filter that is none, or with an option. `Over` if the session ends before the last verdict.
+    ///
+    /// Spec: v5 sections 3.8.3 and 3.9.3 [MQTT-3.8.4-6], v3.1.1 sections 3.8.3 and 3.9.3 [MQTT-3.8.4-5].
+    pub fn subscribe_many(
+        &self,
+        filters: impl IntoIterator<Item = (impl IntoFilter, QoS)>,
+    ) -> SubscribeManyRequest {
+        SubscribeManyRequest::new_many(self.clone(), Arc::clone(&self.handle), filters)
     }
 
     /// Unsubscribes from a filter and ends all its streams. It need not have been subscribed by this process.

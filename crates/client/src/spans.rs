@@ -34,9 +34,10 @@ pub(crate) fn publish(head: &Publish) -> Span {
     tracing::debug_span!(target: TARGET, "postrider.publish", topic, qos, retain)
 }
 
-/// Of a subscribe, from the request to the answer.
-pub(crate) fn subscribe(filter: &Filter) -> Span {
-    tracing::debug_span!(target: TARGET, "postrider.subscribe", filter = filter.as_str())
+/// Of a subscribe, from the request to the answer: its first filter, and how many it has.
+pub(crate) fn subscribe(filter: &Filter, filters: usize) -> Span {
+    let filter = filter.as_str();
+    tracing::debug_span!(target: TARGET, "postrider.subscribe", filter, filters)
 }
 
 /// Of all spans, for filters of logs.

@@ -9,14 +9,14 @@ use std::{
 
 use futures_core::Stream;
 use postrider_proto::wire::{
-    Filter, Properties, Property, QoS, RetainHandling, SubscribeOptions, Text,
+    Filter, Properties, Property, QoS, RetainHandling, SubscribeFilter, SubscribeOptions, Text,
 };
 use tracing::{Instrument, Span};
 
 use crate::{
     IntoFilter, Message, Session, StreamEnd, SubscribeError, UnsubscribeError, WhenSlow,
     answer::{Gone, answer},
-    command::{Command, SubscribeCommand},
+    command::{Command, SubscribeCommand, SubscribeLine},
     mailbox::{Closed, Ticket},
     queue::{Reader, StreamQueue},
     shared::{Handle, Shared},
@@ -25,18 +25,23 @@ use crate::{
 
 /// A subscription about to be made; `.await` it.
 ///
-/// `S` is the kind of session; see [`crate::blocking`] for what is called there in place of `.await`.
+/// `S` is the kind of session; see [`crate::blocking`] for what is called there in place of `.await`. `F` is what it asks
+/// for: one filter, or several ([`SubscribeManyRequest`]).
 #[must_use = "nothing is subscribed until it is awaited"]
 #[derive(Debug)]
-pub struct SubscribeRequest<S = Session> {
+pub struct SubscribeRequest<S = Session, F = Filter> {
     pub(crate) session: S,
     handle: Arc<Handle>,
-    filter: Result<Filter, SubscribeError>,
+    filters: Result<F, SubscribeError>,
     options: SubscribeOptions,
     identifier: Option<u32>,
     properties: Properties,
     pub(crate) when_slow: WhenSlow,
 }
+
+/// Several subscriptions about to be made at once, see [`Session::subscribe_many`]; `.await` it. Its options hold for each
+/// of them.
+pub type SubscribeManyRequest<S = Session> = SubscribeRequest<S, Vec<(Filter, QoS)>>;
 
 /// The messages of one subscription, in the order in which they arrived.
 ///
@@ -62,15 +67,106 @@ pub struct Subscription {
 
 impl<S> SubscribeRequest<S> {
     pub(crate) fn new(session: S, handle: Arc<Handle>, filter: impl IntoFilter, qos: QoS) -> Self {
+        Self::asking(session, handle, filter.into_filter().map_err(SubscribeError::Filter), qos)
+    }
+
+    pub(crate) async fn send(self) -> Result<Subscription, SubscribeError> {
+        let qos = self.options.qos;
+        let streams = self.map(|filter| vec![(filter, qos)]).send().await?;
+        streams.into_iter().next().unwrap_or(Err(SubscribeError::Empty))
+    }
+}
+
+impl<S> SubscribeManyRequest<S> {
+    pub(crate) fn new_many(
+        session: S,
+        handle: Arc<Handle>,
+        filters: impl IntoIterator<Item = (impl IntoFilter, QoS)>,
+    ) -> Self {
+        let filters = filters.into_iter().map(|(filter, qos)| Ok((filter.into_filter()?, qos)));
+        Self::asking(session, handle, filters.collect(), QoS::AtMostOnce)
+    }
+
+    /// The verdict on each filter, in order.
+    pub(crate) async fn send(self) -> Result<Verdicts, SubscribeError> {
+        let filters = self.filters.as_deref().unwrap_or_default();
+        let span = filters.first().map(|(first, _)| spans::subscribe(first, filters.len()));
+        self.open_streams().instrument(span.unwrap_or_else(Span::none)).await
+    }
+
+    async fn open_streams(self) -> Result<Verdicts, SubscribeError> {
+        let filters = self.filters?;
+        if filters.is_empty() {
+            return Err(SubscribeError::Empty);
+        }
+        if let Some(id) = self.identifier.filter(|id| !IDENTIFIERS.contains(id)) {
+            return Err(SubscribeError::Identifier(id));
+        }
+        let shared = &self.handle.0;
+        let (mut lines, mut waiting) = (Vec::new(), Vec::new());
+        for (filter, qos) in filters {
+            let queue = StreamQueue::new(shared.next_stream(), shared.stream_room, self.when_slow);
+            let queue = Arc::new(queue);
+            let handle = Some(Arc::clone(&self.handle));
+            // Made before anything is sent: if this future is dropped, its drop takes the subscription back.
+            let subscription = Subscription {
+                reader: Reader::new(Arc::clone(&queue), Arc::clone(shared), handle),
+                filter: filter.clone(),
+                granted: qos,
+                properties: Properties::new(),
+                is_dropped_by_name: false,
+            };
+            let line =
+                SubscribeFilter { filter, options: SubscribeOptions { qos, ..self.options } };
+            let (answer, answered) = answer();
+            lines.push(SubscribeLine { line, queue, answer });
+            waiting.push((subscription, answered));
+        }
+        let (identifier, properties) = (self.identifier, self.properties);
+        let command = SubscribeCommand { lines, identifier, properties };
+        let over = |Gone| SubscribeError::Over(shared.end());
+        send(shared, Command::Subscribe(Box::new(command))).await.map_err(over)?;
+        let mut verdicts = Vec::with_capacity(waiting.len());
+        for (mut subscription, answered) in waiting {
+            verdicts.push(match answered.wait().await.map_err(over)? {
+                Ok(granted) => {
+                    subscription.granted = granted.qos;
+                    subscription.properties = granted.properties;
+                    Ok(subscription)
+                }
+                Err(error) => {
+                    subscription.is_dropped_by_name = true;
+                    Err(error)
+                }
+            });
+        }
+        Ok(verdicts)
+    }
+}
+
+impl<S, F> SubscribeRequest<S, F> {
+    fn asking(
+        session: S,
+        handle: Arc<Handle>,
+        filters: Result<F, SubscribeError>,
+        qos: QoS,
+    ) -> Self {
         Self {
             session,
             handle,
-            filter: filter.into_filter().map_err(SubscribeError::Filter),
+            filters,
             options: SubscribeOptions { qos, ..SubscribeOptions::default() },
             identifier: None,
             properties: Properties::new(),
             when_slow: WhenSlow::Block,
         }
+    }
+
+    /// The same request for something else.
+    fn map<G>(self, change: impl FnOnce(F) -> G) -> SubscribeRequest<S, G> {
+        let Self { session, handle, filters, options, identifier, properties, when_slow } = self;
+        let filters = filters.map(change);
+        SubscribeRequest { session, handle, filters, options, identifier, properties, when_slow }
     }
 
     /// Do not deliver what this session publishes itself (5.0).
@@ -104,57 +200,15 @@ impl<S> SubscribeRequest<S> {
             (Ok(name), Ok(value)) => self.properties.push(Property::UserProperty(name, value)),
             (Err(error), _) | (_, Err(error)) => {
                 let what = "a user property";
-                self.filter = self.filter.and(Err(SubscribeError::Text { what, error }));
+                self.filters = self.filters.and(Err(SubscribeError::Text { what, error }));
             }
         }
         self
     }
-
-    pub(crate) async fn send(self) -> Result<Subscription, SubscribeError> {
-        let span = self.filter.as_ref().map_or(Span::none(), spans::subscribe);
-        self.open_stream().instrument(span).await
-    }
-
-    async fn open_stream(self) -> Result<Subscription, SubscribeError> {
-        let filter = self.filter?;
-        if let Some(id) = self.identifier.filter(|id| !IDENTIFIERS.contains(id)) {
-            return Err(SubscribeError::Identifier(id));
-        }
-        let shared = Arc::clone(&self.handle.0);
-        let queue = StreamQueue::new(shared.next_stream(), shared.stream_room, self.when_slow);
-        let queue = Arc::new(queue);
-        // Made before anything is sent: if this future is dropped, its drop takes the subscription back.
-        let mut subscription = Subscription {
-            reader: Reader::new(Arc::clone(&queue), Arc::clone(&shared), Some(self.handle)),
-            filter: filter.clone(),
-            granted: self.options.qos,
-            properties: Properties::new(),
-            is_dropped_by_name: false,
-        };
-        let (answer, answered) = answer();
-        let command = Command::Subscribe(Box::new(SubscribeCommand {
-            filter,
-            options: self.options,
-            identifier: self.identifier,
-            properties: self.properties,
-            queue,
-            answer,
-        }));
-        send(&shared, command).await.map_err(|Gone| SubscribeError::Over(shared.end()))?;
-        match answered.wait().await {
-            Ok(Ok(granted)) => {
-                subscription.granted = granted.qos;
-                subscription.properties = granted.properties;
-                Ok(subscription)
-            }
-            Ok(Err(error)) => {
-                subscription.is_dropped_by_name = true;
-                Err(error)
-            }
-            Err(Gone) => Err(SubscribeError::Over(shared.end())),
-        }
-    }
 }
+
+/// What becomes of each filter of a request, in their order.
+pub(crate) type Verdicts = Vec<Result<Subscription, SubscribeError>>;
 
 /// Subscription identifiers that the standard allows. Spec: v5 section 3.8.2.1.2.
 const IDENTIFIERS: std::ops::RangeInclusive<u32> = 1..=268_435_455;
@@ -170,6 +224,15 @@ pub(crate) async fn send(shared: &Shared, command: Command) -> Result<(), Gone> 
 
 impl IntoFuture for SubscribeRequest {
     type Output = Result<Subscription, SubscribeError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.send())
+    }
+}
+
+impl IntoFuture for SubscribeManyRequest {
+    type Output = Result<Vec<Result<Subscription, SubscribeError>>, SubscribeError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {

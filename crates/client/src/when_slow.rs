@@ -34,7 +34,7 @@ impl WhenSlow {
     }
 }
 
-impl<S> SubscribeRequest<S> {
+impl<S, F> SubscribeRequest<S, F> {
     /// What becomes of messages when the reader of this stream is too slow; default [`WhenSlow::Block`]. Other streams have
     /// policies of their own.
     pub fn when_slow(mut self, when_slow: WhenSlow) -> Self {

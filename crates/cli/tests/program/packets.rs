@@ -143,6 +143,46 @@ fn a_request_is_a_file_or_empty_and_its_response_not_retained() {
     ended.check(27, &[]);
 }
 
+/// As mosquitto_sub does. A refusal is told with its filter.
+#[test]
+fn several_filters_go_in_one_subscribe() {
+    for (second, line) in [
+        (ReasonCode::GrantedQoS1, "sub -q 1 -t a -t b/+ -t a -C 2"),
+        (ReasonCode::NotAuthorized, "sub -q 1 -t a -t b/+ -t a"),
+    ] {
+        let reasons = vec![ReasonCode::GrantedQoS1, second];
+        let suback = SubAck { packet_id: id(1), properties: none(), reasons };
+        let script = Script::new()
+            .accept()
+            .expect(PacketType::Subscribe)
+            .send(Packet::SubAck(suback))
+            .send_bytes(&b"\x30\x07\x00\x03b/1\x001\x30\x05\x00\x01a\x002"[..])
+            .closed();
+        let (ended, packets) = play(script, line);
+        if second.is_error() {
+            ended.check(135, &["'b/+'"]);
+        } else {
+            ended.check_out(&["1", "2"]);
+        }
+        let Some(Packet::Subscribe(subscribe)) = packets.get(1) else { panic!("{packets:?}") };
+        let filters = subscribe.filters.iter().map(|line| line.filter.as_str());
+        assert!(filters.eq(["a", "b/+"]), "{subscribe:?}");
+    }
+}
+
+/// AWS IoT closes the connection for more.
+#[test]
+fn eight_filters_go_in_one_subscribe_at_most() {
+    let topics: String = (1..=9).map(|topic| format!(" -t {topic}")).collect();
+    let script = Script::new().accept().grant().grant().closed();
+    let (ended, packets) = play(script, &format!("sub -q 1 -E{topics}"));
+    ended.check_out(&[]);
+    let lens = packets.iter().filter_map(|packet| {
+        if let Packet::Subscribe(subscribe) = packet { Some(subscribe.filters.len()) } else { None }
+    });
+    assert!(lens.eq([8, 1]), "{packets:?}");
+}
+
 #[test]
 fn a_session_expiry_and_what_begins_a_connection_arrive() {
     for (line, expected) in [

@@ -33,7 +33,7 @@ pub(crate) mod wait;
 
 use std::{
     future::{Future, poll_fn, ready},
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, Weak},
     task::{Context, Poll},
 };
 
@@ -52,7 +52,8 @@ use crate::{
     Ack, AckError, Builder, ConnectError, Connected, DisconnectError, DisconnectRequest, Event,
     IntoFilter, IntoTopic, Message, Payload, PendingMessage, PublishError, PublishRequest,
     Published, Request, RequestError, Session as AsyncSession, SessionEnd, Source, Stats,
-    StoredError, SubscribeError, SubscribeRequest, UnsubscribeError, builder,
+    StoredError, SubscribeError, SubscribeManyRequest, SubscribeRequest, UnsubscribeError, builder,
+    lock::lock,
 };
 
 /// A session with a broker: cheap to clone, and the same session from every thread.
@@ -166,6 +167,30 @@ impl Session {
     pub fn subscribe_with(&self, filter: impl IntoFilter, qos: QoS) -> SubscribeRequest<Self> {
         let handle = Arc::clone(self.inner.session.handle());
         SubscribeRequest::new(self.clone(), handle, filter, qos)
+    }
+
+    /// Subscribes to several filters at once, in one SUBSCRIBE; `callback` gets each of their messages, on the callback
+    /// thread, those of one filter in their order, and one that matches two of them twice. Returns the verdict on each
+    /// filter, in their order: the granted QoS, or why there is none. See [`crate::Session::subscribe_many`].
+    ///
+    /// # Errors
+    /// [`SubscribeError`], with nothing sent, unless the session ends.
+    pub fn subscribe_many(
+        &self,
+        filters: impl IntoIterator<Item = (impl IntoFilter, QoS)>,
+        callback: impl FnMut(&Self, Message) + Send + 'static,
+    ) -> Result<Vec<Result<QoS, SubscribeError>>, SubscribeError> {
+        self.subscribe_many_with(filters).call(callback)
+    }
+
+    /// [`Session::subscribe_many`] with options: [`SubscribeManyRequest::call`] a callback, or
+    /// [`SubscribeManyRequest::open`] iterators.
+    pub fn subscribe_many_with(
+        &self,
+        filters: impl IntoIterator<Item = (impl IntoFilter, QoS)>,
+    ) -> SubscribeManyRequest<Self> {
+        let handle = Arc::clone(self.inner.session.handle());
+        SubscribeManyRequest::new_many(self.clone(), handle, filters)
     }
 
     /// Unsubscribes from a filter; its callbacks and iterators end.
@@ -285,6 +310,25 @@ impl Session {
         &self.inner.session
     }
 
+    /// Calls back for each message, on the callback thread, as long as `call` says so. Gives the granted QoS.
+    fn call_for_each(
+        &self,
+        mut messages: crate::Subscription,
+        mut call: impl FnMut(&Self, Message) -> bool + Send + 'static,
+    ) -> Result<QoS, SubscribeError> {
+        messages.let_go();
+        let granted = messages.granted();
+        let weak = self.downgrade();
+        let poll = move |cx: &mut Context<'_>| messages.poll(cx);
+        let all = each(poll, move |message| {
+            let mut is_wanted = true;
+            weak.call(|session| is_wanted = call(session, message)) && is_wanted
+        });
+        let spawned = self.inner.callbacks.spawn(all);
+        spawned.map_err(|error| SubscribeError::Thread(error.to_string()))?;
+        Ok(granted)
+    }
+
     fn downgrade(&self) -> WeakSession {
         WeakSession(Arc::downgrade(&self.inner))
     }
@@ -370,18 +414,11 @@ impl SubscribeRequest<Session> {
         mut callback: impl FnMut(&Session, Message) + Send + 'static,
     ) -> Result<QoS, SubscribeError> {
         let session = self.session.clone();
-        let mut messages = session.wait(self.send())?;
-        messages.let_go();
-        let granted = messages.granted();
-        let weak = session.downgrade();
-        let poll = move |cx: &mut Context<'_>| messages.poll(cx);
-        let all = each(poll, move |message| weak.call(|session| callback(session, message)));
-        session
-            .inner
-            .callbacks
-            .spawn(all)
-            .map_err(|error| SubscribeError::Thread(error.to_string()))?;
-        Ok(granted)
+        let messages = session.wait(self.send())?;
+        session.call_for_each(messages, move |session, message| {
+            callback(session, message);
+            true
+        })
     }
 
     /// Subscribes; the messages come from an iterator. Dropping it unsubscribes in the background.
@@ -391,6 +428,45 @@ impl SubscribeRequest<Session> {
     pub fn open(self) -> Result<Subscription, SubscribeError> {
         let session = self.session.clone();
         session.wait(self.send()).map(Subscription::new)
+    }
+}
+
+impl SubscribeManyRequest<Session> {
+    /// Subscribes; `callback` gets each message, on the callback thread. Returns the granted QoS of each filter, or why it
+    /// was refused, in order.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn call(
+        self,
+        callback: impl FnMut(&Session, Message) + Send + 'static,
+    ) -> Result<Vec<Result<QoS, SubscribeError>>, SubscribeError> {
+        let session = self.session.clone();
+        let verdicts = session.wait(self.send())?;
+        let callback = Arc::new(Mutex::new(Some(callback)));
+        let call = |messages| {
+            let callback = Arc::clone(&callback);
+            session.call_for_each(messages, move |session, message| {
+                // One that panics is not put back.
+                let taken = lock(&callback).take();
+                let Some(mut call) = taken else { return false };
+                call(session, message);
+                *lock(&callback) = Some(call);
+                true
+            })
+        };
+        Ok(verdicts.into_iter().map(|verdict| verdict.and_then(call)).collect())
+    }
+
+    /// Subscribes; the messages of each filter come from an iterator of its own, in their order; or there is none, and
+    /// why. Dropping one unsubscribes its filter in the background.
+    ///
+    /// # Errors
+    /// [`SubscribeError`].
+    pub fn open(self) -> Result<Vec<Result<Subscription, SubscribeError>>, SubscribeError> {
+        let session = self.session.clone();
+        let verdicts = session.wait(self.send())?;
+        Ok(verdicts.into_iter().map(|verdict| verdict.map(Subscription::new)).collect())
     }
 }
 

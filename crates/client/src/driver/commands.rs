@@ -3,23 +3,21 @@
 use postrider_proto::{
     Payload, Sent,
     client::OperationId,
-    wire::{Filter, Properties, Property, Publish, QoS, SubscribeFilter, Topic},
+    wire::{Filter, Properties, Publish, QoS, Topic},
 };
 use postrider_store::StoreError;
 
 use super::{
     Driver,
-    refusal::{publish_refusal, subscribe_refusal, unsubscribe_refusal},
+    refusal::{publish_refusal, unsubscribe_refusal},
+    subscribing::Asking,
 };
 use crate::{
     Event, PendingMessage, PublishError, Receipt, SessionEnd, StoredError, StreamEnd,
     SubscribeError, UnsubscribeError, WhenFull,
     answer::Answer,
     builder::{OPERATIONS_MAX, SPOOL_BYTES_MAX},
-    command::{
-        Command, Granted, PublishCommand, SpaceCommand, SubscribeCommand, UnsubscribeCommand,
-    },
-    dispatch::Wanted,
+    command::{Command, PublishCommand, SpaceCommand, UnsubscribeCommand},
     filling::{SPOOL_ABOVE, Space},
     publish::Published,
     shared::MAILBOX,
@@ -29,7 +27,7 @@ use crate::{
 /// A request that waits for the server's answer.
 #[derive(Debug)]
 pub(super) enum Operation {
-    Subscribe { stream: u64, filter: Filter, answer: Answer<Result<Granted, SubscribeError>> },
+    Subscribe(Asking),
     Unsubscribe(Box<Leaving>),
 }
 
@@ -57,9 +55,18 @@ const QUEUED_SOFT_MAX: u32 = 1024;
 const FILTERS_PER_PACKET: usize = 200;
 
 impl Operation {
+    /// The filters that it unsubscribes.
+    pub(super) fn unsubscribed(&self) -> impl Iterator<Item = &Filter> {
+        let leaving = match self {
+            Self::Subscribe(_) => None,
+            Self::Unsubscribe(leaving) => Some(leaving),
+        };
+        leaving.into_iter().flat_map(|leaving| leaving.filters.iter().chain(&leaving.rest))
+    }
+
     pub(super) fn refuse(self, end: &SessionEnd) {
         match self {
-            Self::Subscribe { answer, .. } => answer.give(Err(SubscribeError::Over(end.clone()))),
+            Self::Subscribe(asking) => asking.refuse(end),
             Self::Unsubscribe(leaving) => {
                 if let Some(answer) = leaving.answer {
                     answer.give(Err(UnsubscribeError::Over(end.clone())));
@@ -95,8 +102,10 @@ impl Driver {
             }
             Command::Space(space) => space.answer.give(Err(PublishError::Over(end.clone()))),
             Command::Subscribe(subscribe) => {
-                subscribe.queue.end(StreamEnd::Over(end.clone()));
-                subscribe.answer.give(Err(SubscribeError::Over(end.clone())));
+                for line in subscribe.lines {
+                    line.queue.end(StreamEnd::Over(end.clone()));
+                    line.answer.give(Err(SubscribeError::Over(end.clone())));
+                }
             }
             Command::Unsubscribe(unsubscribe) => {
                 unsubscribe.answer.give(Err(UnsubscribeError::Over(end.clone())));
@@ -306,44 +315,6 @@ impl Driver {
             }
         }
         answer.give(list);
-    }
-
-    fn subscribe(&mut self, command: SubscribeCommand) {
-        let SubscribeCommand { filter, options, identifier, mut properties, queue, answer } =
-            command;
-        let stream = queue.id;
-        let can_identify = self.limits.is_some_and(|limits| limits.has_subscription_ids);
-        let mut wanted = self.dispatch.attach(&filter, options, identifier, queue, can_identify);
-        let Some(own) = wanted.pop() else { return };
-        for other in wanted {
-            self.identify(other);
-        }
-        if let Some(identifier) = own.identifier {
-            properties.push(Property::SubscriptionIdentifier(identifier));
-        }
-        let line = SubscribeFilter { filter: own.filter, options: own.options };
-        match self.machine.subscribe(vec![line], properties, self.now) {
-            Ok(id) => {
-                self.operations.insert(id, Operation::Subscribe { stream, filter, answer });
-            }
-            Err(error) => {
-                answer.give(Err(subscribe_refusal(error, &filter, self.shared.end())));
-                if let Some(filter) = self.dispatch.detach(stream, StreamEnd::Refused) {
-                    self.dispatch.forget(&filter);
-                }
-            }
-        }
-    }
-
-    /// Subscribes again to a filter that another one has come to overlap, with an identifier.
-    fn identify(&mut self, wanted: Wanted) {
-        let Wanted { filter, options, identifier } = wanted;
-        let properties = identifier.map(Property::SubscriptionIdentifier).into_iter().collect();
-        let line = SubscribeFilter { filter, options };
-        // Refused or not, it stays subscribed; what tells copies apart is then the topic alone.
-        if let Err(error) = self.machine.subscribe(vec![line], properties, self.now) {
-            tracing::debug!(server = %self.server, ?error, "no identifier for a filter");
-        }
     }
 
     fn unsubscribe(&mut self, command: UnsubscribeCommand) {

@@ -15,6 +15,7 @@ mod outputs;
 mod refusal;
 mod settling;
 mod sleep;
+mod subscribing;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},

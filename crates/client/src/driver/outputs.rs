@@ -6,22 +6,19 @@ use postrider_net::elsewhere;
 use postrider_proto::{
     Arrived, LinkEnd, Payload, Plan, SpoolOutput, Time,
     client::{Event as MachineEvent, Failure, OperationId, Output, Restarted},
-    wire::{ConnAck, Filter, QoS, ReasonCode, SubAck, UnsubAck},
+    wire::{ConnAck, Filter, ReasonCode, UnsubAck},
 };
 
 use super::{
     Attempt, CLOSING_MS, Driver,
     commands::{Leaving, Operation},
     life::Life,
-    refusal::{
-        link_reason, publish_failure, subscribe_failure, subscription_refused, unsubscribe_failure,
-        unsubscribe_refused,
-    },
+    refusal::{link_reason, publish_failure, unsubscribe_failure, unsubscribe_refused},
 };
 use crate::{
     ConnectError, Connected, Event, LinkReason, Message, PublishError, SessionEnd, StreamEnd,
-    UnsubscribeError, answer::Answer, body::Body, builder::shown, command::Granted, connector,
-    filling::SpoolHold, publish::Published, spans, tap,
+    UnsubscribeError, answer::Answer, body::Body, builder::shown, connector, filling::SpoolHold,
+    publish::Published, spans, tap,
 };
 
 impl Driver {
@@ -350,29 +347,6 @@ impl Driver {
         Some(message)
     }
 
-    fn handle_subscribed(&mut self, id: OperationId, result: Result<SubAck, Failure>) {
-        let Some(Operation::Subscribe { stream, filter, answer }) = self.operations.remove(&id)
-        else {
-            return;
-        };
-        let error = match result {
-            Ok(suback) => {
-                let reason = suback.reasons.first().copied();
-                let granted = reason.and_then(|reason| QoS::from_bits(reason.byte()));
-                if let Some(qos) = granted {
-                    return answer.give(Ok(Granted { qos, properties: suback.properties }));
-                }
-                let reason = reason.unwrap_or(ReasonCode::UnspecifiedError);
-                subscription_refused(filter.as_str().to_owned(), reason, suback.properties)
-            }
-            Err(failure) => subscribe_failure(failure, &filter, self.end_or_ours()),
-        };
-        if let Some(filter) = self.dispatch.detach(stream, StreamEnd::Refused) {
-            self.dispatch.forget(&filter);
-        }
-        answer.give(Err(error));
-    }
-
     fn handle_unsubscribed(&mut self, id: OperationId, result: Result<UnsubAck, Failure>) {
         let Some(Operation::Unsubscribe(mut leaving)) = self.operations.remove(&id) else { return };
         let error = match result {
@@ -424,7 +398,7 @@ impl Driver {
     }
 
     /// Why the session is over, as far as is known while it ends.
-    fn end_or_ours(&self) -> SessionEnd {
+    pub(super) fn end_or_ours(&self) -> SessionEnd {
         match &self.life {
             Life::Draining(..) | Life::Leaving(_) => SessionEnd::Disconnected,
             Life::Connecting(_) | Life::Running | Life::Over(_) => {

@@ -1,10 +1,13 @@
 //! The blocking face, against a broker in this process.
 
-use std::{sync::mpsc, time::Duration};
+use std::{
+    sync::mpsc::{self, RecvTimeoutError},
+    time::Duration,
+};
 
 use postrider::{
     Connected, Event, Properties, Property, Protocol, PublishError, QoS, ReasonCode, SessionEnd,
-    StreamEnd, Text, blocking::Session,
+    StreamEnd, SubscribeError, Text, blocking::Session,
 };
 use postrider_proto::wire::{Packet, PacketId, PacketType, SubAck, UnsubAck};
 use postrider_testing::{Script, ScriptedBroker, TestBroker};
@@ -87,6 +90,52 @@ fn subscribing_and_unsubscribing_show_the_properties_of_the_server() {
     assert!(received.iter().any(|received| is_ours(&received.packet)), "{received:?}");
 }
 
+/// v5 [MQTT-3.8.4-6]: one SUBSCRIBE, one callback, and a verdict for each filter in their order.
+#[test]
+fn several_filters_have_one_callback_and_a_verdict_each() {
+    let reasons = vec![ReasonCode::GrantedQoS1, ReasonCode::NotAuthorized, ReasonCode::Success];
+    let properties = Properties::new();
+    let suback = SubAck { packet_id: PacketId::new(1).unwrap(), properties, reasons };
+    let script = Script::new()
+        .accept()
+        .expect(PacketType::Subscribe)
+        .send(Packet::SubAck(suback))
+        .send_bytes(b"\x30\x05\x00\x01c\x00x".to_vec())
+        .send_bytes(b"\x30\x05\x00\x01a\x00x".to_vec())
+        .closed();
+    let broker = ScriptedBroker::start([script]).unwrap();
+    let session = Session::builder(broker.url(), "me").version(Protocol::V5).connect().unwrap();
+    let (got, is_got) = mpsc::channel();
+    let filters = ["a", "b", "c"].map(|filter| (filter, QoS::AtLeastOnce));
+    let verdicts = session
+        .subscribe_many(filters, move |_, message| got.send(message.topic().to_owned()).unwrap())
+        .unwrap();
+    assert_eq!((&verdicts[0], &verdicts[2]), (&Ok(QoS::AtLeastOnce), &Ok(QoS::AtMostOnce)));
+    let refused =
+        matches!(&verdicts[1], Err(SubscribeError::Refused { filter, .. }) if filter == "b");
+    assert!(refused, "{verdicts:?}");
+    let mut topics = [(); 2].map(|()| is_got.recv_timeout(PATIENCE).unwrap());
+    topics.sort_unstable();
+    assert_eq!(topics, ["a", "c"]);
+    session.disconnect().unwrap();
+    broker.finish_blocking().unwrap();
+}
+
+#[test]
+fn several_filters_have_an_iterator_each() {
+    let broker = TestBroker::start().unwrap();
+    let session = connected(&broker, "many");
+    let filters = ["a", "b"].map(|filter| (filter, QoS::AtLeastOnce));
+    let streams = session.subscribe_many_with(filters).open().unwrap();
+    for (stream, topic) in streams.into_iter().zip(["a", "b"]) {
+        let mut stream = stream.unwrap();
+        session.publish(topic, "x").qos(QoS::AtLeastOnce).wait().unwrap();
+        assert_eq!(stream.next_within(PATIENCE).unwrap().topic(), topic);
+    }
+    let none: [(&str, QoS); 0] = [];
+    assert_eq!(session.subscribe_many(none, |_, _| {}), Err(SubscribeError::Empty));
+}
+
 #[test]
 fn a_callback_may_disconnect() {
     let broker = TestBroker::start().unwrap();
@@ -111,12 +160,22 @@ fn a_callback_that_panics_is_not_called_again_and_others_go_on() {
     let (done, is_done) = mpsc::channel();
     session.subscribe("bad", QoS::AtLeastOnce, |_, _| panic!("a fault of the program")).unwrap();
     session.subscribe("good", QoS::AtLeastOnce, move |_, _| done.send(()).unwrap()).unwrap();
-    for topic in ["bad", "good", "bad", "good"] {
+    let several = ["bad", "worse"].map(|filter| (filter, QoS::AtLeastOnce));
+    let (tell, calls) = mpsc::channel();
+    let panics = move |_: &Session, _| {
+        tell.send(()).unwrap();
+        panic!("a fault of the program")
+    };
+    session.subscribe_many(several, panics).unwrap();
+    for topic in ["bad", "worse", "good", "bad", "worse", "good"] {
         session.publish(topic, "x").qos(QoS::AtLeastOnce).wait().unwrap();
     }
     assert_eq!(is_done.recv_timeout(PATIENCE), Ok(()));
     assert_eq!(is_done.recv_timeout(PATIENCE), Ok(()));
     session.disconnect().unwrap();
+    // Of two filters with one callback it was the first that called it; now nobody can.
+    assert_eq!(calls.recv_timeout(PATIENCE), Ok(()));
+    assert_eq!(calls.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
 }
 
 #[test]
@@ -207,7 +266,7 @@ fn the_last_handle_ends_the_session_although_callbacks_are_left() {
         })
         .unwrap();
     drop(session);
-    assert_eq!(is_done.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
+    assert_eq!(is_done.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
 }
 
 #[test]

@@ -225,6 +225,26 @@ async fn a_subscribe_dropped_at_any_poll_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_subscribe_to_many_dropped_at_any_poll_leaves_nothing_behind() {
+    let stage = Stage::set().await;
+    let filters = || ["a/+", "a/1", "b"].map(|filter| (filter, QoS::ExactlyOnce));
+    at_every_poll!(|times| {
+        let done = polled(times, stage.session.subscribe_many(filters()).into_future()).await;
+        let is_done = done.is_some();
+        drop(done);
+        until(|| stage.subscriptions() == 0).await;
+        // The next one works, and is the only one.
+        let streams = stage.session.subscribe_many(filters()).await.unwrap();
+        assert_eq!(stage.subscriptions(), 3);
+        for stream in streams {
+            stream.unwrap().unsubscribe().await.unwrap();
+        }
+        assert_eq!(stage.subscriptions(), 0);
+        is_done
+    });
+}
+
+#[tokio::test]
 async fn an_unsubscribe_dropped_at_any_poll_is_done_all_the_same() {
     let stage = Stage::set().await;
     at_every_poll!(|times| {

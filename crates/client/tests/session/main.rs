@@ -13,6 +13,7 @@ mod disconnecting;
 #[cfg(feature = "json")]
 mod json;
 mod large;
+mod many;
 mod observed;
 mod offline;
 mod peer;

@@ -230,6 +230,13 @@ impl Operations {
 }
 
 impl Client {
+    /// What the server does not offer of a line that [`Client::subscribe`] would be given; `None` also without a connection,
+    /// when nobody knows.
+    #[must_use]
+    pub fn server_lacks(&self, line: &SubscribeFilter) -> Option<&'static str> {
+        self.limits().and_then(|limits| lacks(line, limits))
+    }
+
     pub(super) fn start_operation(
         &mut self,
         request: Request,
