@@ -2,22 +2,17 @@
 
 use postrider_proto::{
     Payload, Sent,
-    client::OperationId,
     wire::{Filter, Properties, Publish, QoS, Topic},
 };
 use postrider_store::StoreError;
 
-use super::{
-    Driver,
-    refusal::{publish_refusal, unsubscribe_refusal},
-    subscribing::Asking,
-};
+use super::{Driver, refusal::publish_refusal, subscribing::Asking, unsubscribing::Leaving};
 use crate::{
     Event, PendingMessage, PublishError, Receipt, SessionEnd, StoredError, StreamEnd,
     SubscribeError, UnsubscribeError, WhenFull,
     answer::Answer,
     builder::{OPERATIONS_MAX, SPOOL_BYTES_MAX},
-    command::{Command, PublishCommand, SpaceCommand, UnsubscribeCommand},
+    command::{Command, PublishCommand, SpaceCommand},
     filling::{SPOOL_ABOVE, Space},
     publish::Published,
     shared::MAILBOX,
@@ -31,28 +26,9 @@ pub(super) enum Operation {
     Unsubscribe(Box<Leaving>),
 }
 
-/// Filters being unsubscribed, in parts that fit into one packet each.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    /// On their way.
-    pub(super) filters: Vec<Filter>,
-    /// Their streams, which end with the answer.
-    pub(super) streams: Vec<u64>,
-    /// Still to come.
-    pub(super) rest: Vec<Filter>,
-    /// The first thing that went wrong.
-    pub(super) properties: Properties,
-    pub(super) error: Option<UnsubscribeError>,
-    /// Properties of the answers so far.
-    pub(super) answered: Properties,
-    pub(super) answer: Option<Answer<Result<Properties, UnsubscribeError>>>,
-}
-
 /// Messages that may wait in the session's queue while it is connected; more wait in the mailbox, where they cost
 /// less and hold up their publishers.
 const QUEUED_SOFT_MAX: u32 = 1024;
-/// Filters in one UNSUBSCRIBE.
-const FILTERS_PER_PACKET: usize = 200;
 
 impl Operation {
     /// The filters that it unsubscribes.
@@ -61,17 +37,13 @@ impl Operation {
             Self::Subscribe(_) => None,
             Self::Unsubscribe(leaving) => Some(leaving),
         };
-        leaving.into_iter().flat_map(|leaving| leaving.filters.iter().chain(&leaving.rest))
+        leaving.into_iter().flat_map(|leaving| leaving.filters())
     }
 
     pub(super) fn refuse(self, end: &SessionEnd) {
         match self {
             Self::Subscribe(asking) => asking.refuse(end),
-            Self::Unsubscribe(leaving) => {
-                if let Some(answer) = leaving.answer {
-                    answer.give(Err(UnsubscribeError::Over(end.clone())));
-                }
-            }
+            Self::Unsubscribe(leaving) => leaving.refuse(end),
         }
     }
 }
@@ -315,98 +287,6 @@ impl Driver {
             }
         }
         answer.give(list);
-    }
-
-    fn unsubscribe(&mut self, command: UnsubscribeCommand) {
-        let rest = command.filters.unwrap_or_else(|| self.all_filters());
-        let leaving = Leaving {
-            filters: Vec::new(),
-            streams: Vec::new(),
-            rest,
-            properties: command.properties,
-            error: None,
-            answered: Properties::new(),
-            answer: Some(command.answer),
-        };
-        self.unsubscribe_next(leaving);
-    }
-
-    /// Every filter that the server or a stream knows of.
-    fn all_filters(&self) -> Vec<Filter> {
-        let mut filters: Vec<Filter> =
-            self.machine.subscriptions().map(|line| line.filter.clone()).collect();
-        let known: std::collections::HashSet<Filter> = filters.iter().cloned().collect();
-        filters.extend(self.dispatch.filters().filter(|filter| !known.contains(*filter)).cloned());
-        filters
-    }
-
-    /// Sends the next part, or answers if there is none.
-    pub(super) fn unsubscribe_next(&mut self, mut leaving: Leaving) {
-        let behind = leaving.rest.split_off(leaving.rest.len().min(FILTERS_PER_PACKET));
-        leaving.filters = std::mem::replace(&mut leaving.rest, behind);
-        if leaving.filters.is_empty() {
-            if let Some(answer) = leaving.answer {
-                answer.give(leaving.error.map_or(Ok(leaving.answered), Err));
-            }
-            return;
-        }
-        leaving.streams =
-            leaving.filters.iter().flat_map(|filter| self.dispatch.streams(filter)).collect();
-        match self.machine.unsubscribe(
-            leaving.filters.clone(),
-            leaving.properties.clone(),
-            self.now,
-        ) {
-            Ok(id) => self.insert_unsubscribe(id, leaving),
-            Err(error) => {
-                if let Some(answer) = leaving.answer {
-                    answer.give(Err(unsubscribe_refusal(&error, self.shared.end())));
-                }
-            }
-        }
-    }
-
-    fn insert_unsubscribe(&mut self, id: OperationId, leaving: Leaving) {
-        self.operations.insert(id, Operation::Unsubscribe(Box::new(leaving)));
-    }
-
-    fn drop_stream(
-        &mut self,
-        stream: u64,
-        answer: Option<Answer<Result<Properties, UnsubscribeError>>>,
-    ) {
-        let rest = self.dispatch.detach(stream, StreamEnd::Unsubscribed).into_iter().collect();
-        let (filters, streams) = (Vec::new(), Vec::new());
-        let (properties, answered) = (Properties::new(), Properties::new());
-        let error = None;
-        self.unsubscribe_next(Leaving {
-            filters,
-            streams,
-            rest,
-            properties,
-            error,
-            answered,
-            answer,
-        });
-    }
-
-    /// Unsubscribes filters whose last stream was too slow.
-    pub(super) fn unsubscribe_orphans(&mut self) {
-        let rest = self.dispatch.take_orphans();
-        if !rest.is_empty() {
-            let (filters, streams) = (Vec::new(), Vec::new());
-            tracing::warn!(server = %self.server, "a stream was too slow and is unsubscribed");
-            self.unsubscribe_next(Leaving {
-                filters,
-                streams,
-                rest,
-                properties: Properties::new(),
-                error: None,
-                answered: Properties::new(),
-                answer: None,
-            });
-            self.drain();
-        }
     }
 }
 

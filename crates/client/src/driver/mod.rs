@@ -16,6 +16,7 @@ mod refusal;
 mod settling;
 mod sleep;
 mod subscribing;
+mod unsubscribing;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},

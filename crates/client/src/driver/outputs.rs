@@ -5,20 +5,19 @@ use std::{sync::Arc, time::Duration};
 use postrider_net::elsewhere;
 use postrider_proto::{
     Arrived, LinkEnd, Payload, Plan, SpoolOutput, Time,
-    client::{Event as MachineEvent, Failure, OperationId, Output, Restarted},
-    wire::{ConnAck, Filter, ReasonCode, UnsubAck},
+    client::{Event as MachineEvent, Output, Restarted},
+    wire::{ConnAck, Filter, ReasonCode},
 };
 
 use super::{
     Attempt, CLOSING_MS, Driver,
-    commands::{Leaving, Operation},
     life::Life,
-    refusal::{link_reason, publish_failure, unsubscribe_failure, unsubscribe_refused},
+    refusal::{link_reason, publish_failure},
 };
 use crate::{
     ConnectError, Connected, Event, LinkReason, Message, PublishError, SessionEnd, StreamEnd,
-    UnsubscribeError, answer::Answer, body::Body, builder::shown, connector, filling::SpoolHold,
-    publish::Published, spans, tap,
+    answer::Answer, body::Body, builder::shown, connector, filling::SpoolHold, publish::Published,
+    spans, tap,
 };
 
 impl Driver {
@@ -347,30 +346,6 @@ impl Driver {
         Some(message)
     }
 
-    fn handle_unsubscribed(&mut self, id: OperationId, result: Result<UnsubAck, Failure>) {
-        let Some(Operation::Unsubscribe(mut leaving)) = self.operations.remove(&id) else { return };
-        let error = match result {
-            Ok(unsuback) => {
-                unsuback.properties.iter().for_each(|it| leaving.answered.push(it.clone()));
-                refused_filter(&leaving, &unsuback)
-            }
-            Err(failure) => {
-                let filter = leaving.filters.first().map(Filter::to_string).unwrap_or_default();
-                Some(unsubscribe_failure(failure, filter, self.end_or_ours()))
-            }
-        };
-        for stream in std::mem::take(&mut leaving.streams) {
-            self.dispatch.detach(stream, StreamEnd::Unsubscribed);
-        }
-        for filter in std::mem::take(&mut leaving.filters) {
-            self.dispatch.forget(&filter);
-        }
-        if leaving.error.is_none() {
-            leaving.error = error;
-        }
-        self.unsubscribe_next(*leaving);
-    }
-
     /// The server does not take a subscription again.
     fn lose(&mut self, filter: &Filter, reason: ReasonCode) {
         for stream in self.dispatch.streams(filter) {
@@ -406,12 +381,4 @@ impl Driver {
             }
         }
     }
-}
-
-/// The first filter that the server did not unsubscribe.
-fn refused_filter(leaving: &Leaving, unsuback: &UnsubAck) -> Option<UnsubscribeError> {
-    let mut pairs = leaving.filters.iter().zip(&unsuback.reasons);
-    let (filter, reason) = pairs.find(|(_, reason)| reason.is_error())?;
-    let filter = filter.as_str().to_owned();
-    Some(unsubscribe_refused(filter, *reason, unsuback.properties.clone()))
 }

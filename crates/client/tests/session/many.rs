@@ -344,6 +344,35 @@ async fn what_is_too_large_for_one_packet_goes_in_several() {
     nothing_else(&session, &mut link.unwrap()).await;
 }
 
+/// v5 [MQTT-3.2.2-15]: nor does the server stay subscribed because the filters of all fit into no UNSUBSCRIBE.
+#[tokio::test]
+async fn all_filters_go_in_as_many_packets_as_they_need() {
+    let (builder, desk) = builder();
+    let connack = ConnAck::default_success().with(Property::MaximumPacketSize(56));
+    let (session, mut peer, _desk) = connect(builder, desk, connack).await;
+    let name = |at| format!("filter-{at}");
+    let mut streams = Vec::new();
+    for at in 0..8 {
+        let subscribe = session.subscribe(name(at), QoS::AtMostOnce).into_future();
+        let (stream, _) = tokio::join!(subscribe, peer.grant());
+        streams.push(stream.unwrap());
+    }
+    let mut left = Vec::new();
+    let all = async {
+        while left.len() < 8 {
+            left.extend(peer.release().await.filters);
+        }
+    };
+    let (unsubscribed, ()) = tokio::join!(session.unsubscribe_all(), all);
+    unsubscribed.unwrap();
+    assert!(left.iter().map(Filter::as_str).eq((0..8).map(name)), "{left:?}");
+    for stream in &streams {
+        assert_eq!(stream.ended(), Some(StreamEnd::Unsubscribed));
+    }
+    drop(streams);
+    nothing_else(&session, &mut peer).await;
+}
+
 /// What was asked for before there is a connection, and is too much for it, is not asked for again behind its UNSUBSCRIBE.
 #[tokio::test]
 async fn what_was_unsubscribed_meanwhile_is_not_subscribed_in_parts() {
