@@ -42,9 +42,11 @@ const LARGE: u32 = 4096;
 const ACK_LEN: u32 = 4;
 
 impl Gather {
-    /// The last place of the window was taken.
-    pub(super) fn fill(&mut self, now: Time) {
-        *self = Self::Filled(now);
+    /// The last place of a window was taken. A small one opens at once.
+    pub(super) fn fill(&mut self, window: u32, now: Time) {
+        if window / SHARE > 1 {
+            *self = Self::Filled(now);
+        }
     }
 
     /// Whether a message that waits, with so long a payload, may take one of `free` places of a window.
@@ -98,7 +100,7 @@ mod tests {
     fn an_eighth_of_the_window_opens_it() {
         let mut gather = Gather::default();
         assert!(gather.may_begin(1, 100, 64, Time(0)));
-        gather.fill(Time(0));
+        gather.fill(100, Time(0));
         assert!(!gather.may_begin(0, 100, 64, Time(0)));
         assert_eq!(gather.deadline(), Some(Time(2)));
         assert!(!gather.may_begin(1, 100, 64, Time(0)));
@@ -125,7 +127,7 @@ mod tests {
     fn acknowledgements_of_an_eighth_may_come_together_for_a_while() {
         let mut gather = Gather::default();
         assert_eq!(gather.awaited_len(0, 100), 0);
-        gather.fill(Time(7));
+        gather.fill(100, Time(7));
         assert_eq!(gather.awaited_len(0, 100), 12 * 4);
         assert_eq!(gather.awaited_len(11, 100), 4);
         assert_eq!(gather.awaited_len(12, 100), 0);
@@ -152,7 +154,9 @@ mod tests {
     #[test]
     fn a_small_window_is_never_held() {
         for window in 1..16 {
-            let mut gather = Gather::Full;
+            let mut gather = Gather::default();
+            gather.fill(window, Time(0));
+            assert_eq!((gather.deadline(), gather.awaited_len(0, window)), (None, 0), "{window}");
             assert!(gather.may_begin(1, window, 64, Time(0)), "{window}");
         }
     }

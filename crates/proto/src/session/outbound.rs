@@ -318,7 +318,7 @@ impl Session {
 
     fn note_begun(&mut self, facing: Facing, now: Time) {
         if self.config.is_gathering && self.flights.len() >= facing.window {
-            self.gather.fill(now);
+            self.gather.fill(facing.window, now);
         }
     }
 
