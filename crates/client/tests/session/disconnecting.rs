@@ -1,11 +1,29 @@
 //! Leaving.
 
-use std::time::Duration;
+use std::{
+    future::{Future, IntoFuture},
+    time::Duration,
+};
 
 use postrider::{DisconnectError, Property, QoS, ReasonCode, SessionEnd, StreamEnd};
-use postrider_proto::wire::{AckKind, ConnAck, Packet};
+use postrider_proto::wire::{AckKind, ConnAck, Disconnect, Packet};
 
-use crate::peer::{Success, builder, connect, connected};
+use crate::peer::{Peer, Success, builder, connect, connected};
+
+/// What is said when a session leaves; then the peer closes.
+async fn goodbye(
+    leaving: impl Future<Output = Result<(), DisconnectError>>,
+    mut peer: Peer,
+) -> Disconnect {
+    let (left, packet) = tokio::join!(leaving, async {
+        let packet = peer.next().await;
+        drop(peer);
+        packet
+    });
+    left.unwrap();
+    let Packet::Disconnect(disconnect) = packet else { panic!("no DISCONNECT: {packet:?}") };
+    disconnect
+}
 
 /// v5 [MQTT-3.14.4-1].
 #[tokio::test]
@@ -49,19 +67,13 @@ async fn a_disconnect_that_does_not_wait_says_what_is_open() {
 async fn a_disconnect_can_say_more() {
     let (builder, desk) = builder();
     let builder = builder.clean_start(false).session_expiry(Duration::from_secs(60));
-    let (session, mut peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    let (session, peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
     let request = session
         .disconnect_with()
         .reason(ReasonCode::DisconnectWithWill)
         .session_expiry(Duration::from_secs(7))
         .explanation("lunch");
-    let (left, packet) = tokio::join!(async { request.await }, async {
-        let packet = peer.next().await;
-        drop(peer);
-        packet
-    });
-    left.unwrap();
-    let Packet::Disconnect(disconnect) = packet else { panic!("DISCONNECT") };
+    let disconnect = goodbye(request.into_future(), peer).await;
     assert_eq!(disconnect.reason, ReasonCode::DisconnectWithWill);
     assert_eq!(disconnect.properties.session_expiry_interval(), Some(&7));
     assert_eq!(disconnect.properties.reason_string().unwrap(), "lunch");
@@ -72,31 +84,23 @@ async fn a_disconnect_can_say_more() {
 async fn a_disconnect_does_not_repeat_the_session_expiry() {
     let (builder, desk) = builder();
     let builder = builder.clean_start(false).session_expiry(Duration::from_secs(60));
-    let (session, mut peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    let (session, peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
     let request = session.disconnect_with().session_expiry(Duration::from_secs(60));
-    let (left, packet) = tokio::join!(async { request.await }, async {
-        let packet = peer.next().await;
-        drop(peer);
-        packet
-    });
-    left.unwrap();
-    let Packet::Disconnect(disconnect) = packet else { panic!("DISCONNECT") };
+    let disconnect = goodbye(request.into_future(), peer).await;
     assert_eq!(disconnect.properties.session_expiry_interval(), None);
 }
 
 /// Without a DISCONNECT the server would publish the will.
 #[tokio::test]
 async fn what_a_disconnect_cannot_say_is_refused_before_anything_ends() {
-    let (session, mut peer, _desk) = connected().await;
+    let (session, peer, _desk) = connected().await;
     let wrong = session.disconnect_with().property(Property::ServerKeepAlive(7)).await;
     assert_eq!(wrong, Err(DisconnectError::Property("ServerKeepAlive")));
     let wrong = session.disconnect_with().reason(ReasonCode::GrantedQoS1).await;
     assert_eq!(wrong, Err(DisconnectError::Reason(ReasonCode::GrantedQoS1)));
     assert_eq!(session.ended(), None);
     let request = session.disconnect_with().property(Property::SessionExpiryInterval(7));
-    let (left, packet) = tokio::join!(async { request.await }, peer.next());
-    left.unwrap();
-    let Packet::Disconnect(disconnect) = packet else { panic!("DISCONNECT") };
+    let disconnect = goodbye(request.into_future(), peer).await;
     assert_eq!(disconnect.properties.session_expiry_interval(), Some(&7));
 }
 
@@ -104,14 +108,8 @@ async fn what_a_disconnect_cannot_say_is_refused_before_anything_ends() {
 async fn a_session_to_be_resumed_keeps_its_expiry() {
     let (builder, desk) = builder();
     let builder = builder.clean_start(false);
-    let (session, mut peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
-    let (left, packet) = tokio::join!(session.disconnect(), async {
-        let packet = peer.next().await;
-        drop(peer);
-        packet
-    });
-    left.unwrap();
-    let Packet::Disconnect(disconnect) = packet else { panic!("DISCONNECT") };
+    let (session, peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    let disconnect = goodbye(session.disconnect(), peer).await;
     assert!(disconnect.properties.is_empty());
 }
 
