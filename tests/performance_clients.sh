@@ -89,7 +89,7 @@ ratio() { # A B
 cause() { # CLIENT DIRECTION QOS WINDOW
   case $1:$2:$3:$4 in
     postrider_async:publish:[12]:1)
-      echo "the same system calls (one write, one wait, one read), but 15,300 instructions for each message to its 11,400:" \
+      echo "the same system calls (one write, one wait, one read), but 15,800 instructions for each message to its 11,400:" \
         "the session keeps more of it, and it goes through the driver's mailbox" ;;
     postrider_*:publish:[12]:100)
       echo "less than half of its system calls with Mosquitto (counted by perf, see docs/decisions/008); the rest is time in" \
@@ -101,6 +101,7 @@ cause() { # CLIENT DIRECTION QOS WINDOW
       echo "more wake-ups (counted by perf on a busy machine: 0.65 for each message of 64 bytes to its 0.52): it has read all" \
         "and waits again sooner; one costs the same, 7,400 instructions to its 7,300. With 16 KiB 0.4 looks for events for" \
         "each message to its 0.02, since the program runs after each full read, and 0.4 reads to its 1.9 (by strace)" ;;
+    postrider_async:receive:2:*) echo "no more than rounds differ by" ;;
     postrider_blocking:publish:[12]:1)
       echo "the same system calls (by perf), but one thread more, which looks every millisecond whether the program's still" \
         "drives (0.06 futex for each message), and the session keeps more of a message" ;;
