@@ -211,9 +211,7 @@ impl SubscribeArgs {
 
     /// Subscribes and unsubscribes.
     async fn open(&self, session: &Session, changes: Changes) -> anyhow::Result<()> {
-        if !self.topics.is_empty() {
-            self.subscribe(session, &changes).await?;
-        }
+        self.subscribe(session, &changes).await?;
         for filter in &self.unsubscribe {
             let _ = changes.send(Change::Ended(filter.clone()));
             let properties = self.connection.of(Place::Unsubscribe).collect();
