@@ -50,6 +50,9 @@ impl Driver {
     pub(super) fn subscribe(&mut self, command: SubscribeCommand) {
         let SubscribeCommand { lines, identifier, properties } = command;
         let can_identify = self.limits.is_some_and(|limits| limits.has_subscription_ids);
+        if !self.operations.is_empty() {
+            self.begin_again(&lines.iter().map(|line| &line.line.filter).collect());
+        }
         let (mut streams, mut answers) = (Vec::new(), Vec::new());
         for line in lines {
             answers.push((line.queue.id, line.answer));

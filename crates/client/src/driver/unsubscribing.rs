@@ -23,6 +23,8 @@ pub(super) struct Leaving {
     streams: Vec<u64>,
     /// Still to come.
     rest: Vec<Filter>,
+    /// Those on their way that were subscribed again since: they are left out if their packet must go in parts.
+    again: HashSet<Filter>,
     /// Most filters in one packet.
     most: usize,
     /// What each packet says.
@@ -45,6 +47,7 @@ impl Leaving {
             filters: Vec::new(),
             streams: Vec::new(),
             rest: filters,
+            again: HashSet::new(),
             most: FILTERS_PER_PACKET,
             properties,
             error: None,
@@ -67,8 +70,24 @@ impl Leaving {
     /// The part on its way does not fit: it goes in halves.
     fn halve(&mut self) {
         self.most = self.filters.len() / 2;
+        let again = mem::take(&mut self.again);
+        self.filters.retain(|filter| !again.contains(filter));
         self.filters.append(&mut self.rest);
         self.rest = mem::take(&mut self.filters);
+    }
+
+    /// Leaves out what is subscribed again: a part that is still to come would end the new subscription, which takes the
+    /// place of the old one. Gives the filters back that were not subscribed again before.
+    fn leave_out(&mut self, again: &HashSet<&Filter>) -> Vec<Filter> {
+        let (mut left_out, rest): (Vec<_>, Vec<_>) =
+            mem::take(&mut self.rest).into_iter().partition(|filter| again.contains(filter));
+        self.rest = rest;
+        for filter in &self.filters {
+            if again.contains(filter) && self.again.insert(filter.clone()) {
+                left_out.push(filter.clone());
+            }
+        }
+        left_out
     }
 
     /// The first filter that the server did not unsubscribe.
@@ -85,6 +104,18 @@ impl Driver {
         let UnsubscribeCommand { filters, properties, answer } = command;
         let filters = filters.unwrap_or_else(|| self.all_filters());
         self.unsubscribe_next(Leaving::new(filters, properties, Some(answer)));
+    }
+
+    /// Ends the streams of filters that are being unsubscribed and are now subscribed again.
+    pub(super) fn begin_again(&mut self, filters: &HashSet<&Filter>) {
+        for operation in self.operations.values_mut() {
+            let Operation::Unsubscribe(leaving) = operation else { continue };
+            for filter in leaving.leave_out(filters) {
+                for stream in self.dispatch.streams(&filter) {
+                    self.dispatch.detach(stream, StreamEnd::Unsubscribed);
+                }
+            }
+        }
     }
 
     /// Every filter that the server or a stream knows of.
@@ -115,6 +146,7 @@ impl Driver {
     fn unsubscribe_next(&mut self, mut leaving: Leaving) {
         let behind = leaving.rest.split_off(leaving.rest.len().min(leaving.most));
         leaving.filters = mem::replace(&mut leaving.rest, behind);
+        leaving.again.clear();
         if leaving.filters.is_empty() {
             if let Some(answer) = leaving.answer {
                 answer.give(leaving.error.map_or(Ok(leaving.answered), Err));

@@ -373,6 +373,78 @@ async fn all_filters_go_in_as_many_packets_as_they_need() {
     nothing_else(&session, &mut peer).await;
 }
 
+/// What is subscribed again while the parts of a large UNSUBSCRIBE are on their way stays subscribed, twice too; what was
+/// subscribed before ends.
+#[tokio::test]
+async fn what_is_subscribed_again_is_not_unsubscribed_by_a_later_part() {
+    let (builder, desk) = builder();
+    let connack = || ConnAck::default_success().with(Property::MaximumPacketSize(56));
+    let (session, mut peer, mut desk) = connect(builder, desk, connack()).await;
+    for is_connected in [true, false] {
+        let name = |at| format!("filter-{at}");
+        let mut before = Vec::new();
+        for at in 0..8 {
+            let subscribe = session.subscribe(name(at), QoS::AtMostOnce).into_future();
+            let (stream, _) = tokio::join!(subscribe, peer.grant());
+            before.push(stream.unwrap());
+        }
+        let mut link = is_connected.then_some(peer);
+        if !is_connected {
+            while session.connected().is_some() {
+                tokio::task::yield_now().await;
+            }
+        }
+        let mut all = pin!(session.unsubscribe_all());
+        begin(&mut all);
+        let mut again: Vec<_> = (["filter-1", "filter-6", "filter-6"].into_iter())
+            .map(|filter| session.subscribe(filter, QoS::AtMostOnce).into_future())
+            .collect();
+        again.iter_mut().for_each(|again| begin(&mut again.as_mut()));
+        if link.is_none() {
+            link = Some(desk.accept(connack().resumed()).await);
+        }
+        peer = link.unwrap();
+        let mut there: Vec<String> = (0..8).map(name).collect();
+        let serving = async {
+            loop {
+                match peer.next().await {
+                    Packet::Subscribe(subscribe) => {
+                        there.extend(names(&subscribe).into_iter().map(str::to_owned));
+                        peer.agree(&subscribe).await;
+                    }
+                    Packet::Unsubscribe(unsubscribe) => {
+                        there.retain(|it| !unsubscribe.filters.iter().any(|gone| *gone == **it));
+                        peer.agree_to_leave(&unsubscribe).await;
+                    }
+                    Packet::Publish(fence) => break assert_eq!(fence.topic.unwrap(), "fence"),
+                    other => panic!("{other:?}"),
+                }
+            }
+        };
+        let asking = async {
+            let mut streams = Vec::new();
+            for again in again {
+                streams.push(again.await.unwrap());
+            }
+            all.await.unwrap();
+            session.publish("fence", "").await.unwrap();
+            streams
+        };
+        let (streams, ()) = tokio::join!(asking, serving);
+        there.sort_unstable();
+        there.dedup();
+        assert_eq!(there, ["filter-1", "filter-6"], "connected: {is_connected}");
+        for stream in &streams {
+            assert_eq!(stream.ended(), None, "connected: {is_connected}");
+        }
+        for stream in &before {
+            assert_eq!(stream.ended(), Some(StreamEnd::Unsubscribed));
+        }
+        let (ended, _) = tokio::join!(session.unsubscribe_all(), peer.release());
+        ended.unwrap();
+    }
+}
+
 /// What was asked for before there is a connection, and is too much for it, is not asked for again behind its UNSUBSCRIBE.
 #[tokio::test]
 async fn what_was_unsubscribed_meanwhile_is_not_subscribed_in_parts() {

@@ -176,12 +176,16 @@ impl Peer {
     /// The next SUBSCRIBE, granted as asked.
     pub(crate) async fn grant(&mut self) -> Subscribe {
         let subscribe = self.subscribe().await;
+        self.agree(&subscribe).await;
+        subscribe
+    }
+
+    /// Grants what was asked for.
+    pub(crate) async fn agree(&mut self, subscribe: &Subscribe) {
         let granted = |qos| ReasonCode::granted(qos);
         let reasons = subscribe.filters.iter().map(|line| granted(line.options.qos)).collect();
-        let packet_id = subscribe.packet_id;
-        self.send(Packet::SubAck(SubAck { packet_id, properties: Properties::new(), reasons }))
-            .await;
-        subscribe
+        let (packet_id, properties) = (subscribe.packet_id, Properties::new());
+        self.send(Packet::SubAck(SubAck { packet_id, properties, reasons })).await;
     }
 
     pub(crate) async fn unsubscribe(&mut self) -> Unsubscribe {
@@ -193,10 +197,15 @@ impl Peer {
     /// The next UNSUBSCRIBE, granted.
     pub(crate) async fn release(&mut self) -> Unsubscribe {
         let unsubscribe = self.unsubscribe().await;
+        self.agree_to_leave(&unsubscribe).await;
+        unsubscribe
+    }
+
+    /// Unsubscribes all that it names.
+    pub(crate) async fn agree_to_leave(&mut self, unsubscribe: &Unsubscribe) {
         let reasons = vec![ReasonCode::Success; unsubscribe.filters.len()];
         let (packet_id, properties) = (unsubscribe.packet_id, Properties::new());
         self.send(Packet::UnsubAck(UnsubAck { packet_id, properties, reasons })).await;
-        unsubscribe
     }
 
     pub(crate) async fn send(&mut self, packet: Packet) {
