@@ -7,9 +7,8 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use postrider_wire::{
-    PACKET_SIZE_MAX, Packet, PacketId, Properties, Publish, QoS, Topic, encode_publish,
+    PACKET_SIZE_MAX, Packet, PacketId, Properties, PublishHead, QoS, Topic, encode_publish,
 };
 
 use crate::{BenchError, Plan, credit::Credit, peer::Peer};
@@ -80,21 +79,20 @@ impl Publisher {
     }
 
     fn fill(&mut self, plan: &Plan, start: Instant) -> Result<(), BenchError> {
+        let none = Properties::new();
         while self.may_send(plan) && self.peer.output.len() < BATCH_BYTES {
             let packet_id = (plan.qos > QoS::AtMostOnce).then(|| self.next_id()).flatten();
-            let publish = Publish {
+            let head = PublishHead {
                 dup: false,
                 qos: plan.qos,
                 retain: false,
-                topic: Some(self.topic.clone()),
+                topic: Some(&self.topic),
                 packet_id,
-                properties: Properties::new(),
-                payload: Bytes::new(),
+                properties: &none,
             };
             stamp(&mut self.payload, self.number, self.sent, start);
-            let (none, version) = (Properties::new(), self.peer.version);
-            let out = &mut self.peer.output;
-            encode_publish(&publish, &none, plan.size, version, PACKET_SIZE_MAX, out)?;
+            let (version, out) = (self.peer.version, &mut self.peer.output);
+            encode_publish(head, plan.size, version, PACKET_SIZE_MAX, out)?;
             out.extend_from_slice(&self.payload);
             self.sent += 1;
             self.open += u16::from(packet_id.is_some());

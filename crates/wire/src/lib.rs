@@ -72,8 +72,9 @@ pub use crate::encode::{Encoded, encode, encode_publish, encoded_len};
 pub use crate::error::{DecodeError, EncodeError, Fault};
 pub use crate::name::{ClientId, Filter, FilterError, Share, Text, TextError, Topic, TopicError};
 pub use crate::packet::{
-    Ack, AckKind, Auth, ConnAck, Connect, Disconnect, Packet, PacketType, Publish, RetainHandling,
-    SubAck, Subscribe, SubscribeFilter, SubscribeOptions, UnsubAck, Unsubscribe, Will,
+    Ack, AckKind, Auth, ConnAck, Connect, Disconnect, Packet, PacketType, Publish, PublishHead,
+    RetainHandling, SubAck, Subscribe, SubscribeFilter, SubscribeOptions, UnsubAck, Unsubscribe,
+    Will,
 };
 pub use crate::property::{Properties, Property, PropertyKind};
 pub use crate::reason::ReasonCode;

@@ -144,6 +144,23 @@ pub struct Publish {
     pub payload: Bytes,
 }
 
+/// What stands before the payload of a PUBLISH, borrowed: one message has a head for each receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishHead<'a> {
+    /// See [`Publish::dup`].
+    pub dup: bool,
+    /// See [`Publish::qos`].
+    pub qos: QoS,
+    /// See [`Publish::retain`].
+    pub retain: bool,
+    /// See [`Publish::topic`].
+    pub topic: Option<&'a Topic>,
+    /// See [`Publish::packet_id`].
+    pub packet_id: Option<PacketId>,
+    /// See [`Publish::properties`].
+    pub properties: &'a Properties,
+}
+
 /// Which of the four acknowledgements of a PUBLISH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AckKind {
@@ -377,6 +394,15 @@ impl Packet {
             Self::Disconnect(_) => PacketType::Disconnect,
             Self::Auth(_) => PacketType::Auth,
         }
+    }
+}
+
+impl Publish {
+    /// Its head.
+    #[must_use]
+    pub fn head(&self) -> PublishHead<'_> {
+        let Self { dup, qos, retain, ref topic, packet_id, ref properties, payload: _ } = *self;
+        PublishHead { dup, qos, retain, topic: topic.as_ref(), packet_id, properties }
     }
 }
 

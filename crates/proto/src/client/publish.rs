@@ -140,8 +140,7 @@ fn payload_max(
     packet_size_max: u32,
 ) -> Result<Option<u64>, PublishError> {
     let mut head = Vec::new();
-    let none = Properties::new();
-    let head_len = match encode_publish(publish, &none, 0, version, PACKET_SIZE_MAX, &mut head) {
+    let head_len = match encode_publish(publish.head(), 0, version, PACKET_SIZE_MAX, &mut head) {
         Ok(encoded) => u64::from(encoded.head_len),
         Err(EncodeError::NotInVersion(what) | EncodeError::Invalid(what)) => {
             return Err(PublishError::Property(what));

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use postrider_wire::{
     Ack, AckKind, Disconnect, EncodeError, Encoded, Packet, PacketId, Properties, Property,
-    Publish, QoS, ReasonCode, Version, encode, encode_publish,
+    PublishHead, QoS, ReasonCode, Version, encode, encode_publish,
 };
 
 use super::{Link, Role, State, alias::Alias, held::Tally};
@@ -217,16 +217,7 @@ impl Link {
         };
         let topic = match copy.alias {
             Alias::Known(_) => None,
-            Alias::None | Alias::New(_) => message.head.topic.clone(),
-        };
-        let publish = Publish {
-            dup: copy.is_dup,
-            qos: copy.delivery.qos,
-            retain: copy.delivery.retain,
-            topic,
-            packet_id: copy.packet_id,
-            properties: Properties::new(),
-            payload: bytes::Bytes::new(),
+            Alias::None | Alias::New(_) => message.head.topic.as_ref(),
         };
         let limit = self.packet_size_max();
         let properties = if version.has_properties() {
@@ -234,10 +225,17 @@ impl Link {
         } else {
             &NO_PROPERTIES
         };
+        let head = PublishHead {
+            dup: copy.is_dup,
+            qos: copy.delivery.qos,
+            retain: copy.delivery.retain,
+            topic,
+            packet_id: copy.packet_id,
+            properties,
+        };
         let out = self.outbox.buffer_mut();
         let start = out.len();
-        let payload_len = message.payload.len();
-        let encoded = encode_publish(&publish, properties, payload_len, version, limit, out);
+        let encoded = encode_publish(head, message.payload.len(), version, limit, out);
         if !self.scratch.is_empty() {
             self.scratch.retain(|_| false);
         }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use postrider_wire::{
-    PACKET_SIZE_MAX, Properties, Publish, QoS, SubscribeOptions, Version, encode_publish,
+    PACKET_SIZE_MAX, Publish, PublishHead, QoS, SubscribeOptions, Version, encode_publish,
 };
 
 use crate::{
@@ -222,22 +222,19 @@ fn put_payload(value: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Topic and properties, in the form in which a packet has them.
 fn put_head(value: &mut Vec<u8>, publish: &Publish) {
-    let head = Publish {
+    let plain = PublishHead {
         dup: false,
         qos: QoS::AtMostOnce,
         retain: false,
         packet_id: None,
-        topic: publish.topic.clone(),
-        properties: publish.properties.clone(),
-        payload: bytes::Bytes::new(),
+        ..publish.head()
     };
     let length_at = value.len();
     value.extend([0; 4]);
     let from = value.len();
     // What was once decoded, or checked at publish, can be encoded again; a head that cannot is stored empty, and
     // reading it back says so.
-    let none = Properties::new();
-    if encode_publish(&head, &none, 0, Version::V5, PACKET_SIZE_MAX, value).is_err() {
+    if encode_publish(plain, 0, Version::V5, PACKET_SIZE_MAX, value).is_err() {
         value.truncate(from);
     }
     let len = u32::try_from(value.len() - from).unwrap_or(0);

@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use self::sink::{Count, var_int, var_int_len};
 use crate::{
-    Ack, AckKind, EncodeError, PACKET_SIZE_MAX, Packet, PacketType, Properties,
-    REMAINING_LENGTH_MAX, ReasonCode, Version,
+    Ack, AckKind, EncodeError, PACKET_SIZE_MAX, Packet, PacketType, REMAINING_LENGTH_MAX,
+    ReasonCode, Version,
 };
 
 pub use self::publish::{Encoded, encode_publish};
@@ -40,7 +40,7 @@ pub fn encode(
         Packet::Publish(publish) => {
             publish::check(publish)?;
             let payload_len = publish.payload.len() as u64;
-            publish::head(publish, &Properties::new(), payload_len, version, limit, out)?;
+            publish::put_head(publish.head(), payload_len, version, limit, out)?;
             out.extend_from_slice(&publish.payload);
             Ok(())
         }
@@ -70,7 +70,7 @@ pub fn encoded_len(packet: &Packet, version: Version) -> Result<u64, EncodeError
         Packet::Publish(publish) => {
             publish::check(publish)?;
             let payload_len = publish.payload.len() as u64;
-            return publish::size(publish, &Properties::new(), payload_len, version)?.total();
+            return publish::size(publish.head(), payload_len, version)?.total();
         }
         Packet::Connect(_)
         | Packet::ConnAck(_)

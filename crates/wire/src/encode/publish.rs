@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use super::{Count, Sink, body, packet_size, var_int, var_int_len};
 use crate::{
-    EncodeError, PACKET_SIZE_MAX, PacketType, Properties, Publish, QoS, Version, packet::Place,
+    EncodeError, PACKET_SIZE_MAX, PacketType, Publish, PublishHead, QoS, Topic, Version,
+    packet::Place,
 };
 
 /// Where the parts of an encoded PUBLISH head stand, so that one encoding serves many receivers.
@@ -19,22 +20,20 @@ pub struct Encoded {
 /// Appends the head of a PUBLISH to `out`: everything but the payload, whose length in bytes is
 /// given apart.
 ///
-/// `extra` are properties that go out besides those of `publish` (topic alias, subscription
-/// identifiers); in 3.x both are left out. `publish.payload` is ignored. With QoS above 0 and no
-/// packet id, the two bytes are 0 and the caller fills them in. At QoS 0 `publish.packet_id` and
-/// `publish.dup` are ignored [MQTT-2.2.1-2] [MQTT-3.3.1-2].
+/// In 3.x the properties are left out. With QoS above 0 and no packet id, the two bytes are 0 and
+/// the caller fills them in. At QoS 0 `packet_id` and `dup` of `head` are ignored
+/// [MQTT-2.2.1-2] [MQTT-3.3.1-2].
 ///
 /// # Errors
 /// As [`super::encode`].
 pub fn encode_publish(
-    publish: &Publish,
-    extra: &Properties,
+    head: PublishHead<'_>,
     payload_len: u32,
     version: Version,
     limit: u32,
     out: &mut Vec<u8>,
 ) -> Result<Encoded, EncodeError> {
-    head(publish, extra, u64::from(payload_len), version, limit, out)
+    put_head(head, u64::from(payload_len), version, limit, out)
 }
 
 /// Checks what [`encode_publish`] leaves to its caller.
@@ -49,25 +48,24 @@ pub(super) fn check(publish: &Publish) -> Result<(), EncodeError> {
     }
 }
 
-pub(super) fn head(
-    publish: &Publish,
-    extra: &Properties,
+pub(super) fn put_head(
+    head: PublishHead<'_>,
     payload_len: u64,
     version: Version,
     limit: u32,
     out: &mut Vec<u8>,
 ) -> Result<Encoded, EncodeError> {
-    let size = size(publish, extra, payload_len, version)?;
+    let size = size(head, payload_len, version)?;
     let total = packet_size(size.remaining, limit)?;
     let head_len = total - payload_len;
-    let topic = publish.topic.as_ref().map_or(&[][..], |topic| topic.as_bytes());
-    let has_id = publish.qos != QoS::AtMostOnce;
+    let topic = head.topic.map_or(&[][..], Topic::as_bytes);
+    let has_id = head.qos != QoS::AtMostOnce;
 
     out.reserve(head_len as usize);
     // First byte, remaining length and topic length in one piece.
     let (bytes, used) = var_int(size.remaining as u32);
     let [high, low] = (topic.len() as u16).to_be_bytes();
-    let mut front = [first_byte(publish), bytes[0], bytes[1], bytes[2], bytes[3], 0, 0];
+    let mut front = [first_byte(head), bytes[0], bytes[1], bytes[2], bytes[3], 0, 0];
     if let Some(len) = front.get_mut(1 + used..3 + used) {
         len.copy_from_slice(&[high, low]);
     }
@@ -76,13 +74,13 @@ pub(super) fn head(
     let mut packet_id_at = None;
     if has_id {
         packet_id_at = Some((3 + used + topic.len()) as u32);
-        let id = publish.packet_id.map_or(0, crate::PacketId::get);
+        let id = head.packet_id.map_or(0, crate::PacketId::get);
         out.extend_from_slice(&id.to_be_bytes());
     }
     if version.has_properties() {
         out.var_int(size.properties);
         if size.properties > 0 {
-            for property in publish.properties.iter().chain(extra) {
+            for property in head.properties {
                 property.write(out);
             }
         }
@@ -106,13 +104,12 @@ impl Size {
 
 /// Checks topic and properties and counts them.
 pub(super) fn size(
-    publish: &Publish,
-    extra: &Properties,
+    head: PublishHead<'_>,
     payload_len: u64,
     version: Version,
 ) -> Result<Size, EncodeError> {
-    let topic_len = publish.topic.as_ref().map_or(0, |topic| topic.as_bytes().len());
-    let id_len = if publish.qos == QoS::AtMostOnce { 0 } else { 2 };
+    let topic_len = head.topic.map_or(0, |topic| topic.as_bytes().len());
+    let id_len = if head.qos == QoS::AtMostOnce { 0 } else { 2 };
     let mut remaining = 2 + topic_len as u64 + id_len + payload_len;
     if !version.has_properties() {
         if topic_len == 0 {
@@ -121,15 +118,13 @@ pub(super) fn size(
         return Ok(Size { remaining, properties: 0 });
     }
     let mut properties = 0;
-    if !publish.properties.is_empty() || !extra.is_empty() {
-        let both = || publish.properties.iter().chain(extra);
-        body::check_properties(both(), Place::Packet(PacketType::Publish))?;
+    if !head.properties.is_empty() {
+        body::check_properties(head.properties.iter(), Place::Packet(PacketType::Publish))?;
         let mut count = Count::default();
-        both().for_each(|property| property.write(&mut count));
+        head.properties.iter().for_each(|property| property.write(&mut count));
         properties = body::section_len(count.0)?;
     }
-    let has_alias = || publish.properties.topic_alias().is_some() || extra.topic_alias().is_some();
-    if topic_len == 0 && !has_alias() {
+    if topic_len == 0 && head.properties.topic_alias().is_none() {
         return Err(EncodeError::Invalid("neither topic name nor topic alias"));
     }
     remaining += var_int_len(properties) + u64::from(properties);
@@ -137,10 +132,7 @@ pub(super) fn size(
 }
 
 /// Type, DUP, QoS and RETAIN.
-fn first_byte(publish: &Publish) -> u8 {
-    let dup = u8::from(publish.dup && publish.qos != QoS::AtMostOnce);
-    PacketType::Publish.nibble() << 4
-        | dup << 3
-        | publish.qos.bits() << 1
-        | u8::from(publish.retain)
+fn first_byte(head: PublishHead<'_>) -> u8 {
+    let dup = u8::from(head.dup && head.qos != QoS::AtMostOnce);
+    PacketType::Publish.nibble() << 4 | dup << 3 | head.qos.bits() << 1 | u8::from(head.retain)
 }

@@ -266,20 +266,21 @@ fn limits_hold_for_every_packet() {
 /// know.
 #[test]
 fn the_largest_packet() {
-    let (packet, none) = (publish(QoS::AtMostOnce), Properties::new());
+    let packet = publish(QoS::AtMostOnce);
+    let head = packet.head();
     let mut out = Vec::new();
     // Three bytes of topic, in 5.0 one of properties; five of header.
     let most = 268_435_455 - 3;
-    let found = encode_publish(&packet, &none, most, V311, u32::MAX, &mut out);
+    let found = encode_publish(head, most, V311, u32::MAX, &mut out);
     assert_eq!(found.map(|encoded| encoded.head_len), Ok(8));
     assert_eq!(to_hex(&out), "30 ff ff ff 7f 00 01 61");
     let size = 268_435_461;
     let error = EncodeError::TooLarge { size, limit: PACKET_SIZE_MAX };
-    let found = encode_publish(&packet, &none, most + 1, V311, u32::MAX, &mut out);
+    let found = encode_publish(head, most + 1, V311, u32::MAX, &mut out);
     assert_eq!(found, Err(error));
-    let found = encode_publish(&packet, &none, most, V5, PACKET_SIZE_MAX, &mut out);
+    let found = encode_publish(head, most, V5, PACKET_SIZE_MAX, &mut out);
     assert_eq!(found, Err(error));
-    let found = encode_publish(&packet, &none, u32::MAX, V5, u32::MAX, &mut out);
+    let found = encode_publish(head, u32::MAX, V5, u32::MAX, &mut out);
     assert!(matches!(found, Err(EncodeError::TooLarge { .. })));
     assert_eq!(out.len(), 8);
 }
@@ -290,11 +291,9 @@ fn heads_tell_where_the_packet_id_stands() {
     let mut packet = publish(QoS::AtLeastOnce);
     packet.packet_id = None;
     packet.properties.push(Property::ContentType(text("t")));
-    let extra = Properties::from_iter([
-        Property::SubscriptionIdentifier(5),
-        Property::SubscriptionIdentifier(6),
-        Property::TopicAlias(3),
-    ]);
+    packet.properties.push(Property::SubscriptionIdentifier(5));
+    packet.properties.push(Property::SubscriptionIdentifier(6));
+    packet.properties.push(Property::TopicAlias(3));
     for (version, payload_len, head) in [
         (V311, 2, "32 07 00 01 61 00 00"),
         (V311, 200, "32 cd 01 00 01 61 00 00"),
@@ -302,7 +301,7 @@ fn heads_tell_where_the_packet_id_stands() {
         (V5, 20_000, "32 b1 9c 01 00 01 61 00 00 0b 03 00 01 74 0b 05 0b 06 23 00 03"),
     ] {
         let mut out = b"before".to_vec();
-        let encoded = encode_publish(&packet, &extra, payload_len, version, 30_000, &mut out)
+        let encoded = encode_publish(packet.head(), payload_len, version, 30_000, &mut out)
             .expect("a good packet");
         let written = &mut out[6..];
         assert_eq!(to_hex(written), head);
@@ -311,7 +310,7 @@ fn heads_tell_where_the_packet_id_stands() {
         written[at..at + 2].copy_from_slice(&[0x12, 0x34]);
         packet.packet_id = PacketId::new(0x1234);
         let mut whole = Vec::new();
-        encode_publish(&packet, &extra, payload_len, version, 30_000, &mut whole).expect("good");
+        encode_publish(packet.head(), payload_len, version, 30_000, &mut whole).expect("good");
         assert_eq!(to_hex(written), to_hex(&whole));
         packet.packet_id = None;
     }
@@ -325,7 +324,7 @@ fn heads_of_qos_0_are_plain() {
     packet.packet_id = Some(id());
     packet.dup = true;
     let mut out = Vec::new();
-    let found = encode_publish(&packet, &Properties::new(), 2, V311, 100, &mut out);
+    let found = encode_publish(packet.head(), 2, V311, 100, &mut out);
     assert_eq!(found.map(|encoded| encoded.packet_id_at), Ok(None));
     assert_eq!(out, bytes("30 05 00 01 61"));
 }
