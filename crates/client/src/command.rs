@@ -10,7 +10,7 @@ use postrider_proto::{
 
 use crate::{
     DisconnectError, PendingMessage, PublishError, ReauthenticateError, Receipt, StoredError,
-    SubscribeError, UnsubscribeError, answer::Answer, filling::Space, mailbox::Numbered,
+    SubscribeError, UnsubscribeError, answer::Answer, filling::Space, mailbox::Mail,
     queue::StreamQueue, slot::PublishAnswer,
 };
 
@@ -115,7 +115,7 @@ pub(crate) struct DisconnectCommand {
     pub(crate) answer: Answer<Result<(), DisconnectError>>,
 }
 
-impl Numbered for Command {
+impl Mail for Command {
     fn number(&mut self, next: &mut u64, is_sure: bool) {
         if let Self::Publish(publish) = self
             && publish.head.qos > QoS::AtMostOnce
@@ -129,6 +129,11 @@ impl Numbered for Command {
                 answer.numbered(publish.number);
             }
         }
+    }
+
+    /// What may be lost with the connection may wait for it.
+    fn is_patient(&self) -> bool {
+        matches!(self, Self::Publish(publish) if publish.head.qos == QoS::AtMostOnce)
     }
 }
 

@@ -23,10 +23,14 @@ pub(crate) struct Mailbox<T> {
     room: Room,
 }
 
-/// What may take a number when it gets its place in a mailbox, so that numbers have the order of places.
-pub(crate) trait Numbered {
-    /// Takes `next`, and counts it up; or leaves it. `is_sure`: the taker will not refuse it for want of room.
+/// What goes through a mailbox.
+pub(crate) trait Mail {
+    /// Takes `next`, and counts it up; or leaves it: numbers have the order of places. `is_sure`: the taker will not
+    /// refuse it for want of room.
     fn number(&mut self, next: &mut u64, is_sure: bool);
+
+    /// Whether it may lie while the connection is slow. What may not takes those before it along.
+    fn is_patient(&self) -> bool;
 }
 
 /// Bounds of a mailbox. A value larger than all of `bytes` still passes when nothing else waits.
@@ -43,6 +47,8 @@ pub(crate) struct Room {
 pub(crate) struct Taken {
     /// The last handle is gone: nothing more will come.
     pub(crate) is_abandoned: bool,
+    /// Something that is not patient is among the values, or waits for room behind them.
+    pub(crate) is_pressing: bool,
 }
 
 /// The taker is gone; the value comes back.
@@ -61,6 +67,7 @@ struct State<T> {
     /// How many values the taker has room for.
     taker_room: usize,
     has_nudge: bool,
+    is_pressing: bool,
     is_abandoned: bool,
     is_closed: bool,
     taker: Option<Waker>,
@@ -68,7 +75,7 @@ struct State<T> {
     tickets: u64,
 }
 
-impl<T: Numbered> Mailbox<T> {
+impl<T: Mail> Mailbox<T> {
     pub(crate) fn new(room: Room) -> Self {
         let state = State {
             queue: VecDeque::new(),
@@ -76,6 +83,7 @@ impl<T: Numbered> Mailbox<T> {
             number_next: 1,
             taker_room: 0,
             has_nudge: false,
+            is_pressing: false,
             is_abandoned: false,
             is_closed: false,
             taker: None,
@@ -109,8 +117,12 @@ impl<T: Numbered> Mailbox<T> {
             return Poll::Ready(Err(Closed(taken)));
         }
         if !state.has_room(self.room, bytes) {
+            let is_news = state.press(&taken);
             *value = Some(taken);
             state.wait(cx.waker(), ticket);
+            let waker = if is_news { state.taker.take() } else { None };
+            drop(state);
+            wake(waker);
             return Poll::Pending;
         }
         let waker = state.push(taken, bytes);
@@ -152,6 +164,11 @@ impl<T: Numbered> Mailbox<T> {
         state.queue.len() > self.room.count
     }
 
+    /// Whether nothing is in the queue.
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.state).queue.is_empty()
+    }
+
     /// Takes everything into `into`, which must be empty; pending while there is neither a value nor a nudge.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>, into: &mut VecDeque<T>) -> Poll<Taken> {
         debug_assert!(into.is_empty(), "the last batch is done before the next is taken");
@@ -164,14 +181,16 @@ impl<T: Numbered> Mailbox<T> {
         state.taker_room = state.taker_room.saturating_sub(into.len());
         state.bytes = 0;
         state.has_nudge = false;
-        let taken = Taken { is_abandoned: state.is_abandoned };
+        let is_pressing = mem::take(&mut state.is_pressing);
+        let taken = Taken { is_abandoned: state.is_abandoned, is_pressing };
         let senders = mem::take(&mut state.senders);
         drop(state);
         senders.into_iter().for_each(|(_, waker)| waker.wake());
         Poll::Ready(taken)
     }
 
-    /// Takes a nudge and leaves the values, for a taker that cannot go on with them.
+    /// Takes a nudge and leaves the values, for a taker that cannot go on with them. The first value that is not patient
+    /// is a nudge too.
     pub(crate) fn poll_nudge(&self, cx: &mut Context<'_>) -> Poll<Taken> {
         let mut state = lock(&self.state);
         if !state.has_nudge {
@@ -179,7 +198,7 @@ impl<T: Numbered> Mailbox<T> {
             return Poll::Pending;
         }
         state.has_nudge = false;
-        Poll::Ready(Taken { is_abandoned: state.is_abandoned })
+        Poll::Ready(Taken { is_abandoned: state.is_abandoned, is_pressing: state.is_pressing })
     }
 
     /// Refuses everything from now on and hands out what is left.
@@ -195,7 +214,7 @@ impl<T: Numbered> Mailbox<T> {
     }
 }
 
-impl<T: Numbered> State<T> {
+impl<T: Mail> State<T> {
     fn has_room(&self, room: Room, bytes: usize) -> bool {
         self.queue.is_empty()
             || (self.queue.len() < room.count && self.bytes.saturating_add(bytes) <= room.bytes)
@@ -204,9 +223,18 @@ impl<T: Numbered> State<T> {
     /// Returns the taker, to be woken once the lock is free.
     fn push(&mut self, mut value: T, bytes: usize) -> Option<Waker> {
         value.number(&mut self.number_next, self.queue.len() < self.taker_room);
+        self.press(&value);
         self.queue.push_back(value);
         self.bytes = self.bytes.saturating_add(bytes);
         self.taker.take()
+    }
+
+    /// Notes if a value is not patient. Says whether that is news for the taker.
+    fn press(&mut self, value: &T) -> bool {
+        let is_news = !self.is_pressing && !value.is_patient();
+        self.is_pressing |= is_news;
+        self.has_nudge |= is_news;
+        is_news
     }
 
     fn register(&mut self, waker: &Waker) {

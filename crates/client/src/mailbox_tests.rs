@@ -9,17 +9,23 @@ use std::{
     task::{Context, Poll, Wake, Waker},
 };
 
-use crate::mailbox::{Closed, Mailbox, Numbered, Room, Taken, Ticket};
+use crate::mailbox::{Closed, Mail, Mailbox, Room, Taken, Ticket};
 
+/// The first value that is not patient.
+const PRESSING: u32 = 10_000;
 /// What takes a number.
 const NUMBERED: u32 = 1000;
 
-impl Numbered for u32 {
+impl Mail for u32 {
     fn number(&mut self, next: &mut u64, is_sure: bool) {
         if *self == NUMBERED {
             *self += Self::try_from(*next).unwrap() + if is_sure { 100 } else { 0 };
             *next += 1;
         }
+    }
+
+    fn is_patient(&self) -> bool {
+        *self < PRESSING
     }
 }
 
@@ -109,7 +115,10 @@ fn a_nudge_wakes_a_taker_that_leaves_the_values() {
     assert_eq!(mailbox.poll_nudge(&mut cx), Poll::Pending);
     mailbox.abandon();
     assert_eq!(woken.0.load(Ordering::SeqCst), 1);
-    assert_eq!(mailbox.poll_nudge(&mut cx), Poll::Ready(Taken { is_abandoned: true }));
+    assert_eq!(
+        mailbox.poll_nudge(&mut cx),
+        Poll::Ready(Taken { is_abandoned: true, is_pressing: false })
+    );
     assert_eq!(take(&mailbox, &taker), Poll::Ready(vec![1]));
 }
 

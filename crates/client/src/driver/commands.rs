@@ -1,7 +1,7 @@
 //! What handles ask, given to the machine.
 
 use postrider_proto::{
-    Payload, Sent,
+    Sent,
     wire::{Filter, Properties, Publish, QoS, Topic},
 };
 use postrider_store::StoreError;
@@ -99,11 +99,13 @@ impl Driver {
     }
 
     /// Whether a command may be applied: while connected, a full queue holds publishers up; otherwise what was built
-    /// decides.
+    /// decides. QoS 0 waits here for a connection that is behind, where it costs nothing, unless it would hold up others.
     fn can_take(&self, command: &Command) -> bool {
         match command {
             Command::Publish(publish) => {
-                self.has_room(publish.cost() as u64) || self.shared.mailbox.is_overfull()
+                let may_lie = publish.head.qos == QoS::AtMostOnce && !self.is_pressing;
+                (self.has_room(publish.cost() as u64) && !(may_lie && self.machine.is_backed_up()))
+                    || self.shared.mailbox.is_overfull()
             }
             // A payload in a spool takes no room in the queue.
             Command::Space(_) => self.has_room(0),
@@ -177,11 +179,15 @@ impl Driver {
 
     fn publish(&mut self, command: PublishCommand) {
         let PublishCommand { head, payload, release, number, answer, .. } = command;
-        let topic = topic_if_large(head.topic.as_ref(), &payload);
-        let latest = self.supersede(&head);
-        self.machine.number_from(number);
-        let release = release.map_or_else(Properties::new, |release| *release);
-        match self.machine.publish_with(head, payload, release, self.now) {
+        let mut latest = None;
+        let sent = self.check(&head, u64::from(payload.len())).and_then(|()| {
+            latest = self.supersede(&head);
+            self.machine.number_from(number);
+            let release = release.map_or_else(Properties::new, |release| *release);
+            let sent = self.machine.publish_with(head, payload, release, self.now);
+            sent.map_err(|refusal| publish_refusal(refusal, None, self.shared.end()))
+        });
+        match sent {
             Ok(Sent { number, seq }) => {
                 self.stats.published += 1;
                 if let Some(topic) = latest {
@@ -199,8 +205,7 @@ impl Driver {
                     let _ = answer.done(Ok(Published::unacknowledged(0)));
                 }
             }
-            Err(refusal) => {
-                let mut error = publish_refusal(refusal, topic, self.shared.end());
+            Err(mut error) => {
                 let is_full = matches!(error, PublishError::QueueFull { .. });
                 if is_full && self.when_full == WhenFull::DropNewest {
                     error = PublishError::Dropped;
@@ -219,10 +224,7 @@ impl Driver {
 
     /// Room for a payload, if it is large and could be published.
     fn space(&mut self, head: &Publish, len: u64) -> Result<Option<Space>, PublishError> {
-        self.machine.check(head, len).map_err(|refusal| {
-            let topic = head.topic.as_ref().map_or_else(String::new, |topic| topic.to_string());
-            publish_refusal(refusal, topic, self.shared.end())
-        })?;
+        self.check(head, len)?;
         if len < SPOOL_ABOVE {
             return Ok(None);
         }
@@ -232,6 +234,12 @@ impl Driver {
             Some(id) => Ok(Some(Space { id, door: self.vault.side_door() })),
             None => Err(PublishError::Spool(StoreError::SpoolLimit(SPOOL_BYTES_MAX))),
         }
+    }
+
+    /// Whether the machine would take a message, but for the room in the queue.
+    fn check(&self, head: &Publish, len: u64) -> Result<(), PublishError> {
+        let checked = self.machine.check(head, len);
+        checked.map_err(|refusal| publish_refusal(refusal, head.topic.as_ref(), self.shared.end()))
     }
 
     /// Drops the message that waits and has the topic of this one, if that is what the program wants. Returns the topic
@@ -289,12 +297,3 @@ impl Driver {
         answer.give(list);
     }
 }
-
-/// The topic of a message that may be too large; others are not worth the copy.
-fn topic_if_large(topic: Option<&Topic>, payload: &Payload) -> String {
-    let is_large = payload.len() >= LARGE;
-    topic.filter(|_| is_large).map_or_else(String::new, |topic| topic.as_str().to_owned())
-}
-
-/// Bytes below which no server of practical use refuses a payload for its size.
-const LARGE: u32 = 16 * 1024;

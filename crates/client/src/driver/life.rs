@@ -83,7 +83,7 @@ impl Driver {
 
     /// Takes the next step of a life.
     pub(super) fn step_life(&mut self) {
-        if self.is_abandoned && self.inbox.is_empty() {
+        if self.is_abandoned && self.inbox.is_empty() && self.shared.mailbox.is_empty() {
             match self.life {
                 Life::Connecting(_) => self.life = Life::Draining(Leave::default(), self.now),
                 Life::Running => {

@@ -107,6 +107,8 @@ pub(crate) struct Driver {
     operations: BTreeMap<OperationId, Operation>,
     /// Commands taken from the mailbox and not applied yet.
     inbox: VecDeque<Command>,
+    /// Something in the inbox, or behind it, may not wait for the connection.
+    is_pressing: bool,
     is_abandoned: bool,
     life: Life,
     /// Who waits for the first connection and will hear of its failure when the store is closed.
@@ -225,6 +227,7 @@ impl Driver {
             latest: HashMap::default(),
             operations: BTreeMap::new(),
             inbox: VecDeque::new(),
+            is_pressing: false,
             is_abandoned: false,
             life: if is_first_retried { Life::Running } else { Life::Connecting(connected) },
             refused: None,
@@ -342,6 +345,7 @@ impl Driver {
         match taken {
             Poll::Ready(taken) => {
                 self.is_abandoned |= taken.is_abandoned;
+                self.is_pressing = taken.is_pressing || taken.is_abandoned;
                 true
             }
             Poll::Pending => false,
@@ -372,6 +376,7 @@ impl Driver {
                 Written::Bytes(count) => {
                     is_awake |= self.machine.consume(count, self.now);
                     is_awake |= self.feed();
+                    is_awake |= !self.inbox.is_empty() && !self.machine.is_backed_up();
                 }
                 Written::Broken | Written::Closed => {
                     self.close();

@@ -13,6 +13,8 @@ pub(crate) const TOPIC: &str = "bench/plant/7/temp";
 /// Bytes on the way in one direction, of which a pipe has room for all at once: many of the buffers that a session reads
 /// into.
 pub(crate) const BUSY: usize = 1024 * 1024;
+/// The same for a connection that is behind.
+pub(crate) const NARROW: usize = 1024;
 /// The same for a session that exchanges a few small packets.
 pub(crate) const IDLE: usize = 64;
 /// Messages in one write.

@@ -5,13 +5,20 @@ use std::{collections::VecDeque, future::poll_fn};
 use loom::{future::block_on, sync::Arc, thread};
 
 use crate::{
-    mailbox::{Closed, Mailbox, Numbered, Room, Taken, Ticket},
+    mailbox::{Closed, Mail, Mailbox, Room, Taken, Ticket},
     model,
 };
 
-impl Numbered for u32 {
+impl Mail for u32 {
     fn number(&mut self, _: &mut u64, _: bool) {}
+
+    fn is_patient(&self) -> bool {
+        *self < PRESSING
+    }
 }
+
+/// The first value that is not patient.
+const PRESSING: u32 = 10;
 
 /// Room for one value: the second sender has to wait.
 const NARROW: Room = Room { count: 1, bytes: 100 };
@@ -105,6 +112,28 @@ fn a_taker_that_leaves_the_values_hears_nudges() {
         sender.join().unwrap();
         assert_eq!(mailbox.close(), [1]);
     });
+}
+
+/// And it hears of a value that presses, whether that has its place or waits for one.
+#[test]
+fn a_taker_that_leaves_the_values_hears_of_one_that_presses() {
+    for room in [NARROW, WIDE] {
+        model(move || {
+            let mailbox = Arc::new(Mailbox::new(room));
+            assert_eq!(mailbox.force(1, 1), Ok(()));
+            let sender = sender(&mailbox, vec![PRESSING]);
+            let heard = block_on(poll_fn(|cx| mailbox.poll_nudge(cx)));
+            assert!(heard.is_pressing);
+            let mut came = Vec::new();
+            while came.len() < 2 {
+                let (taken, values) = take(&mailbox);
+                assert!(taken.is_pressing || !values.contains(&PRESSING));
+                came.extend(values);
+            }
+            sender.join().unwrap();
+            assert_eq!(came, [1, PRESSING]);
+        });
+    }
 }
 
 /// Whoever waits for room when the driver ends gets the value back; what was taken in is handed out. None is lost.

@@ -3,6 +3,7 @@
 
 mod acknowledging;
 mod authenticating;
+mod behind;
 mod beside;
 mod blocked;
 mod blocking;

@@ -407,17 +407,16 @@ async fn what_is_subscribed_again_is_not_unsubscribed_by_a_later_part() {
         let mut there: Vec<String> = (0..8).map(name).collect();
         let serving = async {
             loop {
-                match peer.next().await {
-                    Packet::Subscribe(subscribe) => {
-                        there.extend(names(&subscribe).into_iter().map(str::to_owned));
-                        peer.agree(&subscribe).await;
-                    }
-                    Packet::Unsubscribe(unsubscribe) => {
-                        there.retain(|it| !unsubscribe.filters.iter().any(|gone| *gone == **it));
-                        peer.agree_to_leave(&unsubscribe).await;
-                    }
-                    Packet::Publish(fence) => break assert_eq!(fence.topic.unwrap(), "fence"),
-                    other => panic!("{other:?}"),
+                let packet = peer.next().await;
+                if let Packet::Subscribe(subscribe) = &packet {
+                    there.extend(names(subscribe).into_iter().map(str::to_owned));
+                    peer.agree(subscribe).await;
+                } else if let Packet::Unsubscribe(unsubscribe) = &packet {
+                    there.retain(|it| !unsubscribe.filters.iter().any(|gone| *gone == **it));
+                    peer.agree_to_leave(unsubscribe).await;
+                } else {
+                    let Packet::Publish(fence) = packet else { panic!("{packet:?}") };
+                    break assert_eq!(fence.topic.unwrap(), "fence");
                 }
             }
         };

@@ -168,7 +168,8 @@ async fn a_payload_above_the_servers_limit_is_refused_with_the_largest_that_fits
         assert_eq!((topic.as_str(), payload), ("topic", 20_000));
         let largest = usize::try_from(payload_max).unwrap();
         let error = session.publish("topic", vec![0; largest + 1]).qos(qos).await.unwrap_err();
-        assert!(matches!(error, PublishError::TooLarge { .. }), "{error:?}");
+        let payload = u64::try_from(largest + 1).unwrap();
+        assert_eq!(error, PublishError::TooLarge { topic, payload, payload_max });
         let receipt = session.publish("topic", vec![0; largest]).qos(qos).receipt().await.unwrap();
         let publish = peer.publish().await;
         assert_eq!(publish.payload.len(), largest);

@@ -401,6 +401,12 @@ impl Client {
         is_congested || self.spools.has_released()
     }
 
+    /// Whether a message of QoS 0 would have to wait until the connection has taken what is before it.
+    #[must_use]
+    pub fn is_backed_up(&self) -> bool {
+        self.open_link_ref().is_some_and(|link| !link.has_room() || self.session.has_loose())
+    }
+
     /// The bytes to write now, in order.
     pub fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
         self.link.iter().flat_map(|link| link.outbox().chunks())

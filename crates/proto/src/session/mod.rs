@@ -502,6 +502,11 @@ impl Session {
         self.queue.is_empty() && self.flights.is_empty()
     }
 
+    /// Whether messages of QoS 0 are queued.
+    pub(crate) fn has_loose(&self) -> bool {
+        self.queue.loose_len() > 0
+    }
+
     /// Whether the queue waits for room in the outbox (not for quota), so that its link is a slow reader.
     #[must_use]
     pub fn is_congested(&self) -> bool {
