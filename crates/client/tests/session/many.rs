@@ -344,6 +344,29 @@ async fn what_is_too_large_for_one_packet_goes_in_several() {
     nothing_else(&session, &mut link.unwrap()).await;
 }
 
+/// Filters that all overlap need a packet each, and no more wait for an answer than may: the others are refused, each by
+/// itself, and can be asked for again.
+#[tokio::test]
+async fn of_too_many_packets_those_above_the_bound_are_refused() {
+    let (session, mut peer, _desk) = connected().await;
+    let names: Vec<String> = (1..=1002).map(|depth| "a/".repeat(depth) + "#").collect();
+    let asked = names.iter().map(|name| (name.as_str(), QoS::AtMostOnce));
+    let request = session.subscribe_many(asked).into_future();
+    let (verdicts, packets) = tokio::join!(request, grant(&mut peer, 1000));
+    assert!(packets.iter().flat_map(self::names).eq(&names[..1000]));
+    let mut verdicts = verdicts.unwrap();
+    let refused = verdicts.split_off(1000);
+    let streams: Result<Vec<Subscription>, SubscribeError> = verdicts.into_iter().collect();
+    let _streams = streams.unwrap();
+    for verdict in refused {
+        assert_eq!(verdict.unwrap_err(), SubscribeError::TooMany(1000));
+    }
+    let again = session.subscribe_many([(names[1001].as_str(), QoS::AtMostOnce)]).into_future();
+    let (again, packets) = tokio::join!(again, grant(&mut peer, 1));
+    assert!(again.unwrap().pop().unwrap().is_ok());
+    assert_eq!(self::names(&packets[0]), [names[1001].as_str()]);
+}
+
 /// v5 [MQTT-3.2.2-15]: nor does the server stay subscribed because the filters of all fit into no UNSUBSCRIBE.
 #[tokio::test]
 async fn all_filters_go_in_as_many_packets_as_they_need() {
