@@ -337,7 +337,8 @@ impl Driver {
     }
 
     fn poll_mailbox(&mut self, cx: &mut Context<'_>) -> bool {
-        let taken = if self.inbox.is_empty() {
+        let is_done = self.inbox.is_empty();
+        let taken = if is_done {
             self.shared.mailbox.poll_take(cx, &mut self.inbox)
         } else {
             self.shared.mailbox.poll_nudge(cx)
@@ -345,7 +346,9 @@ impl Driver {
         match taken {
             Poll::Ready(taken) => {
                 self.is_abandoned |= taken.is_abandoned;
-                self.is_pressing = taken.is_pressing || taken.is_abandoned;
+                // What is not done yet may have been pressing before.
+                self.is_pressing &= !is_done;
+                self.is_pressing |= taken.is_pressing || taken.is_abandoned;
                 true
             }
             Poll::Pending => false,
