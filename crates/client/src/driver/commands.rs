@@ -101,6 +101,10 @@ impl Driver {
     /// Whether a command may be applied: while connected, a full queue holds publishers up; otherwise what was built
     /// decides. QoS 0 waits here for a connection that is behind, where it costs nothing, unless it would hold up others.
     fn can_take(&self, command: &Command) -> bool {
+        // Whoever leaves has waited long enough.
+        if self.leaving_until.is_some_and(|until| until <= self.now) {
+            return true;
+        }
         match command {
             Command::Publish(publish) => {
                 let may_lie = publish.head.qos == QoS::AtMostOnce && !self.is_pressing;
@@ -138,7 +142,7 @@ impl Driver {
             return false;
         }
         let is_patient = self.when_full == WhenFull::Wait && !self.is_abandoned;
-        if !self.is_connected && (!is_patient || self.shared.is_leaving()) {
+        if !self.is_connected && (!is_patient || self.leaving_until.is_some()) {
             return true;
         }
         let stats = self.machine.stats();

@@ -110,6 +110,8 @@ pub(crate) struct Driver {
     /// Something in the inbox, or behind it, may not wait for the connection.
     is_pressing: bool,
     is_abandoned: bool,
+    /// Until when who leaves waits for publishers before him that find no room.
+    leaving_until: Option<Time>,
     life: Life,
     /// Who waits for the first connection and will hear of its failure when the store is closed.
     refused: Option<(Answer<Result<(), ConnectError>>, ConnectError)>,
@@ -229,6 +231,7 @@ impl Driver {
             inbox: VecDeque::new(),
             is_pressing: false,
             is_abandoned: false,
+            leaving_until: None,
             life: if is_first_retried { Life::Running } else { Life::Connecting(connected) },
             refused: None,
             close_error: None,
@@ -302,6 +305,7 @@ impl Driver {
     fn turn(&mut self) {
         self.take_stored();
         self.take_outcomes();
+        self.note_leaving();
         self.apply_inbox();
         self.step_life();
         self.drain();
@@ -484,6 +488,7 @@ impl Driver {
             self.stalled_until,
             self.closing_until,
             self.life.deadline(),
+            self.leaving_until.filter(|_| self.is_held_up()),
             self.entrusted.deadline(),
             self.shared.requests.deadline(),
             self.preparation.deadline(),

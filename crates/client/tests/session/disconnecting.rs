@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
-use postrider::{DisconnectError, Property, QoS, ReasonCode, SessionEnd, StreamEnd};
+use postrider::{DisconnectError, Property, PublishError, QoS, ReasonCode, SessionEnd, StreamEnd};
 use postrider_proto::wire::{AckKind, ConnAck, Disconnect, Packet};
+use tokio::time::timeout;
 
-use crate::peer::{Peer, Success, builder, connect, connected};
+use crate::peer::{PATIENCE, Peer, Success, builder, connect, connected};
 
 /// What is said when a session leaves; then the peer closes.
 async fn goodbye(
@@ -140,4 +141,29 @@ async fn a_stream_keeps_the_session_alive() {
     drop(stream);
     peer.release().await;
     assert!(matches!(peer.next().await, Packet::Disconnect(_)));
+}
+
+/// Whoever leaves waits no longer than was said behind publishers that find no room, with a server that acknowledges nothing.
+#[tokio::test]
+async fn a_disconnect_does_not_wait_for_room_for_what_was_published_before() {
+    let (builder, desk) = builder();
+    let (session, mut peer, _desk) =
+        connect(builder.queue_messages(2), desk, ConnAck::default_success()).await;
+    let publish = || async { session.publish("a", "x").qos(QoS::AtLeastOnce).await };
+    let leave = async {
+        let leaving = session.disconnect_with().flush(Duration::from_millis(10));
+        timeout(PATIENCE, leaving.into_future()).await.expect("an end in time")
+    };
+    let (first, second, third, left, ()) =
+        tokio::join!(publish(), publish(), publish(), leave, async {
+            peer.publish().await;
+            peer.publish().await;
+            assert!(matches!(peer.next().await, Packet::Disconnect(_)));
+            drop(peer);
+        });
+    assert_eq!(left, Err(DisconnectError::Unfinished { messages: 2 }));
+    for open in [first, second] {
+        assert!(matches!(open, Err(PublishError::Over(_))), "{open:?}");
+    }
+    assert!(matches!(third, Err(PublishError::QueueFull { messages: 2, .. })), "{third:?}");
 }
