@@ -342,6 +342,7 @@ impl Driver {
 
     fn poll_mailbox(&mut self, cx: &mut Context<'_>) -> bool {
         let taken = if self.inbox.is_empty() {
+            self.is_pressing = false;
             self.shared.mailbox.poll_take(cx, &mut self.inbox)
         } else {
             self.shared.mailbox.poll_nudge(cx)
@@ -349,7 +350,7 @@ impl Driver {
         match taken {
             Poll::Ready(taken) => {
                 self.is_abandoned |= taken.is_abandoned;
-                self.is_pressing = taken.is_pressing || taken.is_abandoned;
+                self.is_pressing |= taken.is_pressing || taken.is_abandoned;
                 true
             }
             Poll::Pending => false,
