@@ -6,7 +6,9 @@ use postrider_proto::{
 };
 use postrider_store::StoreError;
 
-use super::{Driver, refusal::publish_refusal, subscribing::Asking, unsubscribing::Leaving};
+use super::{
+    Driver, newest, refusal::publish_refusal, subscribing::Asking, unsubscribing::Leaving,
+};
 use crate::{
     Event, PendingMessage, PublishError, Receipt, SessionEnd, StoredError, StreamEnd,
     SubscribeError, UnsubscribeError, WhenFull,
@@ -185,17 +187,19 @@ impl Driver {
         let PublishCommand { head, payload, release, number, answer, .. } = command;
         let mut latest = None;
         let sent = self.check(&head, u64::from(payload.len())).and_then(|()| {
-            latest = self.supersede(&head);
+            latest = self.kept_latest(&head);
+            let replaces = latest.as_ref().and_then(|topic| self.latest.get(topic));
+            let replaces = replaces.filter(|_| !self.is_connected);
             self.machine.number_from(number);
             let release = release.map_or_else(Properties::new, |release| *release);
-            let sent = self.machine.publish_with(head, payload, release, self.now);
+            let sent = self.machine.publish_with(head, payload, release, replaces, self.now);
             sent.map_err(|refusal| publish_refusal(refusal, None, self.shared.end()))
         });
         match sent {
             Ok(Sent { number, seq }) => {
                 self.stats.published += 1;
                 if let Some(topic) = latest {
-                    self.latest.insert(topic, number);
+                    self.latest.put(topic, number, || newest::open(&self.machine));
                 }
                 let Some(answer) = answer else { return };
                 if number > 0 {
@@ -246,20 +250,10 @@ impl Driver {
         checked.map_err(|refusal| publish_refusal(refusal, head.topic.as_ref(), self.shared.end()))
     }
 
-    /// Drops the message that waits and has the topic of this one, if that is what the program wants. Returns the topic
-    /// to remember.
-    fn supersede(&mut self, head: &Publish) -> Option<Topic> {
-        if self.when_full != WhenFull::KeepLatest || head.qos == QoS::AtMostOnce {
-            return None;
-        }
-        if self.machine.is_idle() {
-            self.latest.clear();
-        }
-        let topic = head.topic.as_ref()?;
-        if let Some(number) = self.latest.get(topic).filter(|_| !self.is_connected) {
-            self.machine.supersede(*number);
-        }
-        Some(topic.detached())
+    /// The topic of a message of which only the latest is to wait.
+    fn kept_latest(&self, head: &Publish) -> Option<Topic> {
+        let is_kept = self.when_full == WhenFull::KeepLatest && head.qos != QoS::AtMostOnce;
+        head.topic.as_ref().filter(|_| is_kept).map(Topic::detached)
     }
 
     fn claim(&mut self, number: u64, answer: Answer<Result<Receipt, PublishError>>) {

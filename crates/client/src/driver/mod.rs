@@ -11,6 +11,7 @@ mod attempt;
 mod commands;
 mod entrusted;
 mod life;
+mod newest;
 mod outputs;
 mod refusal;
 mod settling;
@@ -19,7 +20,7 @@ mod subscribing;
 mod unsubscribing;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     mem,
     pin::{Pin, pin},
     sync::Arc,
@@ -27,12 +28,11 @@ use std::{
     time::Duration,
 };
 
-use foldhash::fast::RandomState;
 use postrider_net::{Clock, Dial, ProxyError};
 use postrider_proto::{
     Client, Fact, Limits, Time,
     client::{ClientConfig, OperationId},
-    wire::{Topic, Version},
+    wire::Version,
 };
 use postrider_store::StoreError;
 use tokio::{
@@ -49,7 +49,7 @@ use crate::{
     dispatch::Dispatch,
     driver::{
         attempt::Preparation, commands::Operation, entrusted::Entrusted, life::Life,
-        settling::Settling, sleep::Sleep as MachineSleep,
+        newest::Newest, settling::Settling, sleep::Sleep as MachineSleep,
     },
     line::{Line, Read, Written},
     pending::Pending,
@@ -103,7 +103,7 @@ pub(crate) struct Driver {
     /// Publications that wait for the store, with the records they wait for.
     storing: VecDeque<(u64, Storing)>,
     /// With [`WhenFull::KeepLatest`]: the last message of each topic.
-    latest: HashMap<Topic, u64, RandomState>,
+    latest: Newest,
     operations: BTreeMap<OperationId, Operation>,
     /// Commands taken from the mailbox and not applied yet.
     inbox: VecDeque<Command>,
@@ -191,7 +191,8 @@ impl Driver {
                 && let Fact::Queued { number, message, .. } = &record.fact
                 && let Some(topic) = &message.head.topic
             {
-                driver.latest.insert(topic.clone(), *number);
+                let open = || newest::open(&driver.machine);
+                driver.latest.put(topic.clone(), *number, open);
             }
             driver.machine.recover([record]);
         })?;
@@ -226,7 +227,7 @@ impl Driver {
             pending: Pending::default(),
             claims: BTreeMap::new(),
             storing: VecDeque::new(),
-            latest: HashMap::default(),
+            latest: Newest::default(),
             operations: BTreeMap::new(),
             inbox: VecDeque::new(),
             is_pressing: false,

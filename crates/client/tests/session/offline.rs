@@ -269,3 +269,18 @@ async fn expect(session: &Session, mut desk: Desk, expected: &[&str]) {
     };
     timeout(PATIENCE, done).await.expect("nothing else is open");
 }
+
+/// What does not fit takes nothing's place.
+#[tokio::test]
+async fn what_is_refused_supersedes_nothing() {
+    let with = |builder: Builder| builder.queue_bytes(16).when_full(WhenFull::KeepLatest);
+    let (session, desk) = start(with).await;
+    queue(&session, "a", "1").await.unwrap();
+    queue(&session, "b", "2").await.unwrap();
+    for text in ["longer than the queue", "once more, and still longer"] {
+        let refused = queue(&session, "a", text).await.unwrap_err();
+        assert_eq!(refused, PublishError::QueueFull { messages: 2, bytes: 4 });
+    }
+    expect(&session, desk, &["a 1", "b 2"]).await;
+    assert_eq!(session.stats().dropped_superseded, 0);
+}

@@ -459,17 +459,16 @@ impl Client {
         self.session.is_open(number)
     }
 
+    /// Whether such a message has not been sent yet, as far as is known: it may wait in the store alone.
+    #[must_use]
+    pub fn is_waiting(&self, number: u64) -> bool {
+        self.session.is_waiting(number)
+    }
+
     /// Whether such a message has failed, in this process or one before it: its payload could not be read.
     #[must_use]
     pub fn is_given_up(&self, number: u64) -> bool {
         self.session.is_given_up(number)
-    }
-
-    /// Drops a message that was not sent yet, because a younger one takes its place. Returns whether it waited.
-    pub fn supersede(&mut self, number: u64) -> bool {
-        let is_waiting = self.session.supersede(number, &mut self.journal);
-        self.collect_fates();
-        is_waiting
     }
 
     /// The client identifier: of the configuration, of the store, or assigned by the server.

@@ -68,6 +68,15 @@ impl Session {
         fits || messages == 0
     }
 
+    /// Whether one more message that counts for `cost` bytes is taken if the message `number` is dropped for it.
+    pub(crate) fn has_room_in_place_of(&self, number: u64, cost: u64) -> bool {
+        let others = self.queue.kept_len() + self.flights.len() - u32::from(self.queue.has(number));
+        let bytes = self.queue.kept_bytes() + self.flights.bytes() - self.queue.cost(number);
+        others == 0
+            || (others < self.config.queue_messages_max
+                && bytes.saturating_add(cost) <= self.config.queue_bytes_max)
+    }
+
     /// Sends what may be sent now: flights to send again, then the queue, within quota and the outbox's room, and only
     /// what is stored. Call after acknowledgements, `handle_stored`, and when the outbox was drained.
     ///
