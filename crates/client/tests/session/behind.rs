@@ -179,3 +179,25 @@ async fn a_verb_takes_along_what_waits_whatever_else_wakes_the_session() {
     let _stream = stream.unwrap();
     assert!(left > 0, "it did not wait for all of the {count} before it");
 }
+
+/// Publications given up while the session is full do not fill the memory: beyond a bound of messages and one of bytes the
+/// session refuses them.
+#[tokio::test]
+async fn publications_that_are_dropped_while_there_is_no_room_are_bounded() {
+    for (count, len) in [(3000, 1), (60, 1024 * 1024)] {
+        let (builder, desk) = builder();
+        let (session, _peer, _desk) =
+            connect(builder.queue_messages(1), desk, ConnAck::default_success()).await;
+        let payload = Bytes::from(vec![0; len]);
+        for _ in 0..count {
+            let publish = session.publish("a", &payload).qos(QoS::AtLeastOnce);
+            let mut publishing = Box::pin(publish.into_future());
+            assert!(publishing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            drop(publishing);
+            tokio::task::yield_now().await;
+        }
+        tokio::task::yield_now().await;
+        let refused = session.stats().refused;
+        assert!(refused > count / 4, "{refused} of {count} times {len} bytes");
+    }
+}
