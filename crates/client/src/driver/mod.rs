@@ -529,6 +529,7 @@ impl Driver {
         stats.dropped_full = session.dropped_full;
         stats.dropped_offline = session.dropped_offline;
         stats.dropped_superseded = session.dropped_superseded;
+        stats.dropped_parked = session.dropped_parked;
         stats.dropped_expired = session.dropped_expired;
         stats.dropped_too_large = session.dropped_too_large;
         stats.dropped_not_offered = session.dropped_not_offered;
