@@ -342,7 +342,21 @@ impl Client {
         properties: Properties,
         now: Time,
     ) -> Result<OperationId, OperationError> {
-        self.start_operation(Request::Subscribe { filters, properties }, now)
+        self.subscribe_marked(filters, properties, None, now)
+    }
+
+    /// [`Client::subscribe`] with a subscription identifier, `mark`, that is left out where the server takes none.
+    ///
+    /// # Errors
+    /// [`OperationError`]; nothing was taken then.
+    pub fn subscribe_marked(
+        &mut self,
+        filters: Vec<SubscribeFilter>,
+        properties: Properties,
+        mark: Option<u32>,
+        now: Time,
+    ) -> Result<OperationId, OperationError> {
+        self.start_operation(Request::Subscribe { filters, properties, mark }, now)
     }
 
     /// Unsubscribes. Without a connection it waits for one.
