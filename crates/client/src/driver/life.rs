@@ -98,6 +98,11 @@ impl Driver {
         !self.inbox.is_empty() && self.life.takes_commands()
     }
 
+    /// Whether publications are waited for before the session ends.
+    pub(super) fn is_draining(&self) -> bool {
+        matches!(self.life, Life::Draining(..))
+    }
+
     /// Takes the next step of a life.
     pub(super) fn step_life(&mut self) {
         if self.is_abandoned && self.inbox.is_empty() && self.shared.mailbox.is_empty() {
@@ -111,7 +116,9 @@ impl Driver {
             }
         }
         let Life::Draining(leave, until) = &mut self.life else { return };
-        if self.is_connected && !self.machine.is_idle() && self.now < *until {
+        // What is written last has only a moment until the connection is closed.
+        let is_done = self.machine.is_idle() && self.machine.is_written();
+        if self.is_connected && !is_done && self.now < *until {
             return;
         }
         let mut leave = std::mem::take(leave);

@@ -383,6 +383,7 @@ impl Driver {
                     is_awake |= self.machine.consume(count, self.now);
                     is_awake |= self.feed();
                     is_awake |= !self.inbox.is_empty() && !self.machine.is_backed_up();
+                    is_awake |= self.is_draining() && self.machine.is_written();
                 }
                 Written::Broken | Written::Closed => {
                     self.close();

@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, IntoFuture},
+    task::{Context, Waker},
     time::Duration,
 };
 
@@ -166,4 +167,28 @@ async fn a_disconnect_does_not_wait_for_room_for_what_was_published_before() {
         assert!(matches!(open, Err(PublishError::Over(_))), "{open:?}");
     }
     assert!(matches!(third, Err(PublishError::QueueFull { messages: 2, .. })), "{third:?}");
+}
+
+/// Nor is a slow connection closed before it has taken what was published at QoS 0.
+#[tokio::test]
+async fn a_disconnect_waits_until_everything_is_written() {
+    let (session, mut peer, _desk) = connected().await;
+    let payload = vec![0; 10_000];
+    for _ in 0..4 {
+        session.publish("a", payload.as_slice()).await.unwrap();
+    }
+    let mut leaving = session.disconnect_with().into_future();
+    for _ in 0..100 {
+        assert!(leaving.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(session.ended(), None, "it has not said that it leaves");
+    let (left, ()) = tokio::join!(leaving, async {
+        for _ in 0..4 {
+            peer.publish().await;
+        }
+        assert!(matches!(peer.next().await, Packet::Disconnect(_)));
+        drop(peer);
+    });
+    left.unwrap();
 }
