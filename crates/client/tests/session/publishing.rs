@@ -8,6 +8,7 @@ use std::{
 
 use postrider::{Event, Properties, Property, PublishError, QoS, ReasonCode, TopicError};
 use postrider_proto::wire::{AckKind, ConnAck, Packet};
+use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::peer::{PATIENCE, Success, builder, connect, connected};
@@ -325,6 +326,16 @@ async fn without_a_store_nothing_waits_to_be_stored() {
     let id = peer.publish().await.packet_id;
     peer.ack(AckKind::PubAck, id).await;
     receipt.await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_stored_at_qos_0() {
+    let folder = TempDir::new().unwrap();
+    let (builder, desk) = builder();
+    let builder = builder.store(folder.path());
+    let (session, _peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    let receipt = session.publish("a", "").receipt().await.unwrap();
+    assert_eq!(receipt.stored().await, Err(PublishError::NotStored));
 }
 
 /// Says when it is woken.
