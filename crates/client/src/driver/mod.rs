@@ -166,6 +166,9 @@ struct Attempt {
     /// Whether a stream was opened.
     had_stream: bool,
     has_timed_out: bool,
+    /// Whether it goes where a server has sent us.
+    #[cfg(feature = "srv")]
+    is_detour: bool,
 }
 
 /// Milliseconds for the other side to close a connection that we have ended.
