@@ -55,12 +55,25 @@ impl Driver {
     pub(super) fn apply_inbox(&mut self) {
         while let Some(command) = self.inbox.front() {
             if !self.life.is_over() && !self.can_take(command) {
-                return;
+                if !self.expire() {
+                    return;
+                }
+                continue;
             }
             if let Some(command) = self.inbox.pop_front() {
                 self.apply(command);
             }
         }
+    }
+
+    /// Without a connection publishers wait for what expires. Says whether anything did.
+    fn expire(&mut self) -> bool {
+        if self.is_connected {
+            return false;
+        }
+        let before = self.machine.stats().queued;
+        self.room_at = self.machine.expire_front(self.now);
+        self.machine.stats().queued < before
     }
 
     /// Says that the session is over, or is about to be.

@@ -112,6 +112,8 @@ pub(crate) struct Driver {
     is_abandoned: bool,
     /// Until when who leaves waits for publishers before him that find no room.
     leaving_until: Option<Time>,
+    /// Without a connection: when there may be room for what waits in the inbox.
+    room_at: Option<Time>,
     life: Life,
     /// Who waits for the first connection and will hear of its failure when the store is closed.
     refused: Option<(Answer<Result<(), ConnectError>>, ConnectError)>,
@@ -236,6 +238,7 @@ impl Driver {
             is_pressing: false,
             is_abandoned: false,
             leaving_until: None,
+            room_at: None,
             life: if is_first_retried { Life::Running } else { Life::Connecting(connected) },
             refused: None,
             close_error: None,
@@ -495,6 +498,7 @@ impl Driver {
             self.closing_until,
             self.life.deadline(),
             self.leaving_until.filter(|_| self.is_held_up()),
+            self.room_at.filter(|_| self.is_held_up() && !self.is_connected),
             self.entrusted.deadline(),
             self.shared.requests.deadline(),
             self.preparation.deadline(),

@@ -107,6 +107,20 @@ async fn publishers_wait_for_room_if_they_are_told_to() {
     assert_eq!(third.unwrap().message_number(), 3);
 }
 
+/// Nor do they wait for a connection behind what has expired.
+#[tokio::test]
+async fn publishers_wait_for_room_until_messages_expire() {
+    let (session, _desk) =
+        start(|builder| builder.queue_messages(1).when_full(WhenFull::Wait)).await;
+    for expiry in [Duration::ZERO, Duration::from_secs(1)] {
+        let publish = session.publish("a", "x").qos(QoS::AtLeastOnce).expiry(expiry);
+        let expired = publish.receipt().await.unwrap();
+        let next = session.publish("b", "x").qos(QoS::AtLeastOnce).expiry(Duration::ZERO);
+        timeout(PATIENCE, next.receipt()).await.expect("room in time").unwrap();
+        assert_eq!(expired.await.unwrap_err(), PublishError::Expired);
+    }
+}
+
 /// A program that waits for a connection can still leave.
 #[tokio::test]
 async fn a_disconnect_does_not_wait_behind_publishers() {

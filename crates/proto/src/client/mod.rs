@@ -485,6 +485,14 @@ impl Client {
         self.session.is_given_up(number)
     }
 
+    /// Drops the messages that have expired, up to the first that has not: for who waits for room in the queue. Returns
+    /// when that one expires.
+    pub fn expire_front(&mut self, now: Time) -> Option<Time> {
+        let next = self.session.expire_front(&mut self.journal, now);
+        self.collect_fates();
+        next
+    }
+
     /// The client identifier: of the configuration, of the store, or assigned by the server.
     #[must_use]
     pub fn client_id(&self) -> &ClientId {

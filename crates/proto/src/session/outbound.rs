@@ -244,6 +244,18 @@ impl Session {
         Ok(sent)
     }
 
+    /// Drops expired messages at the front of the queue, as for a new one. Returns when the first of the others expires.
+    pub(crate) fn expire_front(&mut self, journal: &mut Journal, now: Time) -> Option<Time> {
+        while let Some(first) = self.queue.first() {
+            if !first.message.is_expired(now) {
+                return first.message.expires;
+            }
+            let number = first.number;
+            self.drop_expired(number, journal);
+        }
+        None
+    }
+
     /// Makes room for one more message: expired ones at the front of the queue go, and others if they are to give way;
     /// then the oldest of QoS 0.
     fn make_room(&mut self, cost: u64, journal: &mut Journal, now: Time) -> Result<(), QueueFull> {
