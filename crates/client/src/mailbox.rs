@@ -63,6 +63,9 @@ pub(crate) struct Ticket(Option<u64>);
 struct State<T> {
     queue: VecDeque<T>,
     bytes: usize,
+    /// Of them, bytes of values that were forced in beyond the bounds, and the largest of these.
+    forced_bytes: usize,
+    forced_max: usize,
     number_next: u64,
     /// How many values the taker has room for.
     taker_room: usize,
@@ -80,6 +83,8 @@ impl<T: Mail> Mailbox<T> {
         let state = State {
             queue: VecDeque::new(),
             bytes: 0,
+            forced_bytes: 0,
+            forced_max: 0,
             number_next: 1,
             taker_room: 0,
             has_nudge: false,
@@ -137,7 +142,13 @@ impl<T: Mail> Mailbox<T> {
         if state.is_closed {
             return Err(Closed(value));
         }
+        if !state.has_room(self.room, bytes) {
+            state.forced_bytes = state.forced_bytes.saturating_add(bytes);
+            state.forced_max = state.forced_max.max(bytes);
+        }
         let waker = state.push(value, bytes);
+        // A taker that cannot go on must do something about it.
+        state.has_nudge |= state.is_overfull(self.room);
         drop(state);
         wake(waker);
         Ok(())
@@ -158,10 +169,10 @@ impl<T: Mail> Mailbox<T> {
         self.nudge();
     }
 
-    /// Whether more waits than the bounds allow, because values were forced in.
+    /// Whether more waits than the bounds allow, because values were forced in: too many, or several that have once more
+    /// as many bytes.
     pub(crate) fn is_overfull(&self) -> bool {
-        let state = lock(&self.state);
-        state.queue.len() > self.room.count
+        lock(&self.state).is_overfull(self.room)
     }
 
     /// Whether nothing is in the queue.
@@ -179,7 +190,7 @@ impl<T: Mail> Mailbox<T> {
         }
         mem::swap(&mut state.queue, into);
         state.taker_room = state.taker_room.saturating_sub(into.len());
-        state.bytes = 0;
+        state.forget_bytes();
         state.has_nudge = false;
         let is_pressing = mem::take(&mut state.is_pressing);
         let taken = Taken { is_abandoned: state.is_abandoned, is_pressing };
@@ -205,7 +216,7 @@ impl<T: Mail> Mailbox<T> {
     pub(crate) fn close(&self) -> VecDeque<T> {
         let mut state = lock(&self.state);
         state.is_closed = true;
-        state.bytes = 0;
+        state.forget_bytes();
         let rest = mem::take(&mut state.queue);
         let senders = mem::take(&mut state.senders);
         drop(state);
@@ -220,6 +231,10 @@ impl<T: Mail> State<T> {
             || (self.queue.len() < room.count && self.bytes.saturating_add(bytes) <= room.bytes)
     }
 
+    fn is_overfull(&self, room: Room) -> bool {
+        self.queue.len() > room.count || self.forced_bytes - self.forced_max > room.bytes
+    }
+
     /// Returns the taker, to be woken once the lock is free.
     fn push(&mut self, mut value: T, bytes: usize) -> Option<Waker> {
         value.number(&mut self.number_next, self.queue.len() < self.taker_room);
@@ -227,6 +242,11 @@ impl<T: Mail> State<T> {
         self.queue.push_back(value);
         self.bytes = self.bytes.saturating_add(bytes);
         self.taker.take()
+    }
+
+    /// The queue is empty.
+    fn forget_bytes(&mut self) {
+        (self.bytes, self.forced_bytes, self.forced_max) = (0, 0, 0);
     }
 
     /// Notes if a value is not patient. Says whether that is news for the taker.

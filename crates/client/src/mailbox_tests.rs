@@ -93,6 +93,22 @@ fn a_forced_value_passes_the_bounds() {
     assert_eq!(take(&mailbox, &waker), Poll::Ready(vec![1, 2]));
 }
 
+/// Nor without a bound of bytes.
+#[test]
+fn forced_values_fill_it_by_their_bytes_too() {
+    let mailbox = Mailbox::new(Room { count: 100, bytes: 10 });
+    let (_, waker) = counted();
+    assert!(send(&mailbox, &waker, 1, 10));
+    for (value, bytes) in [(2, 50), (3, 0), (4, 10)] {
+        assert_eq!(mailbox.force(value, bytes), Ok(()));
+        assert!(!mailbox.is_overfull(), "at {value}: one may be of any size");
+    }
+    assert_eq!(mailbox.force(5, 1), Ok(()));
+    assert!(mailbox.is_overfull());
+    assert_eq!(take(&mailbox, &waker), Poll::Ready(vec![1, 2, 3, 4, 5]));
+    assert!(!mailbox.is_overfull());
+}
+
 #[test]
 fn the_taker_is_woken_once_per_batch() {
     let mailbox = Mailbox::new(Room { count: 10, bytes: 10 });

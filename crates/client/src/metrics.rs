@@ -8,7 +8,7 @@ use crate::Stats;
 pub(crate) struct Metrics {
     gauges: [(Gauge, Read<f64>); 5],
     counters: [(Counter, Read<u64>); 9],
-    dropped: [(Counter, Read<u64>); 10],
+    dropped: [(Counter, Read<u64>); 12],
     /// What was told last.
     last: Option<Stats>,
 }
@@ -67,13 +67,15 @@ const COUNTERS: [(&str, Read<u64>); 9] = [
     ("postrider_disconnections_total", |stats| stats.disconnections),
 ];
 
-const DROPPED: [(&str, Read<u64>); 10] = [
+const DROPPED: [(&str, Read<u64>); 12] = [
     ("full", |stats| stats.dropped_full),
     ("offline", |stats| stats.dropped_offline),
     ("expired", |stats| stats.dropped_expired),
     ("too_large", |stats| stats.dropped_too_large),
     ("not_offered", |stats| stats.dropped_not_offered),
+    ("unreadable", |stats| stats.dropped_unreadable),
     ("superseded", |stats| stats.dropped_superseded),
+    ("parked", |stats| stats.dropped_parked),
     ("refused", |stats| stats.refused),
     ("slow", |stats| stats.dropped_slow),
     ("outdated", |stats| stats.dropped_outdated),

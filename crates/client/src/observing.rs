@@ -29,7 +29,7 @@
 //! | `postrider_queued_messages`, `postrider_in_flight_messages`, `postrider_open_bytes`, `postrider_unmatched_messages` | gauge |
 //! | `postrider_round_trip_seconds` | gauge; of the last ping |
 //! | `postrider_published_messages_total`, `postrider_received_messages_total`, `postrider_resent_messages_total` | counter |
-//! | `postrider_dropped_messages_total` | counter; label `reason`: `full`, `offline`, `expired`, `too_large`, `not_offered`, `superseded`, `refused`, `slow`, `outdated`, `unmatched` |
+//! | `postrider_dropped_messages_total` | counter; label `reason`: `full`, `offline`, `expired`, `too_large`, `not_offered`, `unreadable`, `superseded`, `parked`, `refused`, `slow`, `outdated`, `unmatched` |
 //! | `postrider_surplus_messages_total` | counter |
 //! | `postrider_slow_streams_total` | counter |
 //! | `postrider_sent_bytes_total`, `postrider_received_bytes_total` | counter |

@@ -362,8 +362,8 @@ impl Receipt {
     /// [`PublishError::NotStored`] without a store and at QoS 0; others if the message failed.
     pub async fn stored(&self) -> Result<(), PublishError> {
         match &self.slot {
-            Some(slot) => std::future::poll_fn(|cx| slot.poll_stored(cx)).await,
-            None => Err(PublishError::NotStored),
+            Some(slot) if self.number > 0 => std::future::poll_fn(|cx| slot.poll_stored(cx)).await,
+            Some(_) | None => Err(PublishError::NotStored),
         }
     }
 

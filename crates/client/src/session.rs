@@ -13,6 +13,7 @@ use crate::{
     PublishError, PublishRequest, Receipt, SessionEnd, Source, Stats, StoredError,
     SubscribeManyRequest, SubscribeRequest, Unmatched, UnsubscribeError,
     answer::{Gone, answer},
+    builder::ms,
     command::{Command, DisconnectCommand, UnsubscribeCommand},
     event,
     mailbox::Closed,
@@ -365,7 +366,7 @@ impl<S> DisconnectRequest<S> {
             answer,
         }));
         let shared = &self.handle.0;
-        shared.leave();
+        shared.leave(ms(self.flush));
         let ended = |Gone| match shared.end() {
             SessionEnd::Disconnected => Ok(()),
             end @ (SessionEnd::Link(_) | SessionEnd::Store(_) | SessionEnd::Stopped) => {

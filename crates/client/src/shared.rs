@@ -4,7 +4,7 @@ use std::{
     fmt, mem,
     sync::{
         Arc, Mutex, OnceLock, Weak,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -28,8 +28,8 @@ pub(crate) struct Shared {
     pub(crate) takes_qos0_offline: bool,
     /// Whether there is a store.
     pub(crate) has_store: bool,
-    /// A disconnect was asked for: publishers without a connection wait no longer.
-    is_leaving: AtomicBool,
+    /// Milliseconds that the first disconnect gives what is open; [`STAYING`] until one was asked for.
+    leaving_ms: AtomicU64,
     /// Bounds of each stream.
     pub(crate) stream_room: Room,
     /// Largest packet the server accepts; 0 without a connection.
@@ -74,6 +74,8 @@ impl Drop for Handle {
     }
 }
 
+/// Nobody has asked to leave.
+const STAYING: u64 = u64::MAX;
 /// Commands waiting for the driver; enough to keep it busy, few enough to keep the session's own bounds meaningful.
 pub(crate) const MAILBOX: Room = Room { count: 1024, bytes: 4 * 1024 * 1024 };
 
@@ -88,7 +90,7 @@ impl Shared {
             mailbox: Mailbox::new(MAILBOX),
             takes_qos0_offline,
             has_store,
-            is_leaving: AtomicBool::new(false),
+            leaving_ms: AtomicU64::new(STAYING),
             stream_room,
             packet_size_max: AtomicU32::new(0),
             qos_max: AtomicU8::new(0),
@@ -152,14 +154,17 @@ impl Shared {
         qos.bits() <= self.qos_max.load(Ordering::Relaxed)
     }
 
-    /// Says that a disconnect comes, which must not wait behind publishers that wait for a connection.
-    pub(crate) fn leave(&self) {
-        self.is_leaving.store(true, Ordering::Release);
+    /// Says that a disconnect comes, which must not wait for longer than so many milliseconds behind publishers that wait
+    /// for room. The first one counts.
+    pub(crate) fn leave(&self, flush_ms: u64) {
+        let (flush_ms, order) = (flush_ms.min(STAYING - 1), Ordering::AcqRel);
+        let _ = self.leaving_ms.compare_exchange(STAYING, flush_ms, order, Ordering::Acquire);
         self.mailbox.nudge();
     }
 
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.is_leaving.load(Ordering::Acquire)
+    /// What [`Shared::leave`] was told.
+    pub(crate) fn leaving_ms(&self) -> Option<u64> {
+        Some(self.leaving_ms.load(Ordering::Acquire)).filter(|flush_ms| *flush_ms != STAYING)
     }
 
     pub(crate) fn connected(&self) -> Option<Connected> {

@@ -105,7 +105,8 @@ impl PublishAnswer {
         let mut state = lock(&slot.0);
         state.number = Some(number);
         state.is_loose = !is_stored;
-        let waker = if state.wants_taken { state.waker.take() } else { None };
+        let is_news = state.wants_taken || (state.wants_stored && !is_stored);
+        let waker = if is_news { state.waker.take() } else { None };
         drop(state);
         if let Some(waker) = waker {
             waker.wake();

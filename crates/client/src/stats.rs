@@ -34,6 +34,9 @@ pub struct Stats {
     pub dropped_unreadable: u64,
     /// Published messages dropped because a later one to their topic took their place.
     pub dropped_superseded: u64,
+    /// Published messages dropped because the server closed the connection at them each time
+    /// ([`crate::Event::Parked`]).
+    pub dropped_parked: u64,
     /// Published messages refused when nobody waited for the answer.
     pub refused: u64,
     /// Arrived messages that a slow stream gave up: at QoS 0 past its stall budget, at any with

@@ -188,7 +188,8 @@ impl<S, F> SubscribeRequest<S, F> {
     }
 
     /// A subscription identifier of the program's own, 1 to 268,435,455, which comes back in the properties of each
-    /// message (5.0). Without one the session chooses, so that overlapping filters are told apart.
+    /// message (5.0). Without one the session chooses, so that overlapping filters are told apart. A server without
+    /// identifiers refuses it; one that comes to be connected to later is subscribed to without.
     pub fn identifier(mut self, identifier: u32) -> Self {
         self.identifier = Some(identifier);
         self

@@ -119,8 +119,7 @@ pub fn elsewhere(url: &str, reference: &str) -> Result<String, UrlError> {
     if reference.is_empty() || !reference.chars().all(is_plain) {
         return Err(malformed("it names no host"));
     }
-    let after = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    let path = after.find(['/', '?']).and_then(|at| after.get(at..)).unwrap_or_default();
+    let path = rest.find(['/', '?']).and_then(|at| rest.get(at..)).unwrap_or_default();
     let url = format!("{scheme}://{reference}{path}");
     Address::parse(&url)?;
     Ok(url)
@@ -315,6 +314,8 @@ mod tests {
             ("mqtt://ann:hush@h:1", "other", "mqtt://other"),
             ("mqtts://h", "other.example:8884", "mqtts://other.example:8884"),
             ("wss://ann@h:1/a/b?c=d", "[::1]:7", "wss://[::1]:7/a/b?c=d"),
+            ("ws://ann:hush@h/a@b", "other", "ws://other/a@b"),
+            ("ws://h?a=b@c/d", "other", "ws://other?a=b@c/d"),
         ] {
             assert_eq!(elsewhere(url, reference).as_deref(), Ok(expected));
         }

@@ -6,7 +6,9 @@ use postrider_proto::{
 };
 use postrider_store::StoreError;
 
-use super::{Driver, refusal::publish_refusal, subscribing::Asking, unsubscribing::Leaving};
+use super::{
+    Driver, newest, refusal::publish_refusal, subscribing::Asking, unsubscribing::Leaving,
+};
 use crate::{
     Event, PendingMessage, PublishError, Receipt, SessionEnd, StoredError, StreamEnd,
     SubscribeError, UnsubscribeError, WhenFull,
@@ -53,12 +55,25 @@ impl Driver {
     pub(super) fn apply_inbox(&mut self) {
         while let Some(command) = self.inbox.front() {
             if !self.life.is_over() && !self.can_take(command) {
-                return;
+                if !self.expire() {
+                    return;
+                }
+                continue;
             }
             if let Some(command) = self.inbox.pop_front() {
                 self.apply(command);
             }
         }
+    }
+
+    /// Without a connection publishers wait for what expires. Says whether anything did.
+    fn expire(&mut self) -> bool {
+        if self.is_connected {
+            return false;
+        }
+        let before = self.machine.stats().queued;
+        self.room_at = self.machine.expire_front(self.now);
+        self.machine.stats().queued < before
     }
 
     /// Says that the session is over, or is about to be.
@@ -101,6 +116,10 @@ impl Driver {
     /// Whether a command may be applied: while connected, a full queue holds publishers up; otherwise what was built
     /// decides. QoS 0 waits here for a connection that is behind, where it costs nothing, unless it would hold up others.
     fn can_take(&self, command: &Command) -> bool {
+        // Whoever leaves has waited long enough.
+        if self.leaving_until.is_some_and(|until| until <= self.now) {
+            return true;
+        }
         match command {
             Command::Publish(publish) => {
                 let may_lie = publish.head.qos == QoS::AtMostOnce && !self.is_pressing;
@@ -138,7 +157,7 @@ impl Driver {
             return false;
         }
         let is_patient = self.when_full == WhenFull::Wait && !self.is_abandoned;
-        if !self.is_connected && (!is_patient || self.shared.is_leaving()) {
+        if !self.is_connected && (!is_patient || self.leaving_until.is_some()) {
             return true;
         }
         let stats = self.machine.stats();
@@ -181,17 +200,19 @@ impl Driver {
         let PublishCommand { head, payload, release, number, answer, .. } = command;
         let mut latest = None;
         let sent = self.check(&head, u64::from(payload.len())).and_then(|()| {
-            latest = self.supersede(&head);
+            latest = self.kept_latest(&head);
+            let replaces = latest.as_ref().and_then(|topic| self.latest.get(topic));
+            let replaces = replaces.filter(|_| !self.is_connected);
             self.machine.number_from(number);
             let release = release.map_or_else(Properties::new, |release| *release);
-            let sent = self.machine.publish_with(head, payload, release, self.now);
+            let sent = self.machine.publish_with(head, payload, release, replaces, self.now);
             sent.map_err(|refusal| publish_refusal(refusal, None, self.shared.end()))
         });
         match sent {
             Ok(Sent { number, seq }) => {
                 self.stats.published += 1;
                 if let Some(topic) = latest {
-                    self.latest.insert(topic, number);
+                    self.latest.put(topic, number, || newest::open(&self.machine));
                 }
                 let Some(answer) = answer else { return };
                 if number > 0 {
@@ -242,20 +263,10 @@ impl Driver {
         checked.map_err(|refusal| publish_refusal(refusal, head.topic.as_ref(), self.shared.end()))
     }
 
-    /// Drops the message that waits and has the topic of this one, if that is what the program wants. Returns the topic
-    /// to remember.
-    fn supersede(&mut self, head: &Publish) -> Option<Topic> {
-        if self.when_full != WhenFull::KeepLatest || head.qos == QoS::AtMostOnce {
-            return None;
-        }
-        if self.machine.is_idle() {
-            self.latest.clear();
-        }
-        let topic = head.topic.as_ref()?;
-        if let Some(number) = self.latest.get(topic).filter(|_| !self.is_connected) {
-            self.machine.supersede(*number);
-        }
-        Some(topic.detached())
+    /// The topic of a message of which only the latest is to wait.
+    fn kept_latest(&self, head: &Publish) -> Option<Topic> {
+        let is_kept = self.when_full == WhenFull::KeepLatest && head.qos != QoS::AtMostOnce;
+        head.topic.as_ref().filter(|_| is_kept).map(Topic::detached)
     }
 
     fn claim(&mut self, number: u64, answer: Answer<Result<Receipt, PublishError>>) {

@@ -14,7 +14,8 @@ use postrider_store::StoreError;
 
 use super::Driver;
 use crate::{
-    ConnectError, DisconnectError, SessionEnd, answer::Answer, command::DisconnectCommand,
+    ConnectError, DisconnectError, SessionEnd, answer::Answer, builder::ms,
+    command::DisconnectCommand,
 };
 
 /// Where a session is in its life.
@@ -66,19 +67,40 @@ impl Driver {
     pub(super) fn leave(&mut self, command: DisconnectCommand) {
         match &mut self.life {
             Life::Connecting(_) | Life::Running => {
-                let flush_ms = u64::try_from(command.flush.as_millis()).unwrap_or(u64::MAX);
+                let until = self.now.plus_ms(ms(command.flush));
                 let leave = Leave {
                     disconnect: Some(command.disconnect),
                     session_expiry_s: command.session_expiry_s,
                     answers: vec![command.answer],
                     unfinished: 0,
                 };
-                self.life = Life::Draining(leave, self.now.plus_ms(flush_ms));
+                // What it waited behind publishers counts.
+                let until = self.leaving_until.map_or(until, |noted| noted.min(until));
+                self.life = Life::Draining(leave, until);
             }
             Life::Draining(leave, _) | Life::Leaving(leave) | Life::Over(leave) => {
                 leave.answers.push(command.answer);
             }
         }
+    }
+
+    /// Notes that somebody leaves, before the command that says so has its turn.
+    pub(super) fn note_leaving(&mut self) {
+        if self.leaving_until.is_none() {
+            let abandoned_ms = self.is_abandoned.then_some(ABANDONED_FLUSH_MS);
+            let flush_ms = self.shared.leaving_ms().or(abandoned_ms);
+            self.leaving_until = flush_ms.map(|flush_ms| self.now.plus_ms(flush_ms));
+        }
+    }
+
+    /// Whether commands wait for room, and with them perhaps who leaves.
+    pub(super) fn is_held_up(&self) -> bool {
+        !self.inbox.is_empty() && self.life.takes_commands()
+    }
+
+    /// Whether publications are waited for before the session ends.
+    pub(super) fn is_draining(&self) -> bool {
+        matches!(self.life, Life::Draining(..))
     }
 
     /// Takes the next step of a life.
@@ -87,14 +109,16 @@ impl Driver {
             match self.life {
                 Life::Connecting(_) => self.life = Life::Draining(Leave::default(), self.now),
                 Life::Running => {
-                    let until = self.now.plus_ms(ABANDONED_FLUSH_MS);
+                    let until = self.leaving_until.unwrap_or(self.now);
                     self.life = Life::Draining(Leave::default(), until);
                 }
                 Life::Draining(..) | Life::Leaving(_) | Life::Over(_) => {}
             }
         }
         let Life::Draining(leave, until) = &mut self.life else { return };
-        if self.is_connected && !self.machine.is_idle() && self.now < *until {
+        // What is written last has only a moment until the connection is closed.
+        let is_done = self.machine.is_idle() && self.machine.is_written();
+        if self.is_connected && !is_done && self.now < *until {
             return;
         }
         let mut leave = std::mem::take(leave);

@@ -11,6 +11,7 @@ mod attempt;
 mod commands;
 mod entrusted;
 mod life;
+mod newest;
 mod outputs;
 mod refusal;
 mod settling;
@@ -19,7 +20,7 @@ mod subscribing;
 mod unsubscribing;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     mem,
     pin::{Pin, pin},
     sync::Arc,
@@ -27,12 +28,11 @@ use std::{
     time::Duration,
 };
 
-use foldhash::fast::RandomState;
 use postrider_net::{Clock, Dial, ProxyError};
 use postrider_proto::{
     Client, Fact, Limits, Time,
     client::{ClientConfig, OperationId},
-    wire::{Topic, Version},
+    wire::Version,
 };
 use postrider_store::StoreError;
 use tokio::{
@@ -49,7 +49,7 @@ use crate::{
     dispatch::Dispatch,
     driver::{
         attempt::Preparation, commands::Operation, entrusted::Entrusted, life::Life,
-        settling::Settling, sleep::Sleep as MachineSleep,
+        newest::Newest, settling::Settling, sleep::Sleep as MachineSleep,
     },
     line::{Line, Read, Written},
     pending::Pending,
@@ -103,13 +103,17 @@ pub(crate) struct Driver {
     /// Publications that wait for the store, with the records they wait for.
     storing: VecDeque<(u64, Storing)>,
     /// With [`WhenFull::KeepLatest`]: the last message of each topic.
-    latest: HashMap<Topic, u64, RandomState>,
+    latest: Newest,
     operations: BTreeMap<OperationId, Operation>,
     /// Commands taken from the mailbox and not applied yet.
     inbox: VecDeque<Command>,
     /// Something in the inbox, or behind it, may not wait for the connection.
     is_pressing: bool,
     is_abandoned: bool,
+    /// Until when who leaves waits for publishers before him that find no room.
+    leaving_until: Option<Time>,
+    /// Without a connection: when there may be room for what waits in the inbox.
+    room_at: Option<Time>,
     life: Life,
     /// Who waits for the first connection and will hear of its failure when the store is closed.
     refused: Option<(Answer<Result<(), ConnectError>>, ConnectError)>,
@@ -164,6 +168,9 @@ struct Attempt {
     /// Whether a stream was opened.
     had_stream: bool,
     has_timed_out: bool,
+    /// Whether it goes where a server has sent us.
+    #[cfg(feature = "srv")]
+    is_detour: bool,
 }
 
 /// Milliseconds for the other side to close a connection that we have ended.
@@ -189,7 +196,8 @@ impl Driver {
                 && let Fact::Queued { number, message, .. } = &record.fact
                 && let Some(topic) = &message.head.topic
             {
-                driver.latest.insert(topic.clone(), *number);
+                let open = || newest::open(&driver.machine);
+                driver.latest.put(topic.clone(), *number, open);
             }
             driver.machine.recover([record]);
         })?;
@@ -224,11 +232,13 @@ impl Driver {
             pending: Pending::default(),
             claims: BTreeMap::new(),
             storing: VecDeque::new(),
-            latest: HashMap::default(),
+            latest: Newest::default(),
             operations: BTreeMap::new(),
             inbox: VecDeque::new(),
             is_pressing: false,
             is_abandoned: false,
+            leaving_until: None,
+            room_at: None,
             life: if is_first_retried { Life::Running } else { Life::Connecting(connected) },
             refused: None,
             close_error: None,
@@ -302,6 +312,7 @@ impl Driver {
     fn turn(&mut self) {
         self.take_stored();
         self.take_outcomes();
+        self.note_leaving();
         self.apply_inbox();
         self.step_life();
         self.drain();
@@ -337,8 +348,8 @@ impl Driver {
     }
 
     fn poll_mailbox(&mut self, cx: &mut Context<'_>) -> bool {
-        let is_done = self.inbox.is_empty();
-        let taken = if is_done {
+        let taken = if self.inbox.is_empty() {
+            self.is_pressing = false;
             self.shared.mailbox.poll_take(cx, &mut self.inbox)
         } else {
             self.shared.mailbox.poll_nudge(cx)
@@ -346,8 +357,6 @@ impl Driver {
         match taken {
             Poll::Ready(taken) => {
                 self.is_abandoned |= taken.is_abandoned;
-                // What is not done yet may have been pressing before.
-                self.is_pressing &= !is_done;
                 self.is_pressing |= taken.is_pressing || taken.is_abandoned;
                 true
             }
@@ -380,6 +389,7 @@ impl Driver {
                     is_awake |= self.machine.consume(count, self.now);
                     is_awake |= self.feed();
                     is_awake |= !self.inbox.is_empty() && !self.machine.is_backed_up();
+                    is_awake |= self.is_draining() && self.machine.is_written();
                 }
                 Written::Broken | Written::Closed => {
                     self.close();
@@ -487,6 +497,8 @@ impl Driver {
             self.stalled_until,
             self.closing_until,
             self.life.deadline(),
+            self.leaving_until.filter(|_| self.is_held_up()),
+            self.room_at.filter(|_| self.is_held_up() && !self.is_connected),
             self.entrusted.deadline(),
             self.shared.requests.deadline(),
             self.preparation.deadline(),
@@ -525,6 +537,7 @@ impl Driver {
         stats.dropped_full = session.dropped_full;
         stats.dropped_offline = session.dropped_offline;
         stats.dropped_superseded = session.dropped_superseded;
+        stats.dropped_parked = session.dropped_parked;
         stats.dropped_expired = session.dropped_expired;
         stats.dropped_too_large = session.dropped_too_large;
         stats.dropped_not_offered = session.dropped_not_offered;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use postrider_net::elsewhere;
+use postrider_net::{Dial, elsewhere};
 use postrider_proto::{
     Arrived, LinkEnd, Payload, Plan, SpoolOutput, Time,
     client::{Event as MachineEvent, Output, Restarted},
@@ -76,8 +76,13 @@ impl Driver {
         let is_same = self.is_connecting() && self.attempt.number == plan.attempt;
         let deadline = self.attempt.deadline.filter(|_| is_same);
         let deadline = deadline.unwrap_or_else(|| self.attempt_deadline(plan.attempt));
-        self.attempt =
-            Attempt { number: plan.attempt, deadline: Some(deadline), ..Attempt::default() };
+        self.attempt = Attempt {
+            number: plan.attempt,
+            deadline: Some(deadline),
+            #[cfg(feature = "srv")]
+            is_detour: plan.detour.is_some(),
+            ..Attempt::default()
+        };
         self.span = spans::connection(&self.server, plan.attempt);
         self.version = plan.version;
         self.line.forget_fault();
@@ -99,10 +104,20 @@ impl Driver {
         self.server = shown(&server);
         let left_ms = self.attempt.deadline.map_or(0, |deadline| deadline.ms_since(self.now));
         let timeout = Duration::from_millis(left_ms);
-        let how = Arc::clone(&self.dial);
+        let how = self.how();
         let attempt = connector::Attempt { server, number, timeout, how };
         let dialing = connector::open(self.connector.as_ref(), attempt);
         self.line.dial(tap::on(self.tap.as_ref(), &self.server, dialing));
+    }
+
+    /// How to open the stream.
+    fn how(&self) -> Arc<Dial> {
+        #[cfg(feature = "srv")]
+        if self.attempt.is_detour && self.dial.srv.is_some() {
+            // Who sends us on names a server, not a domain whose servers are to be looked up.
+            return Arc::new(Dial { srv: None, ..Dial::clone(&self.dial) });
+        }
+        Arc::clone(&self.dial)
     }
 
     /// When an attempt that begins now is given up. One timeout bounds the whole of the first connection: each server has

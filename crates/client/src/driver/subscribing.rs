@@ -27,6 +27,8 @@ use crate::{
 pub(super) struct Asking {
     lines: Vec<Asked>,
     properties: Properties,
+    /// An identifier that the program did not ask for.
+    mark: Option<u32>,
 }
 
 /// One line of it.
@@ -71,18 +73,18 @@ impl Driver {
                 None => packets.push((identifier, vec![asked])),
             }
         }
-        for (identifier, lines) in packets {
+        for (mut mark, lines) in packets {
             let mut properties = properties.clone();
-            if let Some(identifier) = identifier {
-                properties.push(Property::SubscriptionIdentifier(identifier));
+            if let Some(given) = mark.take_if(|mark| identifier == Some(*mark)) {
+                properties.push(Property::SubscriptionIdentifier(given));
             }
-            self.ask(Asking { lines, properties });
+            self.ask(Asking { lines, properties, mark });
         }
     }
 
     /// Asks for what the server offers, as far as that is known, and refuses the rest.
     fn ask(&mut self, asking: Asking) {
-        let Asking { lines, properties } = asking;
+        let Asking { lines, properties, mark } = asking;
         let mut offered = Vec::with_capacity(lines.len());
         for asked in lines {
             match self.machine.server_lacks(&asked.line) {
@@ -94,9 +96,9 @@ impl Driver {
             return;
         }
         let lines = offered.iter().map(|asked| asked.line.clone()).collect();
-        match self.machine.subscribe(lines, properties.clone(), self.now) {
+        match self.machine.subscribe_marked(lines, properties.clone(), mark, self.now) {
             Ok(id) => {
-                let asking = Asking { lines: offered, properties };
+                let asking = Asking { lines: offered, properties, mark };
                 self.operations.insert(id, Operation::Subscribe(asking));
             }
             Err(error) => {
@@ -108,10 +110,9 @@ impl Driver {
     /// Subscribes again to a filter that another one has come to overlap, with an identifier.
     fn identify(&mut self, wanted: Wanted) {
         let Wanted { filter, options, identifier } = wanted;
-        let properties = identifier.map(Property::SubscriptionIdentifier).into_iter().collect();
-        let line = SubscribeFilter { filter, options };
+        let (lines, none) = (vec![SubscribeFilter { filter, options }], Properties::new());
         // Refused or not, it stays subscribed; what tells copies apart is then the topic alone.
-        if let Err(error) = self.machine.subscribe(vec![line], properties, self.now) {
+        if let Err(error) = self.machine.subscribe_marked(lines, none, identifier, self.now) {
             tracing::debug!(server = %self.server, ?error, "no identifier for a filter");
         }
     }
@@ -150,13 +151,13 @@ impl Driver {
         for asked in gone {
             self.fail(asked, failure.clone());
         }
-        let properties = asking.properties;
+        let (properties, mark) = (asking.properties, asking.mark);
         if *failure == Failure::TooLarge {
             let rest = lines.split_off(lines.len() / 2);
-            self.ask(Asking { lines, properties: properties.clone() });
-            self.ask(Asking { lines: rest, properties });
+            self.ask(Asking { lines, properties: properties.clone(), mark });
+            self.ask(Asking { lines: rest, properties, mark });
         } else {
-            self.ask(Asking { lines, properties });
+            self.ask(Asking { lines, properties, mark });
         }
     }
 

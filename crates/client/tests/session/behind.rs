@@ -7,14 +7,17 @@ use std::{
 };
 
 use postrider::{Bytes, DisconnectError, QoS, Session};
-use postrider_proto::wire::{AckKind, ConnAck, Packet};
+use postrider_proto::wire::{AckKind, ConnAck, Packet, PacketId};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::peer::{PATIENCE, Peer, Success, builder, connect};
+use crate::peer::{PATIENCE, Peer, Success, builder, connect, message};
 
 /// Payload of which few fill whatever a session has room for.
 const LARGE_LEN: usize = 64 * 1024;
+
+/// How often a session is woken for nothing, at most.
+const WAKES: u16 = 1000;
 
 /// Publishes at QoS 0 until one more would wait; returns how many are on their way.
 async fn flood(session: &Session) -> usize {
@@ -135,4 +138,66 @@ async fn what_waits_is_lost_with_the_connection_and_counted() {
     assert_eq!(peer.publish().await.topic.unwrap(), "fence");
     let dropped = session.stats().dropped_offline;
     assert!(dropped > 0 && dropped < u64::try_from(count).unwrap(), "{dropped} of {count}");
+}
+
+/// Nor behind the session's own bounds, for longer than until these have room for what is before it.
+#[tokio::test]
+async fn a_verb_takes_along_what_waits_whatever_else_wakes_the_session() {
+    let (builder, desk) = builder();
+    let builder = builder.manual_acknowledgement().queue_bytes(4 * LARGE_LEN as u64);
+    let (session, mut peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    let (stream, _) =
+        tokio::join!(async { session.subscribe("a", QoS::AtLeastOnce).await }, peer.grant());
+    let mut stream = stream.unwrap();
+    let mut entrusted = Vec::new();
+    for id in 1..=WAKES {
+        let mut publish = message("a", "", QoS::AtLeastOnce, &[]);
+        publish.packet_id = PacketId::new(id);
+        peer.send(Packet::Publish(publish)).await;
+        entrusted.push(stream.next().await.unwrap());
+    }
+    let (count, payload) = (40_usize, Bytes::from(vec![0; LARGE_LEN]));
+    for _ in 0..count {
+        session.publish("flood", &payload).await.unwrap();
+    }
+    let serving = async {
+        let mut left = count;
+        for message in entrusted {
+            // Wakes the session, and asks nothing of it.
+            drop(message.ack());
+            let packet = peer.next().await;
+            if let Packet::Subscribe(subscribe) = &packet {
+                peer.agree(subscribe).await;
+                break;
+            }
+            left -= usize::from(matches!(packet, Packet::Publish(_)));
+        }
+        left
+    };
+    let (stream, left) =
+        tokio::join!(async { session.subscribe("b", QoS::AtMostOnce).await }, serving);
+    let _stream = stream.unwrap();
+    assert!(left > 0, "it did not wait for all of the {count} before it");
+}
+
+/// Publications given up while the session is full do not fill the memory: beyond a bound of messages and one of bytes the
+/// session refuses them.
+#[tokio::test]
+async fn publications_that_are_dropped_while_there_is_no_room_are_bounded() {
+    for (count, len) in [(3000, 1), (60, 1024 * 1024)] {
+        let (builder, desk) = builder();
+        let (session, _peer, _desk) =
+            connect(builder.queue_messages(1), desk, ConnAck::default_success()).await;
+        let payload = Bytes::from(vec![0; len]);
+        for _ in 0..count {
+            let publish = session.publish("a", &payload).qos(QoS::AtLeastOnce);
+            let mut publishing = Box::pin(publish.into_future());
+            assert!(publishing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            drop(publishing);
+            tokio::task::yield_now().await;
+        }
+        tokio::task::yield_now().await;
+        let refused = session.stats().refused;
+        assert!(refused > count / 4, "{refused} of {count} times {len} bytes");
+    }
 }

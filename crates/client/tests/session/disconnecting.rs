@@ -2,13 +2,15 @@
 
 use std::{
     future::{Future, IntoFuture},
+    task::{Context, Waker},
     time::Duration,
 };
 
-use postrider::{DisconnectError, Property, QoS, ReasonCode, SessionEnd, StreamEnd};
+use postrider::{DisconnectError, Property, PublishError, QoS, ReasonCode, SessionEnd, StreamEnd};
 use postrider_proto::wire::{AckKind, ConnAck, Disconnect, Packet};
+use tokio::time::timeout;
 
-use crate::peer::{Peer, Success, builder, connect, connected};
+use crate::peer::{PATIENCE, Peer, Success, builder, connect, connected};
 
 /// What is said when a session leaves; then the peer closes.
 async fn goodbye(
@@ -140,4 +142,53 @@ async fn a_stream_keeps_the_session_alive() {
     drop(stream);
     peer.release().await;
     assert!(matches!(peer.next().await, Packet::Disconnect(_)));
+}
+
+/// Whoever leaves waits no longer than was said behind publishers that find no room, with a server that acknowledges nothing.
+#[tokio::test]
+async fn a_disconnect_does_not_wait_for_room_for_what_was_published_before() {
+    let (builder, desk) = builder();
+    let (session, mut peer, _desk) =
+        connect(builder.queue_messages(2), desk, ConnAck::default_success()).await;
+    let publish = || async { session.publish("a", "x").qos(QoS::AtLeastOnce).await };
+    let leave = async {
+        let leaving = session.disconnect_with().flush(Duration::from_millis(10));
+        timeout(PATIENCE, leaving.into_future()).await.expect("an end in time")
+    };
+    let (first, second, third, left, ()) =
+        tokio::join!(publish(), publish(), publish(), leave, async {
+            peer.publish().await;
+            peer.publish().await;
+            assert!(matches!(peer.next().await, Packet::Disconnect(_)));
+            drop(peer);
+        });
+    assert_eq!(left, Err(DisconnectError::Unfinished { messages: 2 }));
+    for open in [first, second] {
+        assert!(matches!(open, Err(PublishError::Over(_))), "{open:?}");
+    }
+    assert!(matches!(third, Err(PublishError::QueueFull { messages: 2, .. })), "{third:?}");
+}
+
+/// Nor is a slow connection closed before it has taken what was published at QoS 0.
+#[tokio::test]
+async fn a_disconnect_waits_until_everything_is_written() {
+    let (session, mut peer, _desk) = connected().await;
+    let payload = vec![0; 10_000];
+    for _ in 0..4 {
+        session.publish("a", payload.as_slice()).await.unwrap();
+    }
+    let mut leaving = session.disconnect_with().into_future();
+    for _ in 0..100 {
+        assert!(leaving.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(session.ended(), None, "it has not said that it leaves");
+    let (left, ()) = tokio::join!(leaving, async {
+        for _ in 0..4 {
+            peer.publish().await;
+        }
+        assert!(matches!(peer.next().await, Packet::Disconnect(_)));
+        drop(peer);
+    });
+    left.unwrap();
 }

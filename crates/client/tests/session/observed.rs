@@ -179,6 +179,8 @@ async fn metrics_are_the_stats_under_their_documented_names() {
         ("postrider_disconnections_total", 1),
         ("postrider_dropped_messages_total unmatched", 4),
         ("postrider_dropped_messages_total full", 0),
+        ("postrider_dropped_messages_total unreadable", 0),
+        ("postrider_dropped_messages_total parked", 0),
         ("postrider_sent_bytes_total", stats.bytes_sent),
         ("postrider_received_bytes_total", stats.bytes_received),
     ] {

@@ -107,6 +107,20 @@ async fn publishers_wait_for_room_if_they_are_told_to() {
     assert_eq!(third.unwrap().message_number(), 3);
 }
 
+/// Nor do they wait for a connection behind what has expired.
+#[tokio::test]
+async fn publishers_wait_for_room_until_messages_expire() {
+    let (session, _desk) =
+        start(|builder| builder.queue_messages(1).when_full(WhenFull::Wait)).await;
+    for expiry in [Duration::ZERO, Duration::from_secs(1)] {
+        let publish = session.publish("a", "x").qos(QoS::AtLeastOnce).expiry(expiry);
+        let expired = publish.receipt().await.unwrap();
+        let next = session.publish("b", "x").qos(QoS::AtLeastOnce).expiry(Duration::ZERO);
+        timeout(PATIENCE, next.receipt()).await.expect("room in time").unwrap();
+        assert_eq!(expired.await.unwrap_err(), PublishError::Expired);
+    }
+}
+
 /// A program that waits for a connection can still leave.
 #[tokio::test]
 async fn a_disconnect_does_not_wait_behind_publishers() {
@@ -268,4 +282,19 @@ async fn expect(session: &Session, mut desk: Desk, expected: &[&str]) {
         }
     };
     timeout(PATIENCE, done).await.expect("nothing else is open");
+}
+
+/// What does not fit takes nothing's place.
+#[tokio::test]
+async fn what_is_refused_supersedes_nothing() {
+    let with = |builder: Builder| builder.queue_bytes(16).when_full(WhenFull::KeepLatest);
+    let (session, desk) = start(with).await;
+    queue(&session, "a", "1").await.unwrap();
+    queue(&session, "b", "2").await.unwrap();
+    for text in ["longer than the queue", "once more, and still longer"] {
+        let refused = queue(&session, "a", text).await.unwrap_err();
+        assert_eq!(refused, PublishError::QueueFull { messages: 2, bytes: 4 });
+    }
+    expect(&session, desk, &["a 1", "b 2"]).await;
+    assert_eq!(session.stats().dropped_superseded, 0);
 }

@@ -171,6 +171,7 @@ async fn a_message_that_closes_the_connection_is_parked() {
         };
         let (topic, payload) = ("bad".to_owned(), Some("x".into()));
         assert_eq!(parked, Event::Parked { number, closes: 3, topic, payload });
+        assert_eq!(session.stats().dropped_parked, 1);
     }
 }
 

@@ -1,14 +1,17 @@
 //! Publishing: completion, refusals, and futures that are dropped.
 
 use std::{
-    future::IntoFuture,
-    task::{Context, Waker},
+    future::{Future, IntoFuture},
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
 };
 
 use postrider::{Event, Properties, Property, PublishError, QoS, ReasonCode, TopicError};
 use postrider_proto::wire::{AckKind, ConnAck, Packet};
+use tempfile::TempDir;
+use tokio::time::timeout;
 
-use crate::peer::{Success, builder, connect, connected};
+use crate::peer::{PATIENCE, Success, builder, connect, connected};
 
 /// Counts do not wait for something else to happen.
 #[tokio::test]
@@ -304,4 +307,42 @@ async fn a_refusal_that_nobody_waits_for_is_counted_and_told() {
         tokio::task::yield_now().await;
     }
     assert_eq!(session.stats().refused, 1);
+}
+
+/// It is said at once, not when the exchange is over.
+#[tokio::test]
+async fn without_a_store_nothing_waits_to_be_stored() {
+    let (session, mut peer, _desk) = connected().await;
+    let receipt = session.publish("a", "").qos(QoS::AtLeastOnce).receipt().await.unwrap();
+    // Asked for before the session has looked at the message, and then looked at only when that wakes.
+    let (sender, mut woken) = tokio::sync::mpsc::unbounded_channel();
+    let waker = Waker::from(Arc::new(Bell(sender)));
+    let mut cx = Context::from_waker(&waker);
+    let mut stored = Box::pin(receipt.stored());
+    assert!(stored.as_mut().poll(&mut cx).is_pending());
+    timeout(PATIENCE, woken.recv()).await.expect("an answer in time");
+    assert_eq!(stored.as_mut().poll(&mut cx), Poll::Ready(Err(PublishError::NotStored)));
+    drop(stored);
+    let id = peer.publish().await.packet_id;
+    peer.ack(AckKind::PubAck, id).await;
+    receipt.await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_stored_at_qos_0() {
+    let folder = TempDir::new().unwrap();
+    let (builder, desk) = builder();
+    let builder = builder.store(folder.path());
+    let (session, _peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    let receipt = session.publish("a", "").receipt().await.unwrap();
+    assert_eq!(receipt.stored().await, Err(PublishError::NotStored));
+}
+
+/// Says when it is woken.
+struct Bell(tokio::sync::mpsc::UnboundedSender<()>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.send(()).ok();
+    }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use postrider::{
-    Properties, Property, QoS, ReasonCode, RetainHandling, Session, StreamEnd, SubscribeError,
-    Subscription,
+    Properties, Property, Protocol, QoS, ReasonCode, RetainHandling, Session, StreamEnd,
+    SubscribeError, Subscription, Version,
 };
 use postrider_proto::wire::{ConnAck, Packet, SubAck, Subscribe};
 
@@ -233,5 +233,83 @@ async fn a_session_shows_none_of_its_messages() {
     let _ = Pin::new(&mut publishing).poll(&mut Context::from_waker(Waker::noop()));
     for shown in [format!("{session:?}"), format!("{stream:?}")] {
         assert!(!shown.contains("hush"), "{shown}");
+    }
+}
+
+/// What only we wanted of the server is given up where another one does not offer it: identifiers, and the options with
+/// which filters are subscribed again.
+#[tokio::test]
+async fn overlapping_filters_outlive_a_server_without_identifiers() {
+    for version in [Version::V5, Version::V311] {
+        let (builder, desk) = builder();
+        let builder = builder.version(Protocol::Auto).clean_start(false);
+        let (session, mut peer, mut desk) =
+            connect(builder, desk, ConnAck::default_success()).await;
+        let filters = ["a/+", "a/b"].map(|filter| (filter, QoS::AtMostOnce));
+        let (streams, ..) = tokio::join!(session.subscribe_many(filters).into_future(), async {
+            peer.grant().await;
+            peer.grant().await;
+        });
+        let mut streams: Vec<_> = streams.unwrap().into_iter().map(Result::unwrap).collect();
+        drop(peer);
+        let mut peer = desk.next().await;
+        peer.connect().await;
+        if version == Version::V311 {
+            // No answer that 5.0 knows.
+            drop(peer);
+            peer = desk.next().await;
+            peer.connect().await;
+            assert!(peer.is_v311());
+        }
+        let lacking = Property::SubscriptionIdentifierAvailable(false);
+        let connack = match version {
+            Version::V5 => ConnAck::default_success().with(lacking),
+            Version::V311 | Version::V31 => ConnAck::default_success(),
+        };
+        peer.send(Packet::ConnAck(connack)).await;
+        let mut again = Vec::new();
+        while again.len() < 2 {
+            let subscribe = peer.grant().await;
+            assert!(subscribe.properties.is_empty(), "{subscribe:?}");
+            again.extend(subscribe.filters.iter().map(|line| line.filter.to_string()));
+        }
+        assert_eq!(again, ["a/+", "a/b"]);
+        peer.deliver("a/b", "both", QoS::AtMostOnce, &[]).await;
+        for stream in &mut streams {
+            assert_eq!(stream.next().await.unwrap().text(), Ok("both"));
+        }
+    }
+}
+
+/// The same for what is asked for between two connections, when nobody knows what the next server offers.
+#[tokio::test]
+async fn overlapping_filters_may_be_subscribed_before_a_server_without_identifiers() {
+    let (session, mut peer, mut desk) = connected().await;
+    let (mut first, _) = subscribe(&session, &mut peer, "a/+").await;
+    drop(peer);
+    let mut peer = desk.next().await;
+    peer.connect().await;
+    while session.connected().is_some() {
+        tokio::task::yield_now().await;
+    }
+    let mut asking = session.subscribe("a/b", QoS::AtMostOnce).into_future();
+    assert!(asking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    let lacking = Property::SubscriptionIdentifierAvailable(false);
+    peer.send(Packet::ConnAck(ConnAck::default_success().with(lacking))).await;
+    let mut again = Vec::new();
+    let (second, ()) = tokio::join!(asking, async {
+        while again.len() < 2 {
+            let subscribe = peer.grant().await;
+            assert!(subscribe.properties.is_empty(), "{subscribe:?}");
+            again.extend(subscribe.filters.iter().map(|line| line.filter.to_string()));
+        }
+    });
+    assert_eq!(again, ["a/+", "a/b"]);
+    peer.deliver("a/b", "both", QoS::AtMostOnce, &[]).await;
+    for stream in [&mut first, &mut second.unwrap()] {
+        assert_eq!(texts(stream, 1).await, ["both"]);
     }
 }

@@ -53,6 +53,32 @@ async fn a_server_that_refuses_sends_us_on() {
     }
 }
 
+/// A server that is named is no domain, whose servers would have to be looked up.
+#[cfg(feature = "srv")]
+#[tokio::test]
+async fn a_server_of_a_domain_sends_us_on() {
+    let broker = TestBroker::start().unwrap();
+    let first = refusing(&[&format!("127.0.0.1:{}", broker.port())], ReasonCode::UseAnotherServer);
+    // Who asks this one gets no answer.
+    let nobody = postrider::Srv::new().name_server("127.0.0.1:1".parse().unwrap());
+    let place = place(&first);
+    let builder = Session::builder("mqtt://plant.invalid", "").srv(nobody).connector(
+        move |attempt: postrider::Attempt| {
+            let place = place.clone();
+            async move {
+                if attempt.server.contains("plant.invalid") {
+                    let tcp = tokio::net::TcpStream::connect(place).await?;
+                    return Ok(postrider::Stream::new(tcp));
+                }
+                attempt.open().await
+            }
+        },
+    );
+    let session = builder.connect().await.unwrap();
+    let server = session.connected().unwrap().server;
+    assert_eq!(server, format!("tcp://127.0.0.1:{}", broker.port()));
+}
+
 #[tokio::test]
 async fn a_server_that_says_goodbye_sends_us_on() {
     let broker = TestBroker::start().unwrap();

@@ -244,9 +244,9 @@ impl Framed {
         Poll::Ready(Ok(len))
     }
 
-    /// Sends what a read made necessary, if that can be done now; else it goes with the next write.
+    /// Sends what a read made necessary, as far as that can be done now; the rest goes with the next read or write.
     fn answer(&mut self, cx: &mut Context<'_>) {
-        if self.reply.is_none() {
+        if self.reply.is_none() && self.out_at == self.out.len() {
             return;
         }
         if let Poll::Ready(Ok(())) = self.poll_drain(cx) {
@@ -291,8 +291,8 @@ impl AsyncRead for Framed {
             return Poll::Ready(Ok(()));
         }
         loop {
+            self.answer(cx);
             if self.is_ended {
-                self.answer(cx);
                 return Poll::Ready(Ok(()));
             }
             let from = buffer.filled().len();
@@ -363,3 +363,33 @@ impl AsyncWrite for Framed {
 }
 
 const TEXT: &str = "a text frame, where MQTT wants binary ones";
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    /// Who only reads has nothing to write the rest of an answer with.
+    #[tokio::test]
+    async fn a_pong_that_cannot_be_written_at_once_is_written_by_reading_on() {
+        let (near, mut far) = duplex(64);
+        let mut near = Framed::open(Stream::new(near), Side::Client, &[]).unwrap();
+        let asking = async {
+            far.write_all(&[0x89, 100]).await.unwrap();
+            far.write_all(&[b'!'; 100]).await.unwrap();
+            let mut pong = [0; 2 + 4 + 100];
+            far.read_exact(&mut pong).await.unwrap();
+            pong
+        };
+        let mut byte = [0];
+        let pong = tokio::select! {
+            read = near.read(&mut byte) => panic!("{read:?}"),
+            pong = asking => pong,
+            () = tokio::time::sleep(Duration::from_secs(10)) => panic!("no whole answer in time"),
+        };
+        assert_eq!(pong[..2], [0x8a, 0x80 | 100]);
+    }
+}

@@ -342,7 +342,21 @@ impl Client {
         properties: Properties,
         now: Time,
     ) -> Result<OperationId, OperationError> {
-        self.start_operation(Request::Subscribe { filters, properties }, now)
+        self.subscribe_marked(filters, properties, None, now)
+    }
+
+    /// [`Client::subscribe`] with a subscription identifier, `mark`, that is left out where the server takes none.
+    ///
+    /// # Errors
+    /// [`OperationError`]; nothing was taken then.
+    pub fn subscribe_marked(
+        &mut self,
+        filters: Vec<SubscribeFilter>,
+        properties: Properties,
+        mark: Option<u32>,
+        now: Time,
+    ) -> Result<OperationId, OperationError> {
+        self.start_operation(Request::Subscribe { filters, properties, mark }, now)
     }
 
     /// Unsubscribes. Without a connection it waits for one.
@@ -459,17 +473,24 @@ impl Client {
         self.session.is_open(number)
     }
 
+    /// Whether such a message has not been sent yet, as far as is known: it may wait in the store alone.
+    #[must_use]
+    pub fn is_waiting(&self, number: u64) -> bool {
+        self.session.is_waiting(number)
+    }
+
     /// Whether such a message has failed, in this process or one before it: its payload could not be read.
     #[must_use]
     pub fn is_given_up(&self, number: u64) -> bool {
         self.session.is_given_up(number)
     }
 
-    /// Drops a message that was not sent yet, because a younger one takes its place. Returns whether it waited.
-    pub fn supersede(&mut self, number: u64) -> bool {
-        let is_waiting = self.session.supersede(number, &mut self.journal);
+    /// Drops the messages that have expired, up to the first that has not: for who waits for room in the queue. Returns
+    /// when that one expires.
+    pub fn expire_front(&mut self, now: Time) -> Option<Time> {
+        let next = self.session.expire_front(&mut self.journal, now);
         self.collect_fates();
-        is_waiting
+        next
     }
 
     /// The client identifier: of the configuration, of the store, or assigned by the server.

@@ -7,8 +7,8 @@ use alloc::{
 use core::mem;
 
 use postrider_wire::{
-    EncodeError, Filter, Packet, PacketId, Properties, ReasonCode, RetainHandling, Subscribe,
-    SubscribeFilter, SubscribeOptions, Unsubscribe,
+    EncodeError, Filter, Packet, PacketId, Properties, Property, ReasonCode, RetainHandling,
+    Subscribe, SubscribeFilter, SubscribeOptions, Unsubscribe,
 };
 
 use super::{Client, Event, Failure, OperationError, OperationId, Phase};
@@ -17,8 +17,8 @@ use crate::{Gate, Limits, Session, Time};
 /// What is asked of the server.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
-    /// By the program.
-    Subscribe { filters: Vec<SubscribeFilter>, properties: Properties },
+    /// By the program. `mark` is a subscription identifier that is left out where the server takes none.
+    Subscribe { filters: Vec<SubscribeFilter>, properties: Properties, mark: Option<u32> },
     /// By ourselves, since the server lost the session; gone with the link.
     Resubscribe { filters: Vec<SubscribeFilter>, properties: Properties },
     /// By the program.
@@ -73,6 +73,45 @@ impl Request {
         }
     }
 
+    /// The same without what it can do without, as far as a server with these limits does not take that: identifiers that
+    /// the program did not ask for now, and for what is subscribed again all properties, and not to have retained messages
+    /// again.
+    fn fitted(&self, limits: &Limits) -> Self {
+        let mut request = self.clone();
+        match &mut request {
+            Self::Subscribe { properties, mark, .. } => {
+                if let Some(mark) = mark.take().filter(|_| limits.has_subscription_ids) {
+                    properties.push(Property::SubscriptionIdentifier(mark));
+                }
+            }
+            Self::Resubscribe { filters, properties } => {
+                properties.retain(|property| {
+                    limits.has_subscription_ids
+                        || !matches!(property, Property::SubscriptionIdentifier(_))
+                });
+                if !limits.has_properties {
+                    *properties = Properties::new();
+                    filters.iter_mut().for_each(|line| {
+                        let handling = &mut line.options.retain_handling;
+                        if *handling == RetainHandling::SendIfNew {
+                            *handling = RetainHandling::Send;
+                        }
+                    });
+                }
+            }
+            Self::Unsubscribe { .. } => {}
+        }
+        request
+    }
+
+    /// The identifier that may be left out.
+    pub(super) fn mark(&self) -> Option<u32> {
+        match self {
+            Self::Subscribe { mark, .. } => *mark,
+            Self::Resubscribe { .. } | Self::Unsubscribe { .. } => None,
+        }
+    }
+
     fn is_internal(&self) -> bool {
         matches!(self, Self::Resubscribe { .. })
     }
@@ -89,7 +128,8 @@ impl Request {
     /// What the server announced that it does not offer.
     fn lacks(&self, limits: &Limits) -> Option<&'static str> {
         match self {
-            Self::Subscribe { filters, properties } | Self::Resubscribe { filters, properties } => {
+            Self::Subscribe { filters, properties, .. }
+            | Self::Resubscribe { filters, properties } => {
                 if properties.subscription_identifier().is_some() && !limits.has_subscription_ids {
                     return Some("subscription identifiers");
                 }
@@ -104,9 +144,10 @@ impl Request {
         }
     }
 
-    fn packet(&self, packet_id: PacketId) -> Packet {
-        match self.clone() {
-            Self::Subscribe { filters, properties } | Self::Resubscribe { filters, properties } => {
+    fn packet(self, packet_id: PacketId) -> Packet {
+        match self {
+            Self::Subscribe { filters, properties, .. }
+            | Self::Resubscribe { filters, properties } => {
                 Packet::Subscribe(Subscribe { packet_id, properties, filters })
             }
             Self::Unsubscribe { filters, properties } => {
@@ -248,7 +289,8 @@ impl Client {
         if request.is_empty() {
             return Err(OperationError::Empty);
         }
-        if let Some(what) = self.limits().and_then(|limits| request.lacks(limits)) {
+        let limits = self.limits();
+        if let Some(what) = limits.and_then(|limits| request.fitted(limits).lacks(limits)) {
             return Err(OperationError::NotOffered(what));
         }
         if self.operations.is_full() {
@@ -274,8 +316,10 @@ impl Client {
     /// Asks again for what the server's session lacks, or may lack: then what is retained must not come again if it does
     /// not.
     pub(super) fn resubscribe(&mut self, limits: &Limits, may_have: bool) {
-        let pending = self.operations.pending.values();
-        let covered = pending.flat_map(|operation| operation.request.filters()).collect();
+        let pending = self.operations.pending.values().map(|operation| &operation.request);
+        // One that this server does not take changes nothing there.
+        let taken = pending.filter(|request| request.fitted(limits).lacks(limits).is_none());
+        let covered = taken.flat_map(Request::filters).collect();
         let requests = self.subscriptions.requests(&covered, limits.packet_size_max);
         for mut request in requests {
             if may_have && limits.has_properties {
@@ -306,12 +350,13 @@ impl Client {
     fn send_operation(&mut self, id: u64, limits: &Limits, now: Time) -> bool {
         let Some(operation) = self.operations.pending.get_mut(&id) else { return true };
         let Some(link) = &mut self.link else { return false };
-        if let Some(what) = operation.request.lacks(limits) {
+        let request = operation.request.fitted(limits);
+        if let Some(what) = request.lacks(limits) {
             self.fail_operation(id, Failure::NotOffered(what));
             return true;
         }
         let Some(packet_id) = self.session.take_id() else { return false };
-        match link.send(&operation.request.packet(packet_id), Gate::default()) {
+        match link.send(&request.packet(packet_id), Gate::default()) {
             Ok(()) => {
                 let deadline = now.plus_ms(operation.left_ms);
                 operation.sent = Some((packet_id, deadline));

@@ -1,6 +1,6 @@
 //! What arrives at a client.
 
-use postrider_wire::{Ack, AckKind, Properties, ReasonCode, SubAck, UnsubAck};
+use postrider_wire::{Ack, AckKind, Properties, Property, ReasonCode, SubAck, UnsubAck};
 
 use super::{Client, Event, Failure, OperationId, operations::Request};
 use crate::{
@@ -107,7 +107,7 @@ impl Client {
             return;
         };
         let is_internal = matches!(request, Request::Resubscribe { .. });
-        let (Request::Subscribe { filters, properties }
+        let (Request::Subscribe { filters, properties, .. }
         | Request::Resubscribe { filters, properties }) = &request
         else {
             return self.accuse_answer(id, request, "SUBACK for an UNSUBSCRIBE", now);
@@ -123,7 +123,11 @@ impl Client {
             if !reason.is_error() && is_internal {
                 self.subscriptions.confirm(&filter.filter);
             } else if !reason.is_error() {
-                let fact = self.subscriptions.put(filter, properties);
+                let mut properties = properties.clone();
+                if let Some(mark) = request.mark() {
+                    properties.push(Property::SubscriptionIdentifier(mark));
+                }
+                let fact = self.subscriptions.put(filter, &properties);
                 seq = self.session.record(fact, &mut self.journal);
             } else if is_internal {
                 self.forget(&filter.filter);

@@ -28,11 +28,13 @@ impl Client {
         payload: Payload,
         now: Time,
     ) -> Result<Sent, PublishError> {
-        self.publish_with(publish, payload, Properties::new(), now)
+        self.publish_with(publish, payload, Properties::new(), None, now)
     }
 
     /// [`Client::publish`], and says `release` with the PUBREL at QoS 2 (5.0): reason string and user properties. They
     /// are left out where the PUBREL is sent again on another link, or by another process.
+    ///
+    /// If the message `replaces` another one that was not sent yet, that one is dropped; not if this one is not taken.
     ///
     /// # Errors
     /// [`PublishError`]; nothing was taken then. Those of all open messages have at most 1 MiB.
@@ -41,6 +43,7 @@ impl Client {
         publish: Publish,
         payload: Payload,
         release: Properties,
+        replaces: Option<u64>,
         now: Time,
     ) -> Result<Sent, PublishError> {
         if self.phase == Phase::Over {
@@ -53,6 +56,11 @@ impl Client {
         let (qos, retain) = (publish.qos, publish.retain);
         let delivery = Delivery { qos, retain, subscription_ids: SmallVec::new() };
         let mut envelope = Envelope::new(Message::from_publish(publish, payload, now));
+        if let Some(other) = replaces
+            && self.session.has_room_in_place_of(other, envelope.message().cost_bytes())
+        {
+            self.session.supersede(other, &mut self.journal);
+        }
         let link = self.link.as_mut().filter(|_| self.phase == Phase::Open);
         let sent = self.session.send(&mut envelope, delivery, link, &mut self.journal, now);
         if let Ok(sent) = &sent

@@ -546,6 +546,11 @@ impl Session {
         self.queue.has(number) || self.flights.find(number).is_some()
     }
 
+    /// Whether such a message waits for its turn, as far as is known.
+    pub(crate) fn is_waiting(&self, number: u64) -> bool {
+        self.queue.has(number)
+    }
+
     /// How messages ended, or changed, of which [`Session::poll_fate`] has not told yet.
     pub fn fates(&self) -> impl Iterator<Item = (u64, Fate)> {
         self.fates.iter().copied()

@@ -68,6 +68,15 @@ impl Session {
         fits || messages == 0
     }
 
+    /// Whether one more message that counts for `cost` bytes is taken if the message `number` is dropped for it.
+    pub(crate) fn has_room_in_place_of(&self, number: u64, cost: u64) -> bool {
+        let others = self.queue.kept_len() + self.flights.len() - u32::from(self.queue.has(number));
+        let bytes = self.queue.kept_bytes() + self.flights.bytes() - self.queue.cost(number);
+        others == 0
+            || (others < self.config.queue_messages_max
+                && bytes.saturating_add(cost) <= self.config.queue_bytes_max)
+    }
+
     /// Sends what may be sent now: flights to send again, then the queue, within quota and the outbox's room, and only
     /// what is stored. Call after acknowledgements, `handle_stored`, and when the outbox was drained.
     ///
@@ -233,6 +242,18 @@ impl Session {
             self.pump(link, journal, now);
         }
         Ok(sent)
+    }
+
+    /// Drops expired messages at the front of the queue, as for a new one. Returns when the first of the others expires.
+    pub(crate) fn expire_front(&mut self, journal: &mut Journal, now: Time) -> Option<Time> {
+        while let Some(first) = self.queue.first() {
+            if !first.message.is_expired(now) {
+                return first.message.expires;
+            }
+            let number = first.number;
+            self.drop_expired(number, journal);
+        }
+        None
     }
 
     /// Makes room for one more message: expired ones at the front of the queue go, and others if they are to give way;

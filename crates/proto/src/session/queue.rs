@@ -152,6 +152,12 @@ impl Queue {
             || self.kept.binary_search_by_key(&number, |other| other.number).is_ok()
     }
 
+    /// What the message with this number counts for, if it is in memory.
+    pub(super) fn cost(&self, number: u64) -> u64 {
+        let at = self.kept.binary_search_by_key(&number, |other| other.number).ok();
+        at.and_then(|at| self.kept.get(at)).map_or(0, |waiting| waiting.cost)
+    }
+
     /// Takes the oldest message of QoS 0.
     pub(super) fn take_loose(&mut self) -> Option<Waiting> {
         let waiting = self.loose.pop_front()?;

@@ -18,7 +18,7 @@ fn because(text: &str) -> Properties {
 
 fn send(desk: &mut Desk, topic: &str, release: Properties) -> Result<u64, PublishError> {
     let (publish, payload) = (publish(Q2, topic), Payload::Bytes(Default::default()));
-    let sent = desk.client.publish_with(publish, payload, release, desk.now);
+    let sent = desk.client.publish_with(publish, payload, release, None, desk.now);
     desk.drain();
     sent.map(|sent| sent.number)
 }
@@ -179,6 +179,7 @@ fn only_what_pubrel_may_have_is_taken() {
         publish(Q1, "a"),
         Payload::Bytes(Default::default()),
         release,
+        None,
         desk.now,
     );
     assert_eq!(sent.unwrap().number, 1);
