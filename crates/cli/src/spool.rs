@@ -114,12 +114,12 @@ async fn lines(message: &Message, session: &Session) -> anyhow::Result<()> {
         let receipt = message.request(session, &content)?.receipt().await;
         open.push_back((number, receipt.with_context(not_stored(number))?));
         if open.len() >= OPEN_MAX
-            && let Some((number, receipt)) = open.pop_front()
+            && let Some((number, mut receipt)) = open.pop_front()
         {
             receipt.stored().await.with_context(not_stored(number))?;
         }
     }
-    for (number, receipt) in open {
+    for (number, mut receipt) in open {
         receipt.stored().await.with_context(|| format!("line {number} is not stored"))?;
     }
     Ok(())

@@ -201,7 +201,7 @@ impl<'a, S> PublishRequest<'a, S> {
         if !self.handle.0.has_store || self.head.qos == QoS::AtMostOnce {
             return Err(self.fault.unwrap_or(PublishError::NotStored));
         }
-        let receipt = self.take_receipt().await?;
+        let mut receipt = self.take_receipt().await?;
         receipt.stored().await?;
         Ok(receipt)
     }
@@ -356,11 +356,11 @@ impl Receipt {
         self.number
     }
 
-    /// Waits until the session's store has the message, or its exchange is complete.
+    /// Waits until the session's store has the message, or its exchange is complete. A receipt has one who waits.
     ///
     /// # Errors
     /// [`PublishError::NotStored`] without a store and at QoS 0; others if the message failed.
-    pub async fn stored(&self) -> Result<(), PublishError> {
+    pub async fn stored(&mut self) -> Result<(), PublishError> {
         match &self.slot {
             Some(slot) if self.number > 0 => std::future::poll_fn(|cx| slot.poll_stored(cx)).await,
             Some(_) | None => Err(PublishError::NotStored),

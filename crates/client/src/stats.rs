@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Messages published and not sent yet.
+    /// Messages published and not sent yet. Those at QoS 0 that a connection has yet to take are not counted.
     pub queued: u32,
     /// Messages sent whose exchange is not complete.
     pub in_flight: u32,

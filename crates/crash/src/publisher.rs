@@ -135,7 +135,7 @@ impl Publisher<'_> {
 
 /// Notes that a number is accepted, and waits for the end of its exchange.
 async fn finish(
-    receipt: Receipt,
+    mut receipt: Receipt,
     journal: Arc<Mutex<Journal>>,
     qos: u8,
     number: u64,

@@ -31,11 +31,11 @@ impl Receipt {
         wait_unless_ready(&self.shared, self.receipt.completed())
     }
 
-    /// Waits until the session's store has the message, or its exchange is complete.
+    /// Waits until the session's store has the message, or its exchange is complete. A receipt has one who waits.
     ///
     /// # Errors
     /// [`PublishError::NotStored`] without a store and at QoS 0; others if the message failed.
-    pub fn stored(&self) -> Result<(), PublishError> {
+    pub fn stored(&mut self) -> Result<(), PublishError> {
         wait(&self.shared, self.receipt.stored())
     }
 }

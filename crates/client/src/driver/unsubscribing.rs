@@ -12,7 +12,10 @@ use super::{
     commands::Operation,
     refusal::{unsubscribe_failure, unsubscribe_refusal, unsubscribe_refused},
 };
-use crate::{SessionEnd, StreamEnd, UnsubscribeError, answer::Answer, command::UnsubscribeCommand};
+use crate::{
+    SessionEnd, StreamEnd, UnsubscribeError, answer::Answer, builder::OPERATIONS_MAX,
+    command::UnsubscribeCommand,
+};
 
 /// Filters being unsubscribed, in parts that fit into one packet each.
 #[derive(Debug)]
@@ -132,8 +135,11 @@ impl Driver {
         self.unsubscribe_next(Leaving::new(filters, Properties::new(), answer));
     }
 
-    /// Unsubscribes filters whose last stream was too slow.
+    /// Unsubscribes filters whose last stream was too slow; in a later turn if too much waits for an answer.
     pub(super) fn unsubscribe_orphans(&mut self) {
+        if self.operations.len() >= OPERATIONS_MAX as usize {
+            return;
+        }
         let filters = self.dispatch.take_orphans();
         if !filters.is_empty() {
             tracing::warn!(server = %self.server, "a stream was too slow and is unsubscribed");

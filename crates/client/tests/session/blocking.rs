@@ -294,7 +294,7 @@ fn receipts_are_waited_for_in_any_order_and_on_any_thread() {
     let broker = TestBroker::start().unwrap();
     let session = connected(&broker, "receipts");
     let publish = |qos| session.publish("a", "x").qos(qos).receipt().unwrap();
-    let receipts = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce].map(publish);
+    let mut receipts = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce].map(publish);
     assert_eq!(receipts.each_ref().map(|receipt| receipt.message_number()), [0, 1, 2]);
     assert_eq!(receipts[1].stored(), Err(PublishError::NotStored));
     let [zero, one, two] = receipts;

@@ -157,7 +157,7 @@ async fn a_publish_dropped_at_any_poll_on_its_way_to_the_store_is_published_once
     at_every_poll!(|times| {
         let topic = format!("receipt/{times}");
         let request = stage.session.publish(topic.as_str(), "x").qos(QoS::AtLeastOnce);
-        let receipt = request.receipt().await.unwrap();
+        let mut receipt = request.receipt().await.unwrap();
         let done = polled(times, receipt.stored()).await;
         assert_eq!(stage.count(&topic).await, 1, "{topic}");
         done.transpose().unwrap().is_some()

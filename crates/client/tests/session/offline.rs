@@ -155,7 +155,7 @@ async fn a_publication_can_be_awaited_at_every_stage() {
     let folder = TempDir::new().unwrap();
     let with = |builder: Builder| builder.store(folder.path());
     let (session, _desk) = start(with).await;
-    let queued = queue(&session, "a", "x").await.unwrap();
+    let mut queued = queue(&session, "a", "x").await.unwrap();
     queued.stored().await.unwrap();
     let publish = session.publish("b", "x").qos(QoS::ExactlyOnce);
     let number = publish.stored().await.unwrap().message_number();
@@ -165,7 +165,7 @@ async fn a_publication_can_be_awaited_at_every_stage() {
     assert!(matches!(queued.await, Err(PublishError::Over(_))));
 
     let (session, mut desk) = start(with).await;
-    let again = session.receipt(number).await.unwrap();
+    let mut again = session.receipt(number).await.unwrap();
     again.stored().await.unwrap();
     let pending = session.pending().await.unwrap();
     let seen: Vec<_> = pending.iter().map(|it| (it.number, it.topic.as_deref())).collect();
@@ -191,9 +191,9 @@ async fn a_publication_can_be_awaited_at_every_stage() {
 #[tokio::test]
 async fn nothing_is_stored_without_a_store() {
     let (session, _desk) = start(|builder| builder).await;
-    let receipt = queue(&session, "a", "x").await.unwrap();
+    let mut receipt = queue(&session, "a", "x").await.unwrap();
     assert_eq!(receipt.stored().await, Err(PublishError::NotStored));
-    let again = session.receipt(1).await.unwrap();
+    let mut again = session.receipt(1).await.unwrap();
     assert_eq!(again.stored().await, Err(PublishError::NotStored));
     let publish = session.publish("b", "x").qos(QoS::AtLeastOnce).stored().await;
     assert_eq!(publish.unwrap_err(), PublishError::NotStored);

@@ -313,7 +313,7 @@ async fn a_refusal_that_nobody_waits_for_is_counted_and_told() {
 #[tokio::test]
 async fn without_a_store_nothing_waits_to_be_stored() {
     let (session, mut peer, _desk) = connected().await;
-    let receipt = session.publish("a", "").qos(QoS::AtLeastOnce).receipt().await.unwrap();
+    let mut receipt = session.publish("a", "").qos(QoS::AtLeastOnce).receipt().await.unwrap();
     // Asked for before the session has looked at the message, and then looked at only when that wakes.
     let (sender, mut woken) = tokio::sync::mpsc::unbounded_channel();
     let waker = Waker::from(Arc::new(Bell(sender)));
@@ -334,7 +334,7 @@ async fn nothing_is_stored_at_qos_0() {
     let (builder, desk) = builder();
     let builder = builder.store(folder.path());
     let (session, _peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
-    let receipt = session.publish("a", "").receipt().await.unwrap();
+    let mut receipt = session.publish("a", "").receipt().await.unwrap();
     assert_eq!(receipt.stored().await, Err(PublishError::NotStored));
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use postrider::{QoS, Session, StreamEnd, Subscription};
 use postrider_proto::wire::{AckKind, ConnAck, Packet};
+use tokio::task::JoinSet;
 
 use crate::peer::{Peer, Success, builder, connect};
 
@@ -96,6 +97,31 @@ async fn past_its_budget_a_stream_ends_at_qos_1() {
     assert!(stream.next().await.is_none());
     assert_eq!(stream.ended(), Some(StreamEnd::TooSlow));
     assert_eq!(session.stats().slow_streams, 1);
+}
+
+/// Too much waits for an answer: the filter of a slow stream is unsubscribed once there is room for that.
+#[tokio::test]
+async fn past_its_budget_a_stream_is_unsubscribed_when_it_can_be() {
+    let (session, mut peer, stream) = subscribed(Duration::ZERO).await;
+    let mut leaving = JoinSet::new();
+    for at in 0..1000 {
+        let session = session.clone();
+        leaving.spawn(async move { session.unsubscribe(&format!("b/{at}")).await });
+    }
+    let mut asked = Vec::new();
+    for _ in 0..1000 {
+        asked.push(peer.unsubscribe().await);
+    }
+    for turn in 0..=ROOM {
+        peer.deliver("a", &turn.to_string(), QoS::AtLeastOnce, &[]).await;
+        assert!(matches!(peer.next().await, Packet::PubAck(_)));
+    }
+    assert_eq!(stream.ended(), Some(StreamEnd::TooSlow));
+    for unsubscribe in &asked {
+        peer.agree_to_leave(unsubscribe).await;
+    }
+    assert_eq!(peer.release().await.filters, ["a"]);
+    leaving.join_all().await.into_iter().for_each(|left| left.unwrap());
 }
 
 /// Otherwise a program that publishes while it handles a message would wait for itself.
