@@ -118,6 +118,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("{0}{way_out}", way_out = way_out(.0))]
     Store(#[source] StoreError),
+    /// The store is a client's, with the messages that it has not delivered yet. Nothing was changed.
+    #[error("the store {} is a client's: choose another folder", .0.display())]
+    StoreOfClient(PathBuf),
     /// The system refused a thread or an event loop.
     #[error("cannot start a thread of the broker: {0}")]
     Thread(io::Error),
