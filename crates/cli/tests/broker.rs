@@ -72,10 +72,23 @@ fn a_port_in_use_is_named() {
     assert_eq!(broker.child.wait().unwrap().code(), Some(0));
 }
 
+/// A file that is no socket is left there.
+#[test]
+fn a_path_that_is_taken_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, "mine").unwrap();
+    check(&["--listen", &format!("unix:{}", path.display())], 1, "or choose another path");
+    assert_eq!(std::fs::read(path).unwrap(), b"mine");
+}
+
 #[test]
 fn what_cannot_work_is_refused_with_a_way_out() {
     check(&["--listen", "tcp://0.0.0.0:0"], 2, "--anonymous if that is what you want");
     check(&["--listen", "quic://127.0.0.1:0"], 2, "scheme 'quic' is not offered");
+    check(&["--listen", "tcp://127.0.0.1:0?mode=x"], 2, "mode 'x' is none of");
+    check(&["--listen", "tcp://127.0.0.1:0?mode=durable"], 2, "mode durable needs a store");
+    check(&["--listen", "tcp://ann:x@127.0.0.1:0"], 2, "the URL of a listener has no user");
     check(&["--port", "0", "--user", "ann"], 2, "write NAME:PASSWORD");
     check(&["--port", "0", "--user", ":x"], 2, "write NAME:PASSWORD");
     check(&["--port", "70000"], 2, "--port");
