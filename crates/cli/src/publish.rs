@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use postrider::{Bytes, Completed, Property, PublishError, PublishRequest, QoS, Session, Topic};
+use postrider::{
+    Bytes, Completed, DisconnectError, Property, PublishError, PublishRequest, QoS, Session, Topic,
+};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
@@ -100,9 +102,12 @@ impl PublishArgs {
             } else {
                 self.times(message, content, &session).await?;
             }
-            // At QoS 0 this is what waits until all is written.
-            let done = self.connection.disconnect(&session).await;
-            done.with_context(|| format!("'{topic}' may be lost"))
+            match self.connection.disconnect(&session).await {
+                // All is acknowledged; what becomes of the connection is no concern of it.
+                Err(DisconnectError::Over(_)) if message.qos != QoS::AtMostOnce => Ok(()),
+                // At QoS 0 this is what waits until all is written.
+                done => done.with_context(|| format!("'{topic}' may be lost")),
+            }
         };
         if size < BAR_ABOVE || out::is_quiet() {
             publishing.await
