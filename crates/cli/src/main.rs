@@ -30,6 +30,7 @@ mod status;
 mod stop;
 mod streams;
 mod subscribe;
+mod teller;
 mod trace;
 mod transport;
 #[cfg(unix)]

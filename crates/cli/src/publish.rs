@@ -23,6 +23,7 @@ use crate::{
     out,
     payload::Content,
     status::{Codes, Usage},
+    teller::Teller,
     trace::Subscribed,
 };
 
@@ -98,7 +99,8 @@ impl PublishArgs {
         let topic = &message.topic;
         let publishing = async {
             if self.stdin_line {
-                lines(message, &session).await?;
+                // Nobody who waits for long is to wonder why.
+                Teller::new(&session).beside(lines(message, &session)).await?;
             } else {
                 self.times(message, content, &session).await?;
             }
