@@ -165,6 +165,11 @@ fn a_socket_or_proxy_that_is_not_there_is_not_taken_for_a_host() {
     drop(listener);
     let ended = run(&["pub", "--proxy", &proxy, "-t", "a", "-m", "x"]);
     ended.check(1, &["the proxy http://127.0.0.1", "is the proxy running there"]);
+    let ended = run(&["pub", "--proxy", "http://no-such.invalid:1", "-t", "a", "-m", "x"]);
+    let place = "the proxy http://no-such.invalid:1 cannot be reached: its host cannot be resolved";
+    ended.check(1, &[place, "is the proxy running there"]);
+    let ended = run(&["pub", "-A", "no-such.invalid", "-t", "a", "-m", "x"]);
+    ended.check(1, &["tcp://127.0.0.1:1883 cannot be reached: from no-such.invalid: "]);
 }
 
 #[test]
