@@ -60,6 +60,23 @@ fn users_come_from_the_environment_and_anonymous_clients_are_refused_then() {
     assert_eq!(broker.child.wait().unwrap().code(), Some(0));
 }
 
+/// Its log goes to a full disk, or to nobody.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_log_that_cannot_be_written_ends_no_broker() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (reader, nobody) = std::io::pipe().unwrap();
+    drop(reader);
+    for log in [Stdio::from(full), Stdio::from(nobody)] {
+        let mut broker =
+            Running::spawn(command(&["--port", "0"]).env("RUST_LOG", "debug").stderr(log));
+        let mut client = dial(&mut broker);
+        exchange(&mut client, CONNECT, &[0x20, 2, 0, 0]);
+        broker.signal(Signal::TERM);
+        assert_eq!(broker.child.wait().unwrap().code(), Some(0));
+    }
+}
+
 #[test]
 fn a_port_in_use_is_named() {
     let mut broker = Running::start(&["--port", "0"]);
@@ -266,8 +283,11 @@ impl Running {
     }
 
     fn start_with(name: &str, value: &str, args: &[&str]) -> Self {
-        let mut command = command(args);
-        let mut child = command.env(name, value).stdout(Stdio::piped()).spawn().unwrap();
+        Self::spawn(command(args).env(name, value))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines, place: None }
     }
