@@ -312,12 +312,12 @@ fn open(plan: &mut Plan, inboxes: &[Inbox], now: Time) -> Result<Recovered, Star
     let ready: Vec<_> = inboxes.iter().map(|inbox| Arc::clone(&inbox.ready)).collect();
     let mode = plan.mode_weakest();
     match recovery::recover(path, configs.clone(), mode, &ready, now) {
-        Err(error @ StoreError::Corrupt { .. }) if plan.quarantines => {
+        Err(StartError::Store(error @ StoreError::Corrupt { .. })) if plan.quarantines => {
             let aside = Disk::quarantine(path).map_err(StartError::Store)?;
             warn!(%error, aside = %aside.display(), "the store was set aside; an empty one begins");
-            recovery::recover(path, configs, mode, &ready, now).map_err(StartError::Store)
+            recovery::recover(path, configs, mode, &ready, now)
         }
-        other => other.map_err(StartError::Store),
+        other => other,
     }
 }
 

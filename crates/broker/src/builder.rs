@@ -82,9 +82,7 @@ pub enum StartError {
     #[error("mode {0} needs a store; name a folder for it, or leave the mode out")]
     ModeWithoutStore(&'static str),
     /// Somebody listens there already.
-    #[error(
-        "{endpoint} is in use by another program; stop that, or choose another port (port 0 takes a free one)"
-    )]
+    #[error("{endpoint} is in use by another program; {}", another_place(.endpoint))]
     AddressInUse {
         /// The place.
         endpoint: Endpoint,
@@ -118,6 +116,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("{0}{way_out}", way_out = way_out(.0))]
     Store(#[source] StoreError),
+    /// The store is a client's, with the messages that it has not delivered yet. Nothing was changed.
+    #[error("the store {} is a client's: choose another folder", .0.display())]
+    StoreOfClient(PathBuf),
     /// The system refused a thread or an event loop.
     #[error("cannot start a thread of the broker: {0}")]
     Thread(io::Error),
@@ -368,6 +369,15 @@ impl Builder {
         let hubs = (0..self.hubs).map(|index| HubConfig { index, ..hub.clone() }).collect();
         let Self { flush_max, store, quarantines, tls, .. } = self;
         Ok(Plan { listen, tls, mode, hubs, users, flush_max, store, quarantines })
+    }
+}
+
+/// What a user can do about a place that is taken.
+fn another_place(endpoint: &Endpoint) -> &'static str {
+    if matches!(endpoint, Endpoint::Unix(_)) {
+        "stop that, remove what is there if it is no socket, or choose another path"
+    } else {
+        "stop that, or choose another port (port 0 takes a free one)"
     }
 }
 

@@ -16,6 +16,7 @@ use postrider_store::{Disk, DiskOptions, DiskStore, Mode, Scratch, Store, StoreE
 use tracing::{info, warn};
 
 use crate::{
+    StartError,
     ready::Ready,
     vault::{Sharers, Vault},
 };
@@ -47,10 +48,14 @@ pub(crate) fn recover(
     mode: Mode,
     ready: &[Arc<Ready>],
     now: Time,
-) -> Result<Recovered, StoreError> {
+) -> Result<Recovered, StartError> {
     let begin = Instant::now();
     let spool_bytes_max = configs.iter().map(|config| config.spool_bytes_max).sum();
-    let disk = Disk::open(path, DiskOptions { spool_bytes_max, ..DiskOptions::default() })?;
+    let options = DiskOptions { spool_bytes_max, ..DiskOptions::default() };
+    let disk = Disk::open(path, options).map_err(StartError::Store)?;
+    if is_of_client(&disk).map_err(StartError::Store)? {
+        return Err(StartError::StoreOfClient(path.to_owned()));
+    }
     if let Some(copy) = disk.set_aside() {
         warn!(copy = %copy.display(), "the last writes before a power cut were damaged; a copy is kept");
     }
@@ -73,14 +78,15 @@ pub(crate) fn recover(
             path: path.to_owned(),
             what: "a hub panicked over its records".to_owned(),
         };
-        let (hub, vault, spools) = worker.map_err(panicked)??;
+        let recovered = worker.map_err(panicked).flatten();
+        let (hub, vault, spools) = recovered.map_err(StartError::Store)?;
         for &spool in &spools {
             sharers.join(spool);
         }
         used.extend(spools);
         hubs.push((hub, vault));
     }
-    let orphans = disk.keep_spools(&used)?;
+    let orphans = disk.keep_spools(&used).map_err(StartError::Store)?;
     let sum = |count: fn(&postrider_hub::HubStats) -> u64| -> u64 {
         hubs.iter().map(|(hub, _)| count(&hub.stats())).sum()
     };
@@ -93,6 +99,12 @@ pub(crate) fn recover(
         "store opened"
     );
     Ok(Recovered { hubs, disk: Some(disk) })
+}
+
+/// Whether the store is a client's: its session has the number that is no session's at a broker, and would end here.
+fn is_of_client(disk: &Disk) -> Result<bool, StoreError> {
+    let session = disk.handle(Mode::Memory, || {}).read(&Record::session_key(0))?;
+    Ok(session.is_some())
 }
 
 fn recover_one(

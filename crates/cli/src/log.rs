@@ -16,7 +16,8 @@ pub(crate) fn start(verbosity: u8) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let is_terminal = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(is_terminal);
-    log.with_env_filter(filter).init();
+    // It would say so on standard error, and panic: a full disk, or a reader that went away, would end the broker.
+    log.with_env_filter(filter).log_internal_errors(false).init();
 }
 
 /// Starts the log if the environment variable `RUST_LOG` asks for one.

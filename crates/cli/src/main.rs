@@ -30,6 +30,7 @@ mod status;
 mod stop;
 mod streams;
 mod subscribe;
+mod teller;
 mod trace;
 mod transport;
 #[cfg(unix)]
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
     let line = match profile::apply(&command, line, environment) {
         Ok(line) => line,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            out::insist(&format!("error: {error:#}"));
             return ExitCode::from(wrong_option(manner));
         }
     };
@@ -93,7 +94,7 @@ fn main() -> ExitCode {
         let text = told(&error);
         if status::is_wrong_option(&error) {
             // Said even if errors are not to be.
-            eprintln!("error: {text}");
+            out::insist(&format!("error: {text}"));
             name_sources(&text, &line.sources);
             return ExitCode::from(wrong_option(manner));
         }
@@ -118,7 +119,7 @@ fn unreadable(mut error: clap::Error, line: &Line) -> ExitCode {
     }
     if error.kind() == ErrorKind::InvalidUtf8 {
         for arg in line.args.iter().filter(|arg| arg.to_str().is_none()) {
-            eprintln!("note: '{}' is not UTF-8", arg.display());
+            out::insist(&format!("note: '{}' is not UTF-8", arg.display()));
         }
     }
     name_sources(&error.to_string(), &line.sources);
@@ -150,7 +151,7 @@ fn name_sources(error: &str, sources: &[(String, String)]) {
     let is_named =
         |option: &str| error.split([' ', '\'', '=', ':', '(', ')']).any(|word| word == option);
     for (option, source) in sources.iter().filter(|(option, _)| is_named(option)) {
-        eprintln!("note: {option} comes from {source}");
+        out::insist(&format!("note: {option} comes from {source}"));
     }
 }
 

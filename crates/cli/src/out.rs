@@ -13,9 +13,13 @@ pub(crate) fn say(line: &str) {
 
 /// Writes a line to standard error, unless there is to be silence.
 pub(crate) fn complain(line: &str) {
-    if is_quiet() {
-        return;
+    if !is_quiet() {
+        insist(line);
     }
+}
+
+/// Writes a line to standard error in any case. `eprintln!` would panic where nobody reads it, or its disk is full.
+pub(crate) fn insist(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 

@@ -53,17 +53,10 @@ impl Content {
 impl MessageArgs {
     /// Reads the message, or looks how large its file is.
     pub(crate) fn content(&self) -> anyhow::Result<Content> {
-        if let Some(path) = &self.file {
-            let len = large(path).with_context(|| format!("--file '{}'", path.display()))?;
-            if let Some(len) = len {
-                return Ok(Content::File(path.clone(), len));
-            }
-        }
         if let Some(text) = &self.message {
             Ok(Content::Bytes(text.clone().into_encoded_bytes().into()))
         } else if let Some(path) = &self.file {
-            let file = File::open(path).map_err(anyhow::Error::from).and_then(from_reader);
-            file.with_context(|| format!("--file '{}'", path.display()))
+            from_file(path).with_context(|| format!("--file '{}'", path.display()))
         } else if self.stdin {
             from_reader(io::stdin().lock()).context("--stdin")
         } else {
@@ -72,12 +65,16 @@ impl MessageArgs {
     }
 }
 
-/// The length of a file that is large and can be read.
-fn large(path: &Path) -> anyhow::Result<Option<u64>> {
-    let metadata = File::open(path)?.metadata()?;
+/// What is in a file; one that is large is read later. Opened once: whoever writes into a pipe would lose what he wrote.
+fn from_file(path: &Path) -> anyhow::Result<Content> {
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
     let len = metadata.len();
     ensure!(len <= PAYLOAD_MAX, "it has {len} bytes; at most {PAYLOAD_MAX} fit into a message");
-    Ok(Some(len).filter(|len| metadata.is_file() && *len >= LARGE))
+    if metadata.is_file() && len >= LARGE {
+        return Ok(Content::File(path.to_owned(), len));
+    }
+    from_reader(file)
 }
 
 /// Reads all of it, but never more than fits into a message: there are files without end. What is large goes to a file.

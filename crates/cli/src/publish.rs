@@ -8,7 +8,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use postrider::{Bytes, Completed, Property, PublishError, PublishRequest, QoS, Session, Topic};
+use postrider::{
+    Bytes, Completed, DisconnectError, Property, PublishError, PublishRequest, QoS, Session, Topic,
+};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval, sleep},
@@ -21,6 +23,7 @@ use crate::{
     out,
     payload::Content,
     status::{Codes, Usage},
+    teller::Teller,
     trace::Subscribed,
 };
 
@@ -96,13 +99,17 @@ impl PublishArgs {
         let topic = &message.topic;
         let publishing = async {
             if self.stdin_line {
-                lines(message, &session).await?;
+                // Nobody who waits for long is to wonder why.
+                Teller::new(&session).beside(lines(message, &session)).await?;
             } else {
                 self.times(message, content, &session).await?;
             }
-            // At QoS 0 this is what waits until all is written.
-            let done = self.connection.disconnect(&session).await;
-            done.with_context(|| format!("'{topic}' may be lost"))
+            match self.connection.disconnect(&session).await {
+                // All is acknowledged; what becomes of the connection is no concern of it.
+                Err(DisconnectError::Over(_)) if message.qos != QoS::AtMostOnce => Ok(()),
+                // At QoS 0 this is what waits until all is written.
+                done => done.with_context(|| format!("'{topic}' may be lost")),
+            }
         };
         if size < BAR_ABOVE || out::is_quiet() {
             publishing.await

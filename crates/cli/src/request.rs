@@ -19,6 +19,7 @@ use crate::{
     printer::Sheet,
     publish,
     status::{self, Codes, Usage},
+    teller::Teller,
     trace::Subscribed,
 };
 
@@ -65,9 +66,22 @@ impl RequestArgs {
         content: &Content,
         manner: Manner,
     ) -> anyhow::Result<Message> {
+        // The connection may be lost before the request is sent, and is made again.
+        let builder = self.connection.builder(manner, Subscribed::Untold)?.queue_qos0_offline(true);
+        let session = builder.connect().await?;
+        let exchange = self.exchange(&session, topic, content, manner);
+        Teller::new(&session).beside(exchange).await
+    }
+
+    async fn exchange(
+        &self,
+        session: &Session,
+        topic: Topic,
+        content: &Content,
+        manner: Manner,
+    ) -> anyhow::Result<Message> {
         let qos = QoS::from_bits(self.qos).context("--qos must be 0, 1 or 2")?;
-        let session = self.connection.builder(manner, Subscribed::Untold)?.connect().await?;
-        let (properties, correlation) = self.properties(&session, manner);
+        let (properties, correlation) = self.properties(session, manner);
         let filter = Filter::new(self.response_topic.as_str());
         let filter = filter.map_err(|error| Usage(format!("--response-topic: {error}")))?;
         let mut subscribing = session.subscribe(filter, qos);
@@ -80,7 +94,7 @@ impl RequestArgs {
             subscribing = subscribing.retain_handling(when.handling());
         }
         let mut responses = subscribing.await?;
-        let publishing = content.publish(&session, topic.clone())?.qos(qos);
+        let publishing = content.publish(session, topic.clone())?.qos(qos);
         let publishing = properties.into_iter().fold(publishing, PublishRequest::property);
         publishing.await.with_context(|| format!("'{topic}' was not published"))?;
         loop {
@@ -94,7 +108,7 @@ impl RequestArgs {
                 continue;
             }
             // The response is there; what becomes of the connection is no concern of it.
-            let _ = self.connection.disconnect(&session).await;
+            let _ = self.connection.disconnect(session).await;
             return Ok(response);
         }
     }

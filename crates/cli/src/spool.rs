@@ -41,8 +41,13 @@ impl PublishArgs {
             Ok(())
         };
         let stored = storing.await;
-        session.disconnect().await?;
-        stored
+        let closed = session.disconnect().await;
+        stored?;
+        if let Err(error) = closed {
+            // Whoever took this for a failure would store it again.
+            out::complain(&format!("all is stored, but the store cannot be closed: {error}"));
+        }
+        Ok(())
     }
 
     /// Delivers what is in the store.

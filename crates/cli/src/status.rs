@@ -7,6 +7,7 @@ use postrider::{
     ConnectError, LinkReason, PublishError, ReasonCode, SessionEnd, SubscribeError,
     UnsubscribeError, UrlError,
 };
+use postrider_broker::StartError;
 
 /// An option that cannot be used; shown like the errors of the parser.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,10 @@ pub(crate) fn is_wrong_option(error: &anyhow::Error) -> bool {
         || matches!(
             error.downcast_ref(),
             Some(ConnectError::Url(_) | ConnectError::Text { .. } | ConnectError::TooLong { .. })
+        )
+        || matches!(
+            error.downcast_ref(),
+            Some(StartError::UrlWithUser | StartError::Mode(_) | StartError::ModeWithoutStore(_))
         )
 }
 

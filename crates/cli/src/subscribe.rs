@@ -10,8 +10,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use postrider::{
-    Event, Events, Filter, Message, Property, QoS, RetainHandling, Session, Stats,
-    SubscribeManyRequest,
+    Filter, Message, Property, QoS, RetainHandling, Session, Stats, SubscribeManyRequest,
 };
 use tokio::time::timeout;
 
@@ -24,6 +23,7 @@ use crate::{
     status::{self, Codes, Usage},
     stop::asked_to_stop,
     streams::{Change, Changes, Streams},
+    teller::Teller,
     trace::Subscribed,
 };
 
@@ -333,42 +333,6 @@ async fn finish(
         }
     }
     timeout(LAST_WORDS, written).await.unwrap_or(Ok(()))
-}
-
-/// Says on standard error what happens to the connection.
-struct Teller {
-    events: Events,
-    is_connected: bool,
-}
-
-impl Teller {
-    fn new(session: &Session) -> Self {
-        Self { events: session.events(), is_connected: true }
-    }
-
-    /// Waits for one event.
-    async fn tell(&mut self) {
-        match self.events.next().await {
-            Some(Event::Connected(connected)) if !self.is_connected => {
-                self.is_connected = true;
-                out::complain(match connected.session_present {
-                    true => "connected again",
-                    false => "connected again; the broker has kept no messages",
-                });
-            }
-            Some(Event::Disconnected { reason, retry_in: Some(wait) }) => {
-                self.is_connected = false;
-                let wait = number::time(wait);
-                out::complain(&format!("disconnected: {reason}; trying again in {wait}"));
-            }
-            Some(Event::SubscriptionLost { filter, why }) => {
-                out::complain(&format!("the subscription to '{filter}' is lost: {why}"));
-            }
-            Some(_) => {}
-            // The streams end too, and say why.
-            None => std::future::pending().await,
-        }
-    }
 }
 
 impl Ending {

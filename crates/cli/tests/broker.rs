@@ -60,6 +60,23 @@ fn users_come_from_the_environment_and_anonymous_clients_are_refused_then() {
     assert_eq!(broker.child.wait().unwrap().code(), Some(0));
 }
 
+/// Its log goes to a full disk, or to nobody.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_log_that_cannot_be_written_ends_no_broker() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (reader, nobody) = std::io::pipe().unwrap();
+    drop(reader);
+    for log in [Stdio::from(full), Stdio::from(nobody)] {
+        let mut broker =
+            Running::spawn(command(&["--port", "0"]).env("RUST_LOG", "debug").stderr(log));
+        let mut client = dial(&mut broker);
+        exchange(&mut client, CONNECT, &[0x20, 2, 0, 0]);
+        broker.signal(Signal::TERM);
+        assert_eq!(broker.child.wait().unwrap().code(), Some(0));
+    }
+}
+
 #[test]
 fn a_port_in_use_is_named() {
     let mut broker = Running::start(&["--port", "0"]);
@@ -72,10 +89,23 @@ fn a_port_in_use_is_named() {
     assert_eq!(broker.child.wait().unwrap().code(), Some(0));
 }
 
+/// A file that is no socket is left there.
+#[test]
+fn a_path_that_is_taken_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, "mine").unwrap();
+    check(&["--listen", &format!("unix:{}", path.display())], 1, "or choose another path");
+    assert_eq!(std::fs::read(path).unwrap(), b"mine");
+}
+
 #[test]
 fn what_cannot_work_is_refused_with_a_way_out() {
     check(&["--listen", "tcp://0.0.0.0:0"], 2, "--anonymous if that is what you want");
     check(&["--listen", "quic://127.0.0.1:0"], 2, "scheme 'quic' is not offered");
+    check(&["--listen", "tcp://127.0.0.1:0?mode=x"], 2, "mode 'x' is none of");
+    check(&["--listen", "tcp://127.0.0.1:0?mode=durable"], 2, "mode durable needs a store");
+    check(&["--listen", "tcp://ann:x@127.0.0.1:0"], 2, "the URL of a listener has no user");
     check(&["--port", "0", "--user", "ann"], 2, "write NAME:PASSWORD");
     check(&["--port", "0", "--user", ":x"], 2, "write NAME:PASSWORD");
     check(&["--port", "70000"], 2, "--port");
@@ -253,8 +283,11 @@ impl Running {
     }
 
     fn start_with(name: &str, value: &str, args: &[&str]) -> Self {
-        let mut command = command(args);
-        let mut child = command.env(name, value).stdout(Stdio::piped()).spawn().unwrap();
+        Self::spawn(command(args).env(name, value))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines, place: None }
     }

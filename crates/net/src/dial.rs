@@ -205,12 +205,19 @@ async fn open(
     };
     let name = format!("the proxy {proxy}");
     let connecting = socket::connect(&proxy.host, proxy.port, bind, &name);
-    let tcp = timeout_at(deadline, connecting).await;
-    let stream = Stream::tcp(tcp.map_err(|_| late(name.clone(), ""))??);
+    let tcp = timeout_at(deadline, connecting).await.map_err(|_| late(name.clone(), ""))?;
+    let stream = Stream::tcp(tcp.map_err(|error| of_proxy(error, &name))?);
     let secure = timeout_at(deadline, proxy.secure(stream)).await;
     let stream = secure.map_err(|_| late(name.clone(), ": TLS was not agreed on"))??;
     let tunnel = timeout_at(deadline, proxy.tunnel(stream, host, port)).await;
     Ok(tunnel.map_err(|_| late(name, ": it has not connected us"))??)
+}
+
+/// A name that has no address, said of the proxy: nobody is to look for it in the URL of the server.
+fn of_proxy(error: DialError, name: &str) -> DialError {
+    let DialError::Resolve { source, .. } = error else { return error };
+    let source = io::Error::other(format!("its host cannot be resolved: {source}"));
+    DialError::Connect { endpoint: name.to_owned(), source }
 }
 
 /// The `Host` of a request, which leaves a scheme's own port out.

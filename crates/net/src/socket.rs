@@ -27,26 +27,29 @@ pub(crate) async fn connect(
     bind: Option<&str>,
     place: &str,
 ) -> Result<TcpStream, DialError> {
-    let addresses = interleaved(resolve(host, port).await?);
+    let failed = |source| DialError::Connect { endpoint: place.to_owned(), source };
+    let unresolved = |source| DialError::Resolve { host: host.to_owned(), source };
+    let addresses = interleaved(resolve(host, port).await.map_err(unresolved)?);
     let from = match bind {
-        Some(bind) => resolve(bind, 0).await?.iter().map(SocketAddr::ip).collect(),
+        Some(bind) => {
+            // The name is ours, not that of the host.
+            let named = |error| io::Error::other(format!("from {bind}: {error}"));
+            let found = resolve(bind, 0).await.map_err(|error| failed(named(error)))?;
+            found.iter().map(SocketAddr::ip).collect()
+        }
         None => Vec::new(),
     };
-    let connected = race(addresses, from).await;
-    let tcp =
-        connected.map_err(|source| DialError::Connect { endpoint: place.to_owned(), source })?;
-    tcp.set_nodelay(true)
-        .map_err(|source| DialError::Connect { endpoint: place.to_owned(), source })?;
+    let tcp = race(addresses, from).await.map_err(failed)?;
+    tcp.set_nodelay(true).map_err(failed)?;
     Ok(tcp)
 }
 
 /// The addresses of a name.
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DialError> {
-    let unresolved = |source| DialError::Resolve { host: host.to_owned(), source };
-    let found = lookup_host((host, port)).await.map_err(unresolved)?;
+async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found = lookup_host((host, port)).await?;
     let addresses: Vec<_> = found.take(ADDRESSES_MAX).collect();
     if addresses.is_empty() {
-        return Err(unresolved(io::Error::new(io::ErrorKind::NotFound, "it has no address")));
+        return Err(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
     }
     Ok(addresses)
 }

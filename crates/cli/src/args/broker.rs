@@ -91,6 +91,7 @@ Examples:
   postrider broker --store /var/lib/postrider
   POSTRIDER_USERS=ann:secret postrider broker --listen tcp://0.0.0.0:1883
 
-Prints one line 'listening on URL' for each listener when it is ready. Ends on SIGTERM and SIGINT. On SIGHUP it reads
-the files of certificates, keys and revocation lists again, for new connections; what cannot be used changes nothing.
-Without --user, clients on this machine need no user name. RUST_LOG sets what is logged.";
+Prints one line 'listening on URL' for each listener when it is ready, and then how many files may
+be open. Ends on SIGTERM and SIGINT. On SIGHUP it reads the files of certificates, keys and
+revocation lists again, for new connections; what cannot be used changes nothing. Without --user,
+clients on this machine need no user name. RUST_LOG sets what is logged.";

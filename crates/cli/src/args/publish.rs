@@ -67,5 +67,5 @@ is the password.
 
 The exit status is 0 when the broker has the message (at QoS 0: when it is sent); the reason code if the \
 broker refused it, such as 135 for 'not authorized'; 1 after another error; 2 for a wrong option. A lost \
-connection is not made again, but with --stdin-line and --flush. With --store it is 0 when the message is stored; \
-with --flush, when the broker has everything.";
+connection is not made again, but with --stdin-line, where standard error says so, and --flush. With --store it \
+is 0 when the message is stored; with --flush, when the broker has everything.";

@@ -47,4 +47,5 @@ With MQTT 5.0 the request carries the response topic and correlation data; a res
 correlation data is not taken. Each option has a variable of the environment: POSTRIDER_HOST, ...
 
 The exit status is 0 after the response; 27 if --timeout passed before; the reason code if the broker \
-refused something; 1 after another error; 2 for a wrong option.";
+refused something; 1 after another error; 2 for a wrong option. A lost connection is made again, and \
+standard error says so.";

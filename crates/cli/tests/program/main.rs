@@ -7,6 +7,7 @@ mod demo;
 mod failing_sync;
 mod judges;
 mod kept;
+mod lost;
 mod options;
 #[cfg(unix)]
 mod packets;

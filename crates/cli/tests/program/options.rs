@@ -165,6 +165,26 @@ fn a_socket_or_proxy_that_is_not_there_is_not_taken_for_a_host() {
     drop(listener);
     let ended = run(&["pub", "--proxy", &proxy, "-t", "a", "-m", "x"]);
     ended.check(1, &["the proxy http://127.0.0.1", "is the proxy running there"]);
+    let ended = run(&["pub", "--proxy", "http://no-such.invalid:1", "-t", "a", "-m", "x"]);
+    let place = "the proxy http://no-such.invalid:1 cannot be reached: its host cannot be resolved";
+    ended.check(1, &[place, "is the proxy running there"]);
+    let ended = run(&["pub", "-A", "no-such.invalid", "-t", "a", "-m", "x"]);
+    ended.check(1, &["tcp://127.0.0.1:1883 cannot be reached: from no-such.invalid: "]);
+}
+
+/// Nobody can read what is wrong, but the status says that something is.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_wrong_option_has_its_status_whatever_becomes_of_the_words() {
+    for args in [
+        &["pub", "-m", "x"][..],
+        &["pub", "-t", "a", "-m", "x", "-q", "3"],
+        &["pub", "-t", "a", "-m", "x", "--profile", "p", "--config", "no/such/file"],
+    ] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let status = command(args).env("POSTRIDER_PORT", "0").stderr(full).status().unwrap();
+        assert_eq!(status.code(), Some(2), "{args:?}");
+    }
 }
 
 #[test]

@@ -47,6 +47,22 @@ fn a_payload_of_any_bytes_arrives_unchanged() {
 }
 
 /// What stands around a large payload stays in its place.
+/// What one opening of it takes, the next one does not find again.
+#[test]
+#[cfg(unix)]
+fn a_named_pipe_is_a_file_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe").to_str().unwrap().to_owned();
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    let broker = Broker::start(&[]);
+    let mut subscriber = broker.subscriber(&["-t", "a"]);
+    let publishing = Program::start(&broker.args("pub", &["-t", "a", "-f", &path]));
+    fs::write(&path, "21.5").unwrap();
+    publishing.end().check_out(&[]);
+    assert_eq!(subscriber.line(), "a 21.5");
+}
+
 #[test]
 fn a_large_payload_stands_in_its_format() {
     let broker = Broker::start(&[]);

@@ -195,3 +195,19 @@ fn a_store_serves_mosquitto_pub_too() {
     spool.flushed(&broker.port).check(0, &[]);
     assert_eq!(subscriber.line(), "a x");
 }
+
+/// It would end the session there, and the messages would be gone.
+#[test]
+fn a_broker_leaves_the_store_of_scripts_alone() {
+    let spool = Spool::new();
+    spool.put(&["-t", "a", "-m", "1"]);
+    for options in [&[][..], &["--hubs", "2"], &["--quarantine"]] {
+        let listen = ["broker", "--listen", "tcp://127.0.0.1:0", "--store", &spool.path()];
+        let refused = run(&[&listen, options].concat());
+        refused.check(1, &["is a client's: choose another folder"]);
+    }
+    let broker = Broker::start(&[]);
+    let mut subscriber = broker.subscriber(&["-t", "a"]);
+    spool.flushed(&broker.port).check(0, &[]);
+    assert_eq!(subscriber.line(), "a 1");
+}
