@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::peer::{Desk, PATIENCE, Peer, Success, at_desk, message};
+use crate::peer::{Desk, PATIENCE, Peer, Success, at_desk, message, until};
 
 const VERSIONS: [Protocol; 2] = [Protocol::V311, Protocol::V5];
 const LEVELS: [QoS; 2] = [QoS::AtLeastOnce, QoS::ExactlyOnce];
@@ -80,9 +80,7 @@ async fn messages_of_an_ended_stream_go_elsewhere() {
     let (session, mut peer, _desk) = open(manual(Protocol::V5)).await;
     let stream = subscribed(&session, &mut peer, "in/#", QoS::AtLeastOnce).await;
     peer.send(arriving(QoS::AtLeastOnce, 1, "in/1")).await;
-    while stream.waiting() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| stream.waiting() > 0).await;
     drop(stream);
     peer.release().await;
     let mut unmatched = session.unmatched();

@@ -19,7 +19,7 @@ use postrider_proto::wire::{Auth, ConnAck, Disconnect, Packet, PacketType};
 use postrider_testing::{Script, ScriptedBroker, TestBroker};
 use tokio::time::timeout;
 
-use crate::peer::{Desk, PATIENCE, Peer, Success, builder};
+use crate::peer::{Desk, PATIENCE, Peer, Success, builder, until};
 
 /// Says `hello`, answers each challenge with itself, and believes a server that says `yes`.
 struct Echo;
@@ -210,9 +210,7 @@ async fn an_answer_that_takes_its_time_delays_nothing() {
     assert!(matches!(result, Err(ReauthenticateError::Disconnected(_))), "{result:?}");
     release.send(()).unwrap();
     release.send(()).unwrap();
-    while session.connected().is_none() {
-        tokio::task::yield_now().await;
-    }
+    until(|| session.connected().is_some()).await;
     let (result, ()) = tokio::join!(session.reauthenticate(), async {
         next_auth(&mut peer).await;
         peer.send(auth(ReasonCode::ContinueAuthentication, "3")).await;
@@ -277,9 +275,7 @@ async fn what_comes_while_a_challenge_is_answered_is_bounded() {
             }
         };
         let watching = async {
-            while sent.load(Ordering::Relaxed) < 6 {
-                tokio::task::yield_now().await;
-            }
+            until(|| sent.load(Ordering::Relaxed) >= 6).await;
             for _ in 0..10_000 {
                 tokio::task::yield_now().await;
             }

@@ -11,7 +11,7 @@ use postrider_proto::wire::{AckKind, ConnAck, Packet, PacketId};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::peer::{PATIENCE, Peer, Success, builder, connect, message};
+use crate::peer::{PATIENCE, Peer, Success, builder, connect, message, until};
 
 /// Payload of which few fill whatever a session has room for.
 const LARGE_LEN: usize = 64 * 1024;
@@ -131,9 +131,7 @@ async fn what_waits_is_lost_with_the_connection_and_counted() {
     let count = flood(&session).await;
     drop(peer);
     let mut peer = desk.accept(ConnAck::default_success().resumed()).await;
-    while session.connected().is_none() {
-        tokio::task::yield_now().await;
-    }
+    until(|| session.connected().is_some()).await;
     session.publish("fence", "").await.unwrap();
     assert_eq!(peer.publish().await.topic.unwrap(), "fence");
     let dropped = session.stats().dropped_offline;

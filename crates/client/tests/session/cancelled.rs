@@ -12,7 +12,7 @@ use postrider_testing::TestBroker;
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::peer::PATIENCE;
+use crate::peer::{PATIENCE, until};
 
 /// More polls than any future here needs; each of them is dropped after every one.
 const POLLS_MAX: usize = 50;
@@ -88,15 +88,6 @@ impl Stage {
     fn links(&self) -> u64 {
         self.broker.broker().unwrap().stats().links - 1
     }
-}
-
-async fn until(mut condition: impl FnMut() -> bool) {
-    let wait = async {
-        while !condition() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, wait).await.expect("it comes true in time");
 }
 
 /// Runs `each` with 0, 1, 2, ... until the future in it is no longer dropped unfinished.

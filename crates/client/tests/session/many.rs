@@ -12,7 +12,7 @@ use postrider::{
 };
 use postrider_proto::wire::{ConnAck, Packet, Publish, SubAck, Subscribe};
 
-use crate::peer::{Peer, Success, builder, connect, connected, message};
+use crate::peer::{Peer, Success, builder, connect, connected, message, until};
 
 type Verdict = Result<Subscription, SubscribeError>;
 
@@ -313,9 +313,7 @@ async fn what_is_too_large_for_one_packet_goes_in_several() {
         };
         if !is_connected {
             link = None;
-            while session.connected().is_some() {
-                tokio::task::yield_now().await;
-            }
+            until(|| session.connected().is_none()).await;
         }
         let mut asking =
             session.subscribe_many((0..8).map(|at| (name(at), QoS::AtMostOnce))).into_future();
@@ -413,9 +411,7 @@ async fn what_is_subscribed_again_is_not_unsubscribed_by_a_later_part() {
         }
         let mut link = is_connected.then_some(peer);
         if !is_connected {
-            while session.connected().is_some() {
-                tokio::task::yield_now().await;
-            }
+            until(|| session.connected().is_none()).await;
         }
         let mut all = pin!(session.unsubscribe_all());
         begin(&mut all);
@@ -472,9 +468,7 @@ async fn what_is_subscribed_again_is_not_unsubscribed_by_a_later_part() {
 async fn what_was_unsubscribed_meanwhile_is_not_subscribed_in_parts() {
     let (session, peer, mut desk) = connected().await;
     drop(peer);
-    while session.connected().is_some() {
-        tokio::task::yield_now().await;
-    }
+    until(|| session.connected().is_none()).await;
     let asked = ["filter-1", "filter-2", "filter-3", "filter-4"];
     let request = session.subscribe_many(asked.map(|filter| (filter, QoS::AtMostOnce)));
     let mut subscribing = request.into_future();

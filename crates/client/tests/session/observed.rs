@@ -19,7 +19,7 @@ use tracing_subscriber::{
     Layer, Registry, layer::Context, layer::SubscriberExt, registry::LookupSpan,
 };
 
-use crate::peer::{PATIENCE, Success, builder, connect};
+use crate::peer::{PATIENCE, Success, builder, connect, until};
 
 /// What is documented in `observing`.
 const PAGE: &str = include_str!("../../src/observing.rs");
@@ -231,9 +231,7 @@ async fn stats_count_what_waits_what_is_on_its_way_and_the_round_trip() {
     assert_eq!(peer.next().await, Packet::PingReq);
     peer.send(Packet::PingResp).await;
     let measured = async {
-        while session.stats().round_trip.is_none() {
-            tokio::task::yield_now().await;
-        }
+        until(|| session.stats().round_trip.is_some()).await;
     };
     tokio::time::timeout(PATIENCE, measured).await.expect("the ping is measured");
 }

@@ -9,7 +9,7 @@ use postrider_proto::wire::{AckKind, ConnAck, Packet, ReasonCode};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::peer::{Desk, PATIENCE, Success, builder, connect};
+use crate::peer::{Desk, PATIENCE, Success, builder, connect, until};
 
 /// At, under and over the bound in messages.
 #[tokio::test]
@@ -277,9 +277,7 @@ async fn expect(session: &Session, mut desk: Desk, expected: &[&str]) {
         peer.ack(AckKind::PubAck, publish.packet_id).await;
     }
     let done = async {
-        while session.stats().pending() > 0 {
-            tokio::task::yield_now().await;
-        }
+        until(|| session.stats().pending() == 0).await;
     };
     timeout(PATIENCE, done).await.expect("nothing else is open");
 }

@@ -96,6 +96,16 @@ impl Success for ConnAck {
     }
 }
 
+/// Waits for a condition, turn by turn.
+pub(crate) async fn until(mut condition: impl FnMut() -> bool) {
+    let wait = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, wait).await.expect("it comes true in time");
+}
+
 impl Desk {
     /// The next connection.
     pub(crate) async fn next(&mut self) -> Peer {

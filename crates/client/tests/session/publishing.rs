@@ -11,7 +11,7 @@ use postrider_proto::wire::{AckKind, ConnAck, Packet};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::peer::{PATIENCE, Success, builder, connect, connected};
+use crate::peer::{PATIENCE, Success, builder, connect, connected, until};
 
 /// Counts do not wait for something else to happen.
 #[tokio::test]
@@ -278,9 +278,7 @@ async fn what_a_lost_connection_takes_along_at_qos_0_is_counted() {
     }
     drop(peer);
     let _peer = desk.accept(ConnAck::default_success()).await;
-    while session.stats().connections < 2 {
-        tokio::task::yield_now().await;
-    }
+    until(|| session.stats().connections >= 2).await;
     let stats = session.stats();
     assert!((1..=100).contains(&stats.dropped_offline), "{stats:?}");
     assert_eq!((stats.queued, stats.refused), (0, 0));
@@ -303,9 +301,7 @@ async fn a_refusal_that_nobody_waits_for_is_counted_and_told() {
         }
     };
     assert!(matches!(error, PublishError::NotOffered(_)), "{error:?}");
-    while session.stats().refused == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| session.stats().refused > 0).await;
     assert_eq!(session.stats().refused, 1);
 }
 

@@ -12,7 +12,7 @@ use postrider::{
 };
 use postrider_proto::wire::{ConnAck, Packet, SubAck, Subscribe};
 
-use crate::peer::{Peer, Success, builder, connect, connected};
+use crate::peer::{Peer, Success, builder, connect, connected, until};
 
 /// Subscribes, and gives the identifier that the session has chosen.
 async fn subscribe(session: &Session, peer: &mut Peer, filter: &str) -> (Subscription, u32) {
@@ -225,9 +225,7 @@ async fn a_session_shows_none_of_its_messages() {
     let (session, mut peer, _desk) = connected().await;
     let (stream, _) = subscribe(&session, &mut peer, "a").await;
     peer.deliver("a", "hush", QoS::AtMostOnce, &[]).await;
-    while stream.waiting() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| stream.waiting() > 0).await;
     let mut publishing = session.publish("a", "hush").qos(QoS::AtLeastOnce).into_future();
     // It is in the mailbox then: the driver has had no turn.
     let _ = Pin::new(&mut publishing).poll(&mut Context::from_waker(Waker::noop()));
@@ -289,9 +287,7 @@ async fn overlapping_filters_may_be_subscribed_before_a_server_without_identifie
     drop(peer);
     let mut peer = desk.next().await;
     peer.connect().await;
-    while session.connected().is_some() {
-        tokio::task::yield_now().await;
-    }
+    until(|| session.connected().is_none()).await;
     let mut asking = session.subscribe("a/b", QoS::AtMostOnce).into_future();
     assert!(asking.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     for _ in 0..10 {

@@ -12,7 +12,7 @@ use postrider_testing::{Script, ScriptedBroker, wire::PacketType};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
-use crate::peer::{PATIENCE, Success, at_desk, connect, message};
+use crate::peer::{PATIENCE, Success, at_desk, connect, message, until};
 
 /// Messages that come at once, and how many of them the server should have held back.
 const MESSAGES: u16 = 3000;
@@ -40,9 +40,7 @@ async fn a_surplus_is_taken_and_counted() {
             let message = timeout(PATIENCE, stream.next()).await.unwrap().unwrap();
             assert_eq!(message.text(), Ok(number.to_string().as_str()));
         }
-        while received(&broker, PacketType::PubComp) < usize::from(MESSAGES) {
-            tokio::task::yield_now().await;
-        }
+        until(|| received(&broker, PacketType::PubComp) >= usize::from(MESSAGES)).await;
         let stats = session.stats();
         assert_eq!((stats.surplus, stats.received), (SURPLUS, MESSAGES.into()));
         assert_eq!((stats.connections, stats.disconnections), (2, 1));

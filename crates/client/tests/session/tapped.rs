@@ -10,7 +10,7 @@ use postrider_proto::wire::{AckKind, ConnAck, Packet};
 use postrider_testing::TestBroker;
 use tempfile::TempDir;
 
-use crate::peer::{Success, builder, connect};
+use crate::peer::{Success, builder, connect, until};
 
 fn records(path: &Path) -> Vec<Record> {
     Records::new(File::open(path).unwrap()).map(Result::unwrap).collect()
@@ -52,9 +52,7 @@ async fn a_tap_has_every_packet_of_every_connection_both_ways() {
     drop(peer);
     while !matches!(events.next().await, Some(postrider::Event::Disconnected { .. })) {}
     let peer = desk.accept(ConnAck::default_success()).await;
-    while session.connected().is_none() {
-        tokio::task::yield_now().await;
-    }
+    until(|| session.connected().is_some()).await;
     // It is there already while the session runs.
     let records = records(&path);
     let expected = [
