@@ -112,10 +112,15 @@ fn unreadable(mut error: clap::Error, line: &Line) -> ExitCode {
         let value = value.replace(SEPARATOR, " ");
         error.insert(ContextKind::InvalidValue, ContextValue::String(value));
     }
-    // Nobody may be left to read it.
-    let _ = error.print();
+    let printed = error.print();
     if !error.use_stderr() {
-        return ExitCode::SUCCESS;
+        return match out::written(printed) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                out::insist(&format!("error: {error:#}"));
+                ExitCode::from(status::FAILED)
+            }
+        };
     }
     if error.kind() == ErrorKind::InvalidUtf8 {
         for arg in line.args.iter().filter(|arg| arg.to_str().is_none()) {
