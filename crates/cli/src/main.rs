@@ -131,7 +131,7 @@ fn unreadable(mut error: clap::Error, line: &Line) -> ExitCode {
     ExitCode::from(wrong_option(line.manner))
 }
 
-/// An error and its causes, without those whose words it has said already.
+/// An error and its causes, without those whose words it has said already. What the library names has its option.
 fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -141,7 +141,7 @@ fn told(error: &anyhow::Error) -> String {
             text = format!("{text}: {cause}");
         }
     }
-    text
+    text.replace("Protocol::Auto", "-V auto")
 }
 
 fn wrong_option(manner: Manner) -> u8 {

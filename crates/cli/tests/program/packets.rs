@@ -329,6 +329,9 @@ fn a_refused_subscription_and_a_goodbye_are_failures_with_their_reasons() {
     play(script, "pub -t a -m x -V 5").0.check(137, &["error: ", "server busy"]);
     let script = Script::new().refuse(ReasonCode::ServerUnavailable);
     play(script, "pub -t a -m x -V 311").0.check(3, &["error: ", "server unavailable"]);
+    let script = Script::new().refuse(ReasonCode::UnsupportedProtocolVersion);
+    let (ended, _) = play(script, "pub -t a -m x -V 5");
+    ended.check(132, &["choose another version, or -V auto"]);
 }
 
 /// A script that accepts with this property.
