@@ -334,6 +334,22 @@ fn a_refused_subscription_and_a_goodbye_are_failures_with_their_reasons() {
     ended.check(132, &["choose another version, or -V auto"]);
 }
 
+/// What `auto` comes to is no concern of a script: the same refusal has the same status.
+#[test]
+fn a_session_that_falls_back_is_refused_with_the_codes_of_5_0() {
+    let first = Script::new().refuse(ReasonCode::UnsupportedProtocolVersion);
+    let second = Script::new().refuse(ReasonCode::NotAuthorized);
+    let broker = ScriptedBroker::start([first, second]).unwrap();
+    let ended = run(&["pub", "-L", broker.url(), "-t", "a", "-m", "x"]);
+    ended.check(135, &["not authorized"]);
+    let received = broker.finish_blocking().unwrap();
+    let version = |it: &Received| {
+        if let Packet::Connect(connect) = &it.packet { Some(connect.version) } else { None }
+    };
+    let versions: Vec<_> = received.iter().filter_map(version).collect();
+    assert_eq!(versions, [Version::V5, Version::V311]);
+}
+
 /// A script that accepts with this property.
 fn accept_with(property: Property) -> Script {
     let properties = [property].into_iter().collect();
