@@ -34,7 +34,7 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(run(&plan))?;
-    say(&report.to_string());
+    let said = say(&report.to_string());
     anyhow::ensure!(
         report.is_clean(),
         "{} lost, {} doubled, {} reordered",
@@ -42,5 +42,5 @@ pub(crate) fn bench(args: &BenchArgs) -> anyhow::Result<()> {
         report.doubled,
         report.reordered
     );
-    Ok(())
+    said
 }

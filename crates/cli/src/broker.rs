@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::{
     args::{BrokerArgs, ModeArg},
     log,
-    out::say,
+    out::mention,
     status::Usage,
     stop::asked_to_stop,
 };
@@ -30,12 +30,12 @@ pub(crate) fn broker(args: BrokerArgs) -> anyhow::Result<()> {
         let hangups = crate::unix::hangups().context("cannot catch signals")?;
         let broker = builder.start()?;
         for endpoint in broker.endpoints() {
-            say(&format!("listening on {endpoint}"));
+            mention(&format!("listening on {endpoint}"));
         }
         #[cfg(unix)]
         match open_files {
-            Some(limit) => say(&format!("open files: at most {limit}")),
-            None => say("open files: no limit"),
+            Some(limit) => mention(&format!("open files: at most {limit}")),
+            None => mention("open files: no limit"),
         }
         #[cfg(unix)]
         let reloading = reload(&broker, hangups);
@@ -67,10 +67,10 @@ async fn reload(
             return std::future::pending().await;
         }
         match broker.reload_certificates() {
-            Ok(()) => say("certificates: read again"),
+            Ok(()) => mention("certificates: read again"),
             Err(error) => {
                 warn!(target: "postrider_broker::broker", %error, "certificates not read again");
-                say(&format!("certificates: {error}"));
+                mention(&format!("certificates: {error}"));
             }
         }
     }

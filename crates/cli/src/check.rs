@@ -2,7 +2,7 @@
 
 use postrider_check::{Case, cases, judge_all, reach};
 
-use crate::{args::CheckArgs, names::Manner, out::say};
+use crate::{args::CheckArgs, names::Manner, out};
 
 /// Plays the cases and prints a line for each; an error if the broker failed one.
 pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
@@ -21,6 +21,12 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(reach(&address, &how))?;
     let (mut passed, mut failed) = (0, 0);
+    let mut said = Ok(());
+    let mut say = |line: &str| {
+        if said.is_ok() {
+            said = out::say(line);
+        }
+    };
     runtime.block_on(judge_all(&address, &how, plays.collect(), |case, version, verdict| {
         match &verdict.surprise {
             None => {
@@ -39,5 +45,5 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
     }));
     say(&format!("{passed} passed, {failed} failed"));
     anyhow::ensure!(failed == 0, "the broker at {} failed {failed} cases", address.endpoint);
-    Ok(())
+    said
 }

@@ -44,6 +44,17 @@ impl ConnectionArgs {
                 "--disable-clean-session needs an --id <CLIENT_ID> that is not empty".to_owned()
             ));
         }
+        if manner == Manner::Postrider && self.will.will_topic.is_none() {
+            // Mosquitto's programs pass both over.
+            let option = match (self.will.will_qos, self.of(Place::Will).next()) {
+                (Some(_), _) => Some("--will-qos"),
+                (None, Some(_)) => Some("--property will"),
+                (None, None) => None,
+            };
+            if let Some(option) = option {
+                bail!(Usage(format!("{option} needs a --will-topic <TOPIC>")));
+            }
+        }
         let has_v5_only = !self.properties.is_empty();
         if has_v5_only
             && !matches!(self.protocol_version, None | Some(ProtocolArg::Auto | ProtocolArg::V5))

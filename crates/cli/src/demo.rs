@@ -82,14 +82,13 @@ pub(crate) fn demo(args: &DemoArgs) -> anyhow::Result<()> {
     out::say(&format!(
         "\nAll there, in order, once, and unchanged. {} in all.",
         time(begun.elapsed())
-    ));
-    Ok(())
+    ))
 }
 
 impl Demo {
     async fn run(&self, is_own: bool) -> anyhow::Result<()> {
         let whose = if is_own { "a broker of its own" } else { "a broker" };
-        out::say(&format!("postrider demo, with {whose}\n"));
+        out::say(&format!("postrider demo, with {whose}\n"))?;
         let session = self.connect().await?;
         let mut streams = self.subscribe(&session).await?;
         self.publish(&session, &mut streams).await?;
@@ -132,13 +131,13 @@ async fn step<T>(
     let done = timeout(PATIENCE, pin!(work)).await;
     let done = done.with_context(|| format!("not done within {} s", PATIENCE.as_secs()));
     let (value, text) = done.and_then(|done| done).with_context(|| name.to_owned())?;
-    line(name, &text, begun.elapsed());
+    line(name, &text, begun.elapsed())?;
     Ok(value)
 }
 
 /// Prints the line of a step.
-fn line(name: &str, text: &str, took: Duration) {
-    out::say(&format!("  {name:<WIDTH$}{text:<TEXT_WIDTH$}{:>10}", time(took)));
+fn line(name: &str, text: &str, took: Duration) -> anyhow::Result<()> {
+    out::say(&format!("  {name:<WIDTH$}{text:<TEXT_WIDTH$}{:>10}", time(took)))
 }
 
 /// An error if the session itself says that something went wrong.

@@ -112,10 +112,15 @@ fn unreadable(mut error: clap::Error, line: &Line) -> ExitCode {
         let value = value.replace(SEPARATOR, " ");
         error.insert(ContextKind::InvalidValue, ContextValue::String(value));
     }
-    // Nobody may be left to read it.
-    let _ = error.print();
+    let printed = error.print();
     if !error.use_stderr() {
-        return ExitCode::SUCCESS;
+        return match out::written(printed) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                out::insist(&format!("error: {error:#}"));
+                ExitCode::from(status::FAILED)
+            }
+        };
     }
     if error.kind() == ErrorKind::InvalidUtf8 {
         for arg in line.args.iter().filter(|arg| arg.to_str().is_none()) {
@@ -126,7 +131,7 @@ fn unreadable(mut error: clap::Error, line: &Line) -> ExitCode {
     ExitCode::from(wrong_option(line.manner))
 }
 
-/// An error and its causes, without those whose words it has said already.
+/// An error and its causes, without those whose words it has said already. What the library names has its option.
 fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -136,7 +141,7 @@ fn told(error: &anyhow::Error) -> String {
             text = format!("{text}: {cause}");
         }
     }
-    text
+    text.replace("Protocol::Auto", "-V auto")
 }
 
 fn wrong_option(manner: Manner) -> u8 {

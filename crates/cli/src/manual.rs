@@ -1,19 +1,17 @@
 //! `postrider completions` and `postrider man`: what a package installs beside the program. The build script makes the
 //! texts.
 
-use std::{
-    fs,
-    io::{self, Write},
-};
+use std::{fs, io};
 
 use anyhow::Context;
 
-use crate::args::{CompletionsArgs, ManArgs, ShellArg};
+use crate::{
+    args::{CompletionsArgs, ManArgs, ShellArg},
+    out,
+};
 
 pub(crate) fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
-    let mut output = io::stdout().lock();
-    let written = output.write_all(completion(args.shell).as_bytes()).and_then(|()| output.flush());
-    written.context("cannot write to standard output")
+    out::print(completion(args.shell).as_bytes())
 }
 
 pub(crate) fn man(args: &ManArgs) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@
 //! ```
 
 use std::{
+    any::TypeId,
     env,
     ffi::{OsStr, OsString},
     fs,
@@ -44,9 +45,10 @@ pub(crate) fn apply(
     };
     let place = format!("profile '{name}' in '{}'", path.display());
     let profile = read(&path, &name).map_err(|error| anyhow!(Usage(format!("{error:#}"))))?;
+    let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let mut added = Vec::new();
     for (key, value) in &profile {
-        let taken = option(key, value, &path, &environment).and_then(|(long, value)| {
+        let taken = option(key, value, &environment).and_then(|(long, value)| {
             let Some(arg) = find(sub, &long) else {
                 // An option of a sister is none of ours, and no mistake.
                 let others =
@@ -59,7 +61,7 @@ pub(crate) fn apply(
                 return Ok(Vec::new());
             };
             let is_free = free(sub, &line.given).any(|free| free.get_id() == arg.get_id());
-            if is_free { words(arg, &value) } else { Ok(Vec::new()) }
+            if is_free { words(arg, &value, folder) } else { Ok(Vec::new()) }
         });
         let taken =
             taken.map_err(|error| anyhow!(Usage(format!("{place}: '{key}': {error:#}"))))?;
@@ -115,20 +117,13 @@ fn read(path: &Path, name: &str) -> anyhow::Result<Table> {
 fn option(
     key: &str,
     value: &Value,
-    config: &Path,
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> anyhow::Result<(String, Value)> {
-    let text = || value.as_str().context("a text is needed");
     Ok(match key {
         "password" => ("pw".to_owned(), value.clone()),
-        "password_file" => {
-            // Beside the configuration file, wherever the program is started.
-            let path = config.parent().unwrap_or_else(|| Path::new("")).join(text()?);
-            let path = path.to_str().context("the path is not UTF-8")?;
-            ("pw-file".to_owned(), Value::String(path.to_owned()))
-        }
+        "password_file" => ("pw-file".to_owned(), value.clone()),
         "password_env" => {
-            let name = text()?;
+            let name = value.as_str().context("a text is needed")?;
             let secret = environment(name).filter(|secret| !secret.is_empty());
             let secret =
                 secret.with_context(|| format!("there is no environment variable {name}"))?;
@@ -144,8 +139,9 @@ fn find<'a>(sub: &'a Command, long: &str) -> Option<&'a Arg> {
     sub.get_arguments().find(is_ours).filter(|_| !["help", "profile", "config"].contains(&long))
 }
 
-/// The words of a command line for an option.
-fn words(arg: &Arg, value: &Value) -> anyhow::Result<Vec<OsString>> {
+/// The words of a command line for an option. A path is from `folder`, that of the configuration file, wherever the
+/// program is started.
+fn words(arg: &Arg, value: &Value, folder: &Path) -> anyhow::Result<Vec<OsString>> {
     let long = arg.get_long().unwrap_or_default();
     let has_value = arg.get_action().takes_values();
     let with = |value: &dyn AsRef<OsStr>| {
@@ -158,11 +154,14 @@ fn words(arg: &Arg, value: &Value) -> anyhow::Result<Vec<OsString>> {
             is_on.then(|| OsString::from(format!("--{long}"))).into_iter().collect()
         }
         _ if !has_value => bail!("it is true or false"),
+        Value::String(text) if arg.get_value_parser().type_id() == TypeId::of::<PathBuf>() => {
+            with(&folder.join(text))
+        }
         Value::String(text) => with(text),
         Value::Integer(number) => with(&number.to_string()),
         Value::Float(number) => with(&number.to_string()),
         Value::Array(values) if matches!(arg.get_action(), ArgAction::Append) => {
-            let each = values.iter().map(|value| words(arg, value));
+            let each = values.iter().map(|value| words(arg, value, folder));
             each.collect::<anyhow::Result<Vec<_>>>()?.concat()
         }
         Value::Array(_) => bail!("it has one value"),

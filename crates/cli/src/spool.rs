@@ -4,8 +4,8 @@ use std::{collections::VecDeque, future::pending, io, path::Path, time::Duration
 
 use anyhow::{Context, bail};
 use postrider::{
-    Builder, ConnectError, Event, PublishError, PublishRequest, Receipt, Session, SessionEnd,
-    StoreError,
+    Builder, ConnectError, Event, PendingMessage, PublishError, PublishRequest, Receipt, Session,
+    SessionEnd, StoreError,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
@@ -133,6 +133,8 @@ async fn lines(message: &Message, session: &Session) -> anyhow::Result<()> {
 /// Waits until everything is acknowledged. The first refused message is the error, after all others were delivered.
 async fn drain(session: &Session) -> anyhow::Result<()> {
     let mut events = session.events();
+    // Their topics: of one that has failed the session knows no more. It may be over, which an event says.
+    let messages = session.pending().await.unwrap_or_default();
     let total = session.stats().pending();
     let mut bar = (!out::is_quiet()).then(|| Bar::messages("delivering", total, Plain::Lines));
     let mut look = interval(LOOK_EVERY);
@@ -146,7 +148,9 @@ async fn drain(session: &Session) -> anyhow::Result<()> {
                 Some(Event::Disconnected { reason, .. }) if !was_connected => {
                     bail!(ConnectError::Ended(SessionEnd::Link(reason)));
                 }
-                Some(Event::PublishFailed { number, error }) => note(&mut failed, number, error),
+                Some(Event::PublishFailed { number, error }) => {
+                    note(&mut failed, given_up(&messages, number, error));
+                }
                 Some(Event::Over(end)) => bail!(ConnectError::Ended(end)),
                 None => bail!(ConnectError::Ended(SessionEnd::Stopped)),
                 Some(_) => {}
@@ -164,15 +168,22 @@ async fn drain(session: &Session) -> anyhow::Result<()> {
     }
     while let Some(event) = events.try_next() {
         if let Event::PublishFailed { number, error } = event {
-            note(&mut failed, number, error);
+            note(&mut failed, given_up(&messages, number, error));
         }
     }
     failed.map_or(Ok(()), Err)
 }
 
+/// The error of a message that is not in the store any more.
+fn given_up(messages: &[PendingMessage], number: u64, error: PublishError) -> anyhow::Error {
+    let topic = messages.iter().find(|it| it.number == number).and_then(|it| it.topic.as_ref());
+    let topic = topic.map_or_else(String::new, |topic| format!(" to '{topic}'"));
+    let message = format!("message {number}{topic}");
+    anyhow::Error::from(error).context(format!("{message} was not delivered and is given up"))
+}
+
 /// Keeps the first error, and says the others.
-fn note(failed: &mut Option<anyhow::Error>, number: u64, error: PublishError) {
-    let error = anyhow::Error::from(error).context(format!("message {number} was not delivered"));
+fn note(failed: &mut Option<anyhow::Error>, error: anyhow::Error) {
     match failed {
         Some(_) => out::complain(&format!("error: {error:#}")),
         None => *failed = Some(error),

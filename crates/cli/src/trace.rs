@@ -121,13 +121,17 @@ impl Teller {
             Way::Received => "received",
         };
         for what in self.lines(way, packet, payload_len) {
-            out::say(&format!("Client {} {verb} {what}", self.client_id));
+            out::mention(&format!("Client {} {verb} {what}", self.client_id));
         }
         if let Packet::SubAck(ack) = packet
             && self.subscribed == Subscribed::Told
         {
             let codes: Vec<_> = ack.reasons.iter().map(|code| code.byte().to_string()).collect();
-            out::say(&format!("Subscribed (mid: {}): {}", ack.packet_id.get(), codes.join(", ")));
+            out::mention(&format!(
+                "Subscribed (mid: {}): {}",
+                ack.packet_id.get(),
+                codes.join(", ")
+            ));
         }
     }
 

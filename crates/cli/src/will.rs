@@ -13,7 +13,8 @@ impl WillArgs {
     ) -> anyhow::Result<Option<Will>> {
         let Some(topic) = &self.will_topic else { return Ok(None) };
         let payload = self.will_payload.clone().unwrap_or_default().into_encoded_bytes();
-        let qos = QoS::from_bits(self.will_qos).context("--will-qos must be 0, 1 or 2")?;
+        let qos =
+            QoS::from_bits(self.will_qos.unwrap_or(0)).context("--will-qos must be 0, 1 or 2")?;
         let will = Will::new(topic.clone(), payload).qos(qos).retain(self.will_retain);
         Ok(Some(properties.fold(will, Will::property)))
     }

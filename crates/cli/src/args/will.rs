@@ -15,12 +15,9 @@ pub(crate) struct WillArgs {
     /// Message of the will. Default: an empty one.
     #[arg(long, value_name = "TEXT", requires = "will_topic", allow_hyphen_values = true)]
     pub(crate) will_payload: Option<OsString>,
-    /// Quality of service of the will.
-    #[arg(
-        long, value_name = "QOS", default_value_t = 0, requires = "will_topic",
-        value_parser = clap::value_parser!(u8).range(0..=2)
-    )]
-    pub(crate) will_qos: u8,
+    /// Quality of service of the will. Default: 0.
+    #[arg(long, value_name = "QOS", value_parser = clap::value_parser!(u8).range(0..=2))]
+    pub(crate) will_qos: Option<u8>,
     /// The broker keeps the will for later subscribers.
     #[arg(long, requires = "will_topic")]
     pub(crate) will_retain: bool,

@@ -30,7 +30,7 @@ impl Demo {
         let took = begun.elapsed();
         drop(bar);
         let rate = thousands(rate(self.messages.into(), took));
-        line(&name, &format!("all there, in order; {rate} messages/s"), took);
+        line(&name, &format!("all there, in order; {rate} messages/s"), took)?;
         Ok(())
     }
 

@@ -59,9 +59,9 @@ impl Demo {
         let len = u64::try_from(len)?;
         let megabytes = rate(len, took) / 1_000_000;
         let text = format!("{} bytes{size}; {} MB/s", thousands(len), thousands(megabytes));
-        line(name, &text, took);
+        line(name, &text, took)?;
         let first = sum.get(..16).unwrap_or(&sum);
-        line("SHA-256", &format!("the same at both ends, {first}..."), begun.elapsed() - took);
+        line("SHA-256", &format!("the same at both ends, {first}..."), begun.elapsed() - took)?;
         Ok(())
     }
 }

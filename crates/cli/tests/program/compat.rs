@@ -115,6 +115,24 @@ fn a_retain_flag_is_kept_as_published() {
     subscriber.end().check_out(&["rap on1"]);
 }
 
+/// What theirs passes over, and what it refuses.
+#[test]
+#[cfg(unix)]
+fn half_a_will_is_taken_as_by_theirs() {
+    use crate::process::command_named;
+
+    let broker = Broker::start(&[]);
+    for (options, status) in [
+        (&["--will-qos", "1"][..], 0),
+        (&["-D", "will", "content-type", "x"], 0),
+        (&["--will-payload", "x"], 1),
+        (&["--will-retain"], 1),
+    ] {
+        let line = [&["-p", &broker.port, "-t", "a", "-m", "x"], options].concat();
+        Program::spawn(&mut command_named("mosquitto_pub", &line)).end().check(status, &[]);
+    }
+}
+
 #[test]
 #[cfg(unix)]
 fn a_will_is_published_when_the_program_is_killed() {

@@ -329,6 +329,25 @@ fn a_refused_subscription_and_a_goodbye_are_failures_with_their_reasons() {
     play(script, "pub -t a -m x -V 5").0.check(137, &["error: ", "server busy"]);
     let script = Script::new().refuse(ReasonCode::ServerUnavailable);
     play(script, "pub -t a -m x -V 311").0.check(3, &["error: ", "server unavailable"]);
+    let script = Script::new().refuse(ReasonCode::UnsupportedProtocolVersion);
+    let (ended, _) = play(script, "pub -t a -m x -V 5");
+    ended.check(132, &["choose another version, or -V auto"]);
+}
+
+/// What `auto` comes to is no concern of a script: the same refusal has the same status.
+#[test]
+fn a_session_that_falls_back_is_refused_with_the_codes_of_5_0() {
+    let first = Script::new().refuse(ReasonCode::UnsupportedProtocolVersion);
+    let second = Script::new().refuse(ReasonCode::NotAuthorized);
+    let broker = ScriptedBroker::start([first, second]).unwrap();
+    let ended = run(&["pub", "-L", broker.url(), "-t", "a", "-m", "x"]);
+    ended.check(135, &["not authorized"]);
+    let received = broker.finish_blocking().unwrap();
+    let version = |it: &Received| {
+        if let Packet::Connect(connect) = &it.packet { Some(connect.version) } else { None }
+    };
+    let versions: Vec<_> = received.iter().filter_map(version).collect();
+    assert_eq!(versions, [Version::V5, Version::V311]);
 }
 
 /// A script that accepts with this property.

@@ -96,6 +96,36 @@ fn secrets_come_from_a_file_or_from_the_environment() {
     assert!(!ended.err.contains("loud-and-clear"));
 }
 
+/// Wherever the program is started.
+#[test]
+fn paths_are_from_the_folder_of_the_configuration_file() {
+    let broker = Broker::start(&[]);
+    let config = Config::new(&format!(
+        "[p]\nport = {0}\nfile = 'words'\ntap = 'a.tap'\n[q]\nport = {0}\ncafile = 'ca.pem'\n\
+         [r]\nport = {0}\nusername = 'ann'\npw-file = 'secret'\nstore = 'spool'\n",
+        broker.port
+    ));
+    config.beside("words", "beside");
+    config.beside("secret", "hush\n");
+    config.run(&["pub", "--profile", "p", "-t", "a", "-r", "-q", "1"]).check_out(&[]);
+    broker.run("sub", &["-t", "a", "-C", "1"]).check_out(&["beside"]);
+    assert!(config.path().with_file_name("a.tap").exists());
+    let ca = config.path().with_file_name("ca.pem");
+    let ended = config.run(&["pub", "--profile", "q", "-t", "a", "-m", "x"]);
+    ended.check(1, &[ca.to_str().unwrap()]);
+    config.run(&["pub", "--profile", "r", "-t", "a", "-m", "x"]).check_out(&[]);
+    assert!(config.path().with_file_name("spool").is_dir());
+    // A whole path stays, and so does what is typed.
+    let whole = config.path().with_file_name("whole");
+    let other =
+        Config::new(&format!("[p]\nport = {}\nfile = '{}'\n", broker.port, whole.display()));
+    config.beside("whole", "whole");
+    other.run(&["pub", "--profile", "p", "-t", "a", "-r", "-q", "1"]).check_out(&[]);
+    broker.run("sub", &["-t", "a", "-C", "1"]).check_out(&["whole"]);
+    let ended = config.run(&["pub", "--profile", "p", "-t", "a", "-f", "words"]);
+    ended.check(1, &["--file 'words'"]);
+}
+
 #[test]
 fn what_is_wrong_with_a_file_is_named() {
     let config = Config::new(

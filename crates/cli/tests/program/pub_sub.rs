@@ -227,13 +227,40 @@ fn a_full_disk_is_an_error() {
         broker.args("sub", &["-t", "a", "-C", "1"]),
         broker.args("rr", &["-t", "ask", "-e", "a", "-m", "x"]),
         vec!["completions", "bash"],
+        vec!["man", "--help"],
+        vec!["--version"],
+        broker.args("check", &["--only", "a second CONNECT"]),
+        vec!["bench", "p2p", "-m", "100", "-p", &broker.port],
+        vec!["demo", "--messages", "100", "--largest", "100000"],
     ] {
         let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = command(&args).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
         let output = output.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(text.starts_with("error: cannot write to standard output: No space"), "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
         assert_eq!(output.status.code(), Some(1), "{args:?}");
+    }
+}
+
+/// As with `| true`.
+#[test]
+#[cfg(unix)]
+fn a_reader_that_went_away_is_no_error() {
+    let broker = Broker::start(&[]);
+    for args in [
+        vec!["completions", "bash"],
+        vec!["--help"],
+        broker.args("check", &["--only", "a second CONNECT"]),
+        vec!["bench", "p2p", "-m", "100", "-p", &broker.port],
+        vec!["demo", "--messages", "100", "--largest", "100000"],
+    ] {
+        let (reader, nobody) = pipe().unwrap();
+        drop(reader);
+        let output = command(&args).stdout(nobody).stderr(Stdio::piped()).spawn().unwrap();
+        let output = output.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
     }
 }
 

@@ -123,7 +123,14 @@ fn a_refused_message_is_named_and_its_reason_is_the_status() {
     let script = Script::new().accept().expect(PacketType::Publish).send(refused);
     let broker = ScriptedBroker::start([script]).unwrap();
     let port = broker.url().rsplit(':').next().unwrap();
-    spool.flushed(port).check(135, &["message 1 was not delivered", "not authorized"]);
+    spool.flushed(port).check(
+        135,
+        &[
+            "0 messages wait in '",
+            "message 1 to 'secret' was not delivered and is given up",
+            "not authorized",
+        ],
+    );
     // It is out of the store.
     let broker = Broker::start(&[]);
     spool.flushed(&broker.port).check(0, &[]);
