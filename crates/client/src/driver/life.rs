@@ -142,6 +142,13 @@ impl Driver {
         }
     }
 
+    /// Makes no further attempt at the first connection.
+    pub(super) fn stop_connecting(&mut self) {
+        self.life = Life::Leaving(Leave::default());
+        let disconnect = self.goodbye(None, None);
+        self.machine.disconnect(disconnect, self.now);
+    }
+
     /// The DISCONNECT to send. A session that began clean serves nobody after us, so a server need not keep it.
     fn goodbye(&self, wanted: Option<Disconnect>, expiry_s: Option<u32>) -> Disconnect {
         let mut disconnect = wanted
