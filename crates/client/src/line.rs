@@ -115,6 +115,11 @@ impl Line {
         matches!(self.state, State::Closing { .. })
     }
 
+    /// Whether the stream has passed on all that was written.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.is_flushed
+    }
+
     /// Begins to close: what is left is still written.
     pub(crate) fn hang_up(&mut self) {
         if let State::Open(stream) = std::mem::replace(&mut self.state, State::Closed) {

@@ -344,7 +344,8 @@ impl<S> DisconnectRequest<S> {
         self
     }
 
-    /// How long publications may take to complete; zero hangs up behind what is written already.
+    /// How long publications may take to complete; zero hangs up behind what is written already. Of several disconnects
+    /// the one that waits least decides.
     pub fn flush(mut self, flush: Duration) -> Self {
         self.flush = flush;
         self

@@ -28,7 +28,7 @@ pub(crate) struct Shared {
     pub(crate) takes_qos0_offline: bool,
     /// Whether there is a store.
     pub(crate) has_store: bool,
-    /// Milliseconds that the first disconnect gives what is open; [`STAYING`] until one was asked for.
+    /// Milliseconds that a disconnect gives what is open; [`STAYING`] until one is asked for.
     leaving_ms: AtomicU64,
     /// Bounds of each stream.
     pub(crate) stream_room: Room,
@@ -155,16 +155,10 @@ impl Shared {
     }
 
     /// Says that a disconnect comes, which must not wait for longer than so many milliseconds behind publishers that wait
-    /// for room. The first one counts.
+    /// for room. Of several the shortest counts.
     pub(crate) fn leave(&self, flush_ms: u64) {
-        let (flush_ms, order) = (flush_ms.min(STAYING - 1), Ordering::AcqRel);
-        let _ = self.leaving_ms.compare_exchange(STAYING, flush_ms, order, Ordering::Acquire);
+        self.leaving_ms.fetch_min(flush_ms.min(STAYING - 1), Ordering::AcqRel);
         self.mailbox.nudge();
-    }
-
-    /// What [`Shared::leave`] was told.
-    pub(crate) fn leaving_ms(&self) -> Option<u64> {
-        Some(self.leaving_ms.load(Ordering::Acquire)).filter(|flush_ms| *flush_ms != STAYING)
     }
 
     pub(crate) fn connected(&self) -> Option<Connected> {
@@ -201,6 +195,13 @@ impl Shared {
     }
 
     // Driver's side.
+
+    /// What [`Shared::leave`] was told since this was last asked.
+    pub(crate) fn take_leaving_ms(&self) -> Option<u64> {
+        // Nearly always there is nothing to take, and to look is cheaper.
+        let has_any = self.leaving_ms.load(Ordering::Relaxed) != STAYING;
+        has_any.then(|| self.leaving_ms.swap(STAYING, Ordering::AcqRel))
+    }
 
     pub(crate) fn take_outcomes(&self) -> Vec<Outcome> {
         lock(&self.outcomes).as_mut().map(mem::take).unwrap_or_default()

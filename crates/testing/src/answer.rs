@@ -61,7 +61,7 @@ impl Play {
     pub(crate) async fn serve(&mut self) -> Result<(), ScriptError> {
         while let Some(packet) = self.next().await? {
             if let Some(answer) = answer(&packet) {
-                self.send(&answer).await?;
+                self.answer(&answer).await?;
             }
         }
         Ok(())

@@ -179,7 +179,7 @@ impl Play {
                     if !is_ping || wanted == Some(PacketType::PingReq) {
                         return Ok(packet);
                     }
-                    let answer = self.send(&Packet::PingResp).await;
+                    let answer = self.answer(&Packet::PingResp).await;
                     answer.map_err(|error| NoPacket::Failed(error.to_string()))?;
                 }
                 // Not offered by this decoder, whose payloads come whole.
@@ -195,19 +195,38 @@ impl Play {
         }
     }
 
+    /// Sends a packet.
     pub(crate) async fn send(&mut self, packet: &Packet) -> Result<(), ScriptError> {
+        let bytes = self.encoded(packet)?;
+        self.write(&bytes).await
+    }
+
+    /// Sends a packet to a client that need not be there any more; what it sent before it went is still read.
+    pub(crate) async fn answer(&mut self, packet: &Packet) -> Result<(), ScriptError> {
+        let bytes = self.encoded(packet)?;
+        match self.socket.write_all(&bytes).await {
+            Err(error) if !is_end(&error) => Err(self.unwritten(&error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn encoded(&self, packet: &Packet) -> Result<Vec<u8>, ScriptError> {
         let version = self.decoder.version().unwrap_or(Version::V311);
         let mut bytes = Vec::new();
         encode(packet, version, PACKET_SIZE_MAX, &mut bytes).map_err(|error| {
             let (connection, step) = (self.connection, self.step);
             ScriptError::Packet { connection, step, what: error.to_string() }
         })?;
-        self.write(&bytes).await
+        Ok(bytes)
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), ScriptError> {
         let written = self.socket.write_all(bytes).await;
-        written.map_err(|error| self.unexpected("an open connection", error.to_string()))
+        written.map_err(|error| self.unwritten(&error))
+    }
+
+    fn unwritten(&self, error: &io::Error) -> ScriptError {
+        self.unexpected("an open connection", error.to_string())
     }
 
     pub(crate) fn unexpected(&self, expected: &str, got: String) -> ScriptError {
@@ -218,5 +237,10 @@ impl Play {
 
 /// Whether an error is just another way of closing.
 fn is_end(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
 }

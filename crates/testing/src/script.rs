@@ -10,7 +10,8 @@ use postrider_broker::wire::{
 /// What happens on one connection, step by step. After the last step the connection stays open, and is read, until the
 /// client closes it.
 ///
-/// PINGREQ is answered at any time, unless [`Script::expect`] waits for one.
+/// PINGREQ is answered whenever packets are read, unless [`Script::expect`] waits for one; a step that waits for the test or
+/// for time reads none.
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct Script {

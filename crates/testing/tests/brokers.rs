@@ -239,3 +239,25 @@ fn a_refused_message_is_told_its_reason() {
     assert_eq!(read(&mut client, 5), [0x50, 3, 0, 7, 0x97]);
     broker.finish_blocking().unwrap();
 }
+
+/// A client may close the connection without hearing the answers.
+#[test]
+fn a_broker_that_serves_does_not_mind_a_client_that_hangs_up() {
+    let scripts = [
+        Script::new().wait("gone").serve(),
+        Script::new().wait("gone").closed(),
+        Script::new().accept().cut_after(0),
+    ];
+    let broker = ScriptedBroker::start(scripts).unwrap();
+    for asked in [&b"\x32\x05\0\x01t\0\x01"[..], b"\xc0\0"] {
+        let mut client = dial(broker.url());
+        client.write_all(CONNECT).unwrap();
+        client.write_all(&asked.repeat(1000)).unwrap();
+    }
+    let mut client = dial(broker.url());
+    client.write_all(CONNECT).unwrap();
+    assert_eq!(read(&mut client, 4), CONNACK);
+    assert!(is_at_end(&mut client));
+    broker.release("gone");
+    broker.finish_blocking().unwrap();
+}

@@ -376,7 +376,7 @@ impl PublishRequest<'_, Session> {
     }
 
     /// As [`PublishRequest::receipt`]; once the exchange is complete `callback` gets the message number and how it ended, on
-    /// the callback thread, at QoS 0 too.
+    /// the callback thread, at QoS 0 too; not if the last handle of the session was dropped before.
     ///
     /// # Errors
     /// [`PublishError`] if nothing was taken; `callback` is not called then.

@@ -78,18 +78,21 @@ impl Driver {
                 let until = self.leaving_until.map_or(until, |noted| noted.min(until));
                 self.life = Life::Draining(leave, until);
             }
-            Life::Draining(leave, _) | Life::Leaving(leave) | Life::Over(leave) => {
+            Life::Draining(leave, until) => {
+                *until = (*until).min(self.now.plus_ms(ms(command.flush)));
                 leave.answers.push(command.answer);
             }
+            Life::Leaving(leave) | Life::Over(leave) => leave.answers.push(command.answer),
         }
     }
 
     /// Notes that somebody leaves, before the command that says so has its turn.
     pub(super) fn note_leaving(&mut self) {
-        if self.leaving_until.is_none() {
-            let abandoned_ms = self.is_abandoned.then_some(ABANDONED_FLUSH_MS);
-            let flush_ms = self.shared.leaving_ms().or(abandoned_ms);
-            self.leaving_until = flush_ms.map(|flush_ms| self.now.plus_ms(flush_ms));
+        if let Some(flush_ms) = self.shared.take_leaving_ms() {
+            let until = self.now.plus_ms(flush_ms);
+            self.leaving_until = Some(self.leaving_until.map_or(until, |noted| noted.min(until)));
+        } else if self.is_abandoned {
+            self.leaving_until.get_or_insert_with(|| self.now.plus_ms(ABANDONED_FLUSH_MS));
         }
     }
 
@@ -117,7 +120,7 @@ impl Driver {
         }
         let Life::Draining(leave, until) = &mut self.life else { return };
         // What is written last has only a moment until the connection is closed.
-        let is_done = self.machine.is_idle() && self.machine.is_written();
+        let is_done = self.machine.is_idle() && self.machine.is_written() && self.line.is_flushed();
         if self.is_connected && !is_done && self.now < *until {
             return;
         }
@@ -137,6 +140,13 @@ impl Driver {
         if self.is_dialing() {
             self.cut_dial();
         }
+    }
+
+    /// Makes no further attempt at the first connection.
+    pub(super) fn stop_connecting(&mut self) {
+        self.life = Life::Leaving(Leave::default());
+        let disconnect = self.goodbye(None, None);
+        self.machine.disconnect(disconnect, self.now);
     }
 
     /// The DISCONNECT to send. A session that began clean serves nobody after us, so a server need not keep it.

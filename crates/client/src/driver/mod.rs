@@ -382,6 +382,7 @@ impl Driver {
     /// Most writes leave nothing to do but to count them; a turn would be for nothing.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
         let before = self.line.bytes_sent;
+        let was_flushed = self.line.is_flushed();
         let mut is_awake = false;
         while let Poll::Ready(written) = self.line.poll_write(&self.machine, &self.vault, cx) {
             match written {
@@ -389,7 +390,6 @@ impl Driver {
                     is_awake |= self.machine.consume(count, self.now);
                     is_awake |= self.feed();
                     is_awake |= !self.inbox.is_empty() && !self.machine.is_backed_up();
-                    is_awake |= self.is_draining() && self.machine.is_written();
                 }
                 Written::Broken | Written::Closed => {
                     self.close();
@@ -401,7 +401,10 @@ impl Driver {
                 }
             }
         }
-        if !is_awake && self.line.bytes_sent != before {
+        let has_sent = self.line.bytes_sent != before;
+        // Who leaves may have waited for that alone.
+        is_awake |= self.is_draining() && self.line.is_flushed() && (has_sent || !was_flushed);
+        if !is_awake && has_sent {
             self.publish_stats();
         }
         is_awake

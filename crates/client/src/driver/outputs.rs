@@ -277,6 +277,11 @@ impl Driver {
 
     fn handle_disconnected(&mut self, end: LinkEnd, retry_at: Option<Time>) {
         let reason = self.reason_of(end);
+        // Who waits for the first connection does not wait for an attempt that begins too late.
+        let until = self.connecting_until.filter(|_| self.is_connecting());
+        let in_time = |at: &Time| until.is_none_or(|until| *at < until);
+        let is_too_late = !retry_at.iter().all(in_time);
+        let retry_at = retry_at.filter(in_time);
         self.is_connected = false;
         self.attempt.deadline = self.attempt.deadline.filter(|_| retry_at.is_some());
         self.stats.disconnections += 1;
@@ -288,6 +293,9 @@ impl Driver {
         if self.is_connecting() && retry_in.is_none() {
             let error = self.connect_error(reason.clone());
             self.fail_connect(error);
+        }
+        if is_too_late {
+            self.stop_connecting();
         }
         self.end_authentication(&reason);
         self.last_reason = reason.clone();

@@ -354,3 +354,28 @@ fn handles_go_everywhere_and_show_no_password() {
     assert!(!shown.contains("hush") && !shown.contains("quiet"), "{shown}");
     drop(is_sent(builder.connect()));
 }
+
+/// In 3.1.1 a connection that only ends an old session comes first. If the one that follows fails, that is tried again, but
+/// not for longer than the connect timeout.
+#[tokio::test]
+async fn a_server_that_takes_only_the_connection_before_the_first_is_given_up() {
+    for has_store in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (builder, mut desk) = builder();
+        let builder = builder.version(Protocol::V311).connect_timeout(Duration::from_secs(5));
+        let builder = if has_store { builder.store(folder.path().join("state")) } else { builder };
+        let (result, ()) = tokio::join!(timeout(PATIENCE, builder.connect()), async {
+            let before = desk.accept(ConnAck::default_success()).await;
+            // It is left alone for 5 s, which is too long.
+            desk.accept(refusal(ReasonCode::ServerUnavailable)).await;
+            drop(before);
+        });
+        let error = result.expect("an end in time").unwrap_err();
+        let reason = ReasonCode::ServerUnavailable;
+        assert!(
+            matches!(error, ConnectError::Refused { reason: it, .. } if it == reason),
+            "{error:?}"
+        );
+        assert!(desk.try_next().await.is_none(), "no further attempt");
+    }
+}

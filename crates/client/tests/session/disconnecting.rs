@@ -6,11 +6,14 @@ use std::{
     time::Duration,
 };
 
-use postrider::{DisconnectError, Property, PublishError, QoS, ReasonCode, SessionEnd, StreamEnd};
+use postrider::{
+    DisconnectError, Property, PublishError, QoS, ReasonCode, Session, SessionEnd, Stream,
+    StreamEnd,
+};
 use postrider_proto::wire::{AckKind, ConnAck, Disconnect, Packet};
-use tokio::time::timeout;
+use tokio::{io::BufWriter, time::timeout};
 
-use crate::peer::{PATIENCE, Peer, Success, builder, connect, connected};
+use crate::peer::{PATIENCE, Peer, Success, at_desk_with, builder, connect, connected};
 
 /// What is said when a session leaves; then the peer closes.
 async fn goodbye(
@@ -172,7 +175,21 @@ async fn a_disconnect_does_not_wait_for_room_for_what_was_published_before() {
 /// Nor is a slow connection closed before it has taken what was published at QoS 0.
 #[tokio::test]
 async fn a_disconnect_waits_until_everything_is_written() {
-    let (session, mut peer, _desk) = connected().await;
+    let (session, peer, _desk) = connected().await;
+    leaves_behind_what_is_written(session, peer).await;
+}
+
+/// What TLS or a WebSocket has taken, and not given to a slow connection yet, is not written.
+#[tokio::test]
+async fn a_disconnect_waits_until_everything_is_flushed() {
+    let builder = Session::builder("mqtt://peer", "me").keep_alive(Duration::ZERO);
+    let layer = |ours| Stream::new(BufWriter::with_capacity(64 * 1024, ours));
+    let (builder, desk) = at_desk_with(builder, layer);
+    let (session, peer, _desk) = connect(builder, desk, ConnAck::default_success()).await;
+    leaves_behind_what_is_written(session, peer).await;
+}
+
+async fn leaves_behind_what_is_written(session: Session, mut peer: Peer) {
     let payload = vec![0; 10_000];
     for _ in 0..4 {
         session.publish("a", payload.as_slice()).await.unwrap();
@@ -191,4 +208,45 @@ async fn a_disconnect_waits_until_everything_is_written() {
         drop(peer);
     });
     left.unwrap();
+}
+
+/// Of two who leave, the one with less patience decides.
+#[tokio::test]
+async fn a_disconnect_need_not_wait_as_long_as_another_one() {
+    let (session, mut peer, _desk) = connected().await;
+    session.publish("a", "x").qos(QoS::AtLeastOnce).receipt().await.unwrap();
+    let leave = |flush| session.disconnect_with().flush(flush).into_future();
+    let (patient, hasty, ()) = timeout(PATIENCE, async {
+        tokio::join!(leave(Duration::MAX), leave(Duration::ZERO), async {
+            peer.publish().await;
+            assert!(matches!(peer.next().await, Packet::Disconnect(_)));
+            drop(peer);
+        })
+    })
+    .await
+    .expect("an end in time");
+    assert_eq!(patient, Err(DisconnectError::Unfinished { messages: 1 }));
+    assert_eq!(hasty, Err(DisconnectError::Unfinished { messages: 1 }));
+}
+
+/// Also where both wait behind publishers that find no room.
+#[tokio::test]
+async fn nor_behind_publishers_who_wait_for_room() {
+    let (builder, desk) = builder();
+    let (session, mut peer, _desk) =
+        connect(builder.queue_messages(1), desk, ConnAck::default_success()).await;
+    let publish = || async { session.publish("a", "x").qos(QoS::AtLeastOnce).await };
+    let leave = |flush| session.disconnect_with().flush(flush).into_future();
+    let (_, refused, patient, hasty, ()) = timeout(PATIENCE, async {
+        tokio::join!(publish(), publish(), leave(Duration::MAX), leave(Duration::ZERO), async {
+            peer.publish().await;
+            assert!(matches!(peer.next().await, Packet::Disconnect(_)));
+            drop(peer);
+        })
+    })
+    .await
+    .expect("an end in time");
+    assert!(matches!(refused, Err(PublishError::QueueFull { messages: 1, .. })), "{refused:?}");
+    assert_eq!(patient, Err(DisconnectError::Unfinished { messages: 1 }));
+    assert_eq!(hasty, Err(DisconnectError::Unfinished { messages: 1 }));
 }

@@ -40,6 +40,14 @@ pub(crate) fn builder() -> (Builder, Desk) {
 
 /// Leads the connections of a builder to a desk.
 pub(crate) fn at_desk<S>(builder: Builder<S>) -> (Builder<S>, Desk) {
+    at_desk_with(builder, Stream::new)
+}
+
+/// The same with something between the session and its connections.
+pub(crate) fn at_desk_with<S>(
+    builder: Builder<S>,
+    layer: impl Fn(DuplexStream) -> Stream + Copy + Send + Sync + 'static,
+) -> (Builder<S>, Desk) {
     let (sender, arrivals) = mpsc::unbounded_channel();
     let builder = builder.backoff(Duration::ZERO, Duration::from_millis(1)).connector(move |_| {
         let (ours, theirs) = tokio::io::duplex(PIPE);
@@ -47,7 +55,7 @@ pub(crate) fn at_desk<S>(builder: Builder<S>) -> (Builder<S>, Desk) {
         async move {
             // A test that has ended refuses connections.
             sent.map_err(std::io::Error::other)?;
-            Ok(Stream::new(ours))
+            Ok(layer(ours))
         }
     });
     (builder, Desk(arrivals))
