@@ -180,7 +180,7 @@ microseconds.
 
 TXT
   echo "Commit $(git rev-parse --short HEAD), $(PATH=$PATH:/usr/sbin mosquitto -h | head -n 1), rumqttc 0.25.1," \
-    "paho-mqtt 0.14.0, $(nproc) cores, $(rustc --version), $rounds rounds of $scale of the usual number of messages."
+    "paho-mqtt 0.14.0, $(nproc) cores, TCP $(sysctl -n net.ipv4.tcp_congestion_control), $(rustc --version), $rounds rounds of $scale of the usual number of messages."
   : > "$run/below"
   for broker in mosquitto postrider; do
     echo
