@@ -198,17 +198,12 @@ impl Driver {
 
     fn publish(&mut self, command: PublishCommand) {
         let PublishCommand { head, payload, release, number, answer, .. } = command;
-        let mut latest = None;
-        let sent = self.check(&head, u64::from(payload.len())).and_then(|()| {
-            latest = self.kept_latest(&head);
-            let replaces = latest.as_ref().and_then(|topic| self.latest.get(topic));
-            let replaces = replaces.filter(|_| !self.is_connected);
-            self.machine.number_from(number);
-            let release = release.map_or_else(Properties::new, |release| *release);
-            let sent = self.machine.publish_with(head, payload, release, replaces, self.now);
-            sent.map_err(|refusal| publish_refusal(refusal, None, self.shared.end()))
-        });
-        match sent {
+        let latest = self.kept_latest(&head);
+        let replaces = latest.as_ref().and_then(|topic| self.latest.get(topic));
+        let replaces = replaces.filter(|_| !self.is_connected);
+        self.machine.number_from(number);
+        let release = release.map_or_else(Properties::new, |release| *release);
+        match self.machine.publish_with(head, payload, release, replaces, self.now) {
             Ok(Sent { number, seq }) => {
                 self.stats.published += 1;
                 if let Some(topic) = latest {
@@ -226,7 +221,8 @@ impl Driver {
                     let _ = answer.done(Ok(Published::unacknowledged(0)));
                 }
             }
-            Err(mut error) => {
+            Err(refusal) => {
+                let mut error = publish_refusal(refusal, self.shared.end());
                 let is_full = matches!(error, PublishError::QueueFull { .. });
                 if is_full && self.when_full == WhenFull::DropNewest {
                     error = PublishError::Dropped;
@@ -245,7 +241,8 @@ impl Driver {
 
     /// Room for a payload, if it is large and could be published.
     fn space(&mut self, head: &Publish, len: u64) -> Result<Option<Space>, PublishError> {
-        self.check(head, len)?;
+        let checked = self.machine.check(head, len);
+        checked.map_err(|refusal| publish_refusal(refusal, self.shared.end()))?;
         if len < SPOOL_ABOVE {
             return Ok(None);
         }
@@ -255,12 +252,6 @@ impl Driver {
             Some(id) => Ok(Some(Space { id, door: self.vault.side_door() })),
             None => Err(PublishError::Spool(StoreError::SpoolLimit(SPOOL_BYTES_MAX))),
         }
-    }
-
-    /// Whether the machine would take a message, but for the room in the queue.
-    fn check(&self, head: &Publish, len: u64) -> Result<(), PublishError> {
-        let checked = self.machine.check(head, len);
-        checked.map_err(|refusal| publish_refusal(refusal, head.topic.as_ref(), self.shared.end()))
     }
 
     /// The topic of a message of which only the latest is to wait.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use postrider_proto::{
     LinkEnd,
     client::{Failure, OperationError, PublishError as Refusal},
-    wire::{Filter, Properties, ReasonCode, Topic},
+    wire::{Filter, Properties, ReasonCode},
 };
 
 use super::Driver;
@@ -34,18 +34,13 @@ pub(super) fn link_reason(end: LinkEnd) -> LinkReason {
 }
 
 /// A publication that the machine did not take.
-pub(super) fn publish_refusal(
-    refusal: Refusal,
-    topic: Option<&Topic>,
-    end: SessionEnd,
-) -> PublishError {
+pub(super) fn publish_refusal(refusal: Refusal, end: SessionEnd) -> PublishError {
     match refusal {
         Refusal::QueueFull(full) => {
             PublishError::QueueFull { messages: full.messages, bytes: full.bytes }
         }
-        Refusal::TooLarge { payload, payload_max } => {
-            let topic = topic.map_or_else(String::new, Topic::to_string);
-            PublishError::TooLarge { topic, payload, payload_max }
+        Refusal::TooLarge { topic, payload, payload_max } => {
+            PublishError::TooLarge { topic: topic.to_string(), payload, payload_max }
         }
         Refusal::NotOffered(what) => PublishError::NotOffered(what),
         Refusal::Property(what) => PublishError::Property(what),

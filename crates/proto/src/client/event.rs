@@ -3,7 +3,9 @@
 use alloc::{boxed::Box, vec::Vec};
 
 use bytes::Bytes;
-use postrider_wire::{Ack, ConnAck, Filter, PacketId, Properties, ReasonCode, SubAck, UnsubAck};
+use postrider_wire::{
+    Ack, ConnAck, Filter, PacketId, Properties, ReasonCode, SubAck, Topic, UnsubAck,
+};
 
 use crate::{
     Arrived, Limits, LinkEnd, PageRequest, Parked, Plan, QueueFull, Record, RecordError,
@@ -22,6 +24,8 @@ pub enum PublishError {
     QueueFull(QueueFull),
     /// Larger than a packet may be (or than the server accepts), in bytes.
     TooLarge {
+        /// The topic.
+        topic: Topic,
         /// Payload length.
         payload: u64,
         /// Largest payload for this topic and these properties.

@@ -123,6 +123,7 @@ impl Client {
         match payload_max {
             Some(max) if payload_len <= max => Ok(()),
             Some(_) | None => Err(PublishError::TooLarge {
+                topic: topic.clone(),
                 payload: payload_len,
                 payload_max: payload_max.unwrap_or(0),
             }),

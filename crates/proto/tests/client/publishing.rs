@@ -184,7 +184,7 @@ fn too_large_names_what_fits() {
                 Publish { properties: properties.into_iter().collect(), ..publish(Q1, "t/1") };
             let payload = Bytes::from(vec![7; limit as usize]);
             let error = desk.publish_with(message.clone(), payload.clone());
-            let Err(PublishError::TooLarge { payload: asked, payload_max }) = error else {
+            let Err(PublishError::TooLarge { payload: asked, payload_max, .. }) = error else {
                 panic!("{error:?}");
             };
             assert_eq!(asked, u64::from(limit));
