@@ -234,6 +234,17 @@ async fn a_session_shows_none_of_its_messages() {
     }
 }
 
+/// Grants `a/+` and `a/b`, for which no identifier is asked.
+async fn grant_unidentified(peer: &mut Peer) {
+    let mut granted = Vec::new();
+    while granted.len() < 2 {
+        let subscribe = peer.grant().await;
+        assert!(subscribe.properties.is_empty(), "{subscribe:?}");
+        granted.extend(subscribe.filters.iter().map(|line| line.filter.to_string()));
+    }
+    assert_eq!(granted, ["a/+", "a/b"]);
+}
+
 /// What only we wanted of the server is given up where another one does not offer it: identifiers, and the options with
 /// which filters are subscribed again.
 #[tokio::test]
@@ -265,13 +276,7 @@ async fn overlapping_filters_outlive_a_server_without_identifiers() {
             Version::V311 | Version::V31 => ConnAck::default_success(),
         };
         peer.send(Packet::ConnAck(connack)).await;
-        let mut again = Vec::new();
-        while again.len() < 2 {
-            let subscribe = peer.grant().await;
-            assert!(subscribe.properties.is_empty(), "{subscribe:?}");
-            again.extend(subscribe.filters.iter().map(|line| line.filter.to_string()));
-        }
-        assert_eq!(again, ["a/+", "a/b"]);
+        grant_unidentified(&mut peer).await;
         peer.deliver("a/b", "both", QoS::AtMostOnce, &[]).await;
         for stream in &mut streams {
             assert_eq!(stream.next().await.unwrap().text(), Ok("both"));
@@ -295,15 +300,7 @@ async fn overlapping_filters_may_be_subscribed_before_a_server_without_identifie
     }
     let lacking = Property::SubscriptionIdentifierAvailable(false);
     peer.send(Packet::ConnAck(ConnAck::default_success().with(lacking))).await;
-    let mut again = Vec::new();
-    let (second, ()) = tokio::join!(asking, async {
-        while again.len() < 2 {
-            let subscribe = peer.grant().await;
-            assert!(subscribe.properties.is_empty(), "{subscribe:?}");
-            again.extend(subscribe.filters.iter().map(|line| line.filter.to_string()));
-        }
-    });
-    assert_eq!(again, ["a/+", "a/b"]);
+    let (second, ()) = tokio::join!(asking, grant_unidentified(&mut peer));
     peer.deliver("a/b", "both", QoS::AtMostOnce, &[]).await;
     for stream in [&mut first, &mut second.unwrap()] {
         assert_eq!(texts(stream, 1).await, ["both"]);

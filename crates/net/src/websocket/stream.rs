@@ -368,7 +368,10 @@ const TEXT: &str = "a text frame, where MQTT wants binary ones";
 mod tests {
     use std::time::Duration;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        time::timeout,
+    };
 
     use super::*;
 
@@ -387,8 +390,7 @@ mod tests {
         let mut byte = [0];
         let pong = tokio::select! {
             read = near.read(&mut byte) => panic!("{read:?}"),
-            pong = asking => pong,
-            () = tokio::time::sleep(Duration::from_secs(10)) => panic!("no whole answer in time"),
+            pong = timeout(Duration::from_secs(10), asking) => pong.expect("a whole answer in time"),
         };
         assert_eq!(pong[..2], [0x8a, 0x80 | 100]);
     }
